@@ -1,0 +1,59 @@
+"""Every error that dash-hpc raises on purpose.
+
+Each message is one line: what is wrong, where (file, line, key, gene) and what to do. The command line prints that
+line and leaves with the class's ``exit_code``; ``--debug`` shows the traceback as well.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DashHpcError",
+    "DataError",
+    "NativeError",
+    "PriorError",
+    "RunFailed",
+    "SolveError",
+    "StoreError",
+    "StudyError",
+    "UsageError",
+]
+
+
+class DashHpcError(Exception):
+    """Base of all errors of this package."""
+
+    exit_code = 2
+
+
+class UsageError(DashHpcError):
+    """A call or a command that cannot mean anything: wrong shape, wrong option, missing folder."""
+
+
+class StudyError(DashHpcError):
+    """The study file is wrong: unknown key, value out of range, a sweep that is too large."""
+
+
+class DataError(DashHpcError):
+    """Expression data cannot be used: malformed file, repeated times, a gene without values."""
+
+
+class PriorError(DataError):
+    """Prior knowledge (motif map, interactions, reference network) does not fit the data."""
+
+
+class StoreError(DashHpcError):
+    """A store or run file is missing, foreign or damaged."""
+
+
+class SolveError(DashHpcError):
+    """The ODE could not be solved to the tolerance that was asked for."""
+
+
+class RunFailed(DashHpcError):
+    """One run cannot go on (diverged, unusable scores). It is recorded as failed; other runs go on."""
+
+    exit_code = 1
+
+
+class NativeError(DashHpcError):
+    """The native module is missing, does not fit this processor, or refused its arguments."""
