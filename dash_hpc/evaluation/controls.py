@@ -1,0 +1,188 @@
+"""Controls that stand beside every balanced accuracy: what a predictor without any training reaches.
+
+With fewer than one pair in a hundred being a true edge, balanced accuracy rewards naming the right
+regulators. A model has shown something only where it beats these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dash_hpc.errors import UsageError
+from dash_hpc.evaluation.network import (
+    Confusion,
+    confusion,
+    model_sparsity,
+    reference_coordinates,
+    structural_edges,
+)
+from dash_hpc.rng import stream
+
+__all__ = [
+    "bioprune_curve",
+    "margins_network",
+    "prior_network",
+    "shuffled_balanced_accuracy",
+    "sources_network",
+    "structure_controls",
+]
+
+
+def prior_network(prior: Any, n_genes: int) -> np.ndarray:
+    """Return the prior taken as the network: (G, G) bool, target × regulator."""
+    targets, regulators = reference_coordinates(prior)
+    network = np.zeros((n_genes, n_genes), dtype=bool)
+    network[targets, regulators] = True
+    return network
+
+
+def margins_network(prior: Any, n_genes: int) -> np.ndarray:
+    """Return every (source, target) pair of the prior's margins: (G, G) bool, target × regulator."""
+    targets, regulators = reference_coordinates(prior)
+    return _outer(targets, regulators, n_genes)
+
+
+def sources_network(prior: Any, n_genes: int) -> np.ndarray:
+    """Return every source of the prior joined to all genes: (G, G) bool, target × regulator."""
+    _, regulators = reference_coordinates(prior)
+    return _outer(np.arange(n_genes), regulators, n_genes)
+
+
+def _outer(targets: np.ndarray, regulators: np.ndarray, n_genes: int) -> np.ndarray:
+    is_target = np.zeros(n_genes, dtype=bool)
+    is_target[targets] = True
+    is_source = np.zeros(n_genes, dtype=bool)
+    is_source[regulators] = True
+    return is_target[:, None] & is_source[None, :]
+
+
+def structure_controls(prior: Any, truth: Any, universe: str = "all") -> dict[str, Confusion]:
+    """Compare three predictors made of the prior alone with the reference.
+
+    Parameters
+    ----------
+    prior, truth : regulator × target networks, sparse or dense (G, G)
+    universe : as in `confusion`
+
+    Returns
+    -------
+    dict
+        ``prior`` (the prior itself), ``margins`` (its sources × its targets), ``sources`` (its sources × all
+        genes).
+    """
+    n_genes = truth.shape[0]
+    makers = {"prior": prior_network, "margins": margins_network, "sources": sources_network}
+    return {name: confusion(make(prior, n_genes), truth, universe) for name, make in makers.items()}
+
+
+def shuffled_balanced_accuracy(edges: np.ndarray, truth: Any, *, draws: int = 20, seed: int = 0) -> float:
+    """Mean balanced accuracy, over all G² pairs, of the same network with its gene labels drawn anew.
+
+    Regulators and targets are permuted independently, so the number of edges and all degrees stay; this is
+    the chance level of a network of that shape (0.5 in expectation). ``edges`` (G, G) bool, target ×
+    regulator.
+    """
+    targets, regulators = reference_coordinates(truth)
+    n_predicted, size, n_true = int(np.count_nonzero(edges)), edges.size, len(targets)
+    if n_true in (0, size):
+        return float("nan")
+    total = 0.0
+    for draw in range(draws):
+        rng = stream(seed, "shuffled-network", draw)
+        new_target, new_regulator = rng.permutation(edges.shape[0]), rng.permutation(edges.shape[1])
+        tp = int(np.count_nonzero(edges[new_target[targets], new_regulator[regulators]]))
+        tpr, fpr = tp / n_true, (n_predicted - tp) / (size - n_true)
+        total += 0.5 * (tpr + 1.0 - fpr)
+    return total / draws
+
+
+def bioprune_curve(
+    prior: Any,
+    truth: Any,
+    *,
+    hidden: int,
+    schedule: Mapping[str, float],
+    seeds: Iterable[int],
+    events: int = 20,
+    universe: str = "all",
+) -> pd.DataFrame:
+    """Prune by the prior alone, without training (DASH with λ = (1, 1); Hossain et al. 2024, "BioPrune").
+
+    With λ = 1 the scores do not depend on the weights, so the whole course of masks follows from the prior,
+    the start Ω(0) (uniform) and the schedule.
+
+    Parameters
+    ----------
+    prior : Prior
+        With ``interactions()`` and ``target_by_regulator()``.
+    truth : regulator × target network (G, G)
+    hidden : int
+        m, hidden units per branch.
+    schedule : mapping
+        ``first_fraction`` and ``fraction``: shares of the active weights removed at the first and at later
+        events.
+    seeds : iterable of int
+        One curve per seed.
+    events : int
+        Number of pruning events.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns seed, event (0 = first), sparsity, balanced_accuracy, tpr, tnr, out_degree.
+
+    Raises
+    ------
+    UsageError
+        When ``hidden`` or ``events`` is not positive.
+    """
+    from dash_hpc.ops import dash_scores, select
+
+    if hidden < 1 or events < 1:
+        raise UsageError(f"hidden and events must be 1 or more, got {hidden} and {events}")
+    interactions, motif = prior.interactions(), prior.target_by_regulator()
+    n_genes = truth.shape[0]
+    rows: list[dict[str, float]] = []
+    for seed in seeds:
+        omega = {b: stream(seed, "omega0", b).random((hidden, n_genes)) for b in ("sums", "prods")}
+        masks = {f"W_{b}": np.ones((hidden, n_genes), dtype=bool) for b in omega}
+        masks |= {f"U_{b}": np.ones((n_genes, hidden), dtype=bool) for b in omega}
+        for event in range(events):
+            fraction = schedule["first_fraction"] if event == 0 else schedule["fraction"]
+            for branch in omega:
+                # With λ = 1 the weights only have to be admissible; ones keep the data term finite.
+                scores = dash_scores(
+                    np.where(masks[f"W_{branch}"], 1.0, 0.0),
+                    np.where(masks[f"U_{branch}"], 1.0, 0.0),
+                    np.ones(n_genes),
+                    omega[branch],
+                    interactions,
+                    motif,
+                    branch=branch,
+                    lambda_ppi=1.0,
+                    lambda_motif=1.0,
+                )
+                omega[branch] = scores.omega
+                for name, score in ((f"W_{branch}", scores.omega), (f"U_{branch}", scores.psi)):
+                    n_prune = round(fraction * int(np.count_nonzero(masks[name])))
+                    masks[name] = select(score, masks[name], n_prune)[0]
+            weights = {name: mask.astype(np.float32) for name, mask in masks.items()}
+            weights["v"] = np.ones(n_genes, dtype=np.float32)
+            edges = structural_edges(weights, masks)
+            result = confusion(edges, truth, universe)
+            rows.append(
+                {
+                    "seed": seed,
+                    "event": event,
+                    "sparsity": model_sparsity(weights, masks),
+                    "balanced_accuracy": result.balanced_accuracy,
+                    "tpr": result.tpr,
+                    "tnr": result.tnr,
+                    "out_degree": float(np.count_nonzero(edges)) / n_genes,
+                }
+            )
+    return pd.DataFrame(rows)

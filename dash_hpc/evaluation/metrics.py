@@ -1,0 +1,165 @@
+"""All metrics of one kept model, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dash_hpc.evaluation.controls import shuffled_balanced_accuracy, structure_controls
+from dash_hpc.evaluation.network import (
+    confusion,
+    degrees,
+    edge_recovery,
+    effect_mse,
+    effects,
+    model_sparsity,
+    reference_coordinates,
+    roc_auc,
+    row_normalised,
+    structural_edges,
+    structural_mismatches,
+)
+from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse
+
+__all__ = ["control_metrics", "evaluate", "evaluation_notes", "network_metrics", "prediction_metrics"]
+
+
+def evaluate(
+    weights: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray] | None,
+    dataset: Any,
+    *,
+    solver: Mapping[str, Any],
+) -> dict[str, float]:
+    """Measure one kept model: its network, its predictions, and the controls beside them.
+
+    Parameters
+    ----------
+    weights : mapping
+        The seven PHOENIX arrays: W (m, G), b (m,), U (G, m), v (G,); masked entries 0.
+    masks : mapping or None
+        True = active, for the four prunable tensors.
+    dataset : DataSet
+    solver : mapping
+        Solver options of the run.
+
+    Returns
+    -------
+    dict of float
+        Metrics by name. What cannot be measured on this data set (no reference network, no test data, no
+        prior) is left out; `evaluation_notes` says why. MSEs are in units of expression squared.
+
+    Raises
+    ------
+    RunFailed
+        When a pair cannot be solved.
+    """
+    result = network_metrics(weights, masks, prior=_motif(dataset), truth=dataset.truth)
+    result |= prediction_metrics(weights, dataset, solver=solver)
+    result |= control_metrics(dataset)
+    return result
+
+
+def network_metrics(
+    weights: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray] | None,
+    *,
+    prior: Any = None,
+    truth: Any = None,
+) -> dict[str, float]:
+    """Sparsity and degrees, and what is measured against a reference network (regulator × target)."""
+    edges = structural_edges(weights, masks)
+    matrix = effects(weights, masks)
+    result = {"sparsity": model_sparsity(weights, masks), **degrees(edges)}
+    result["structural_mismatches"] = float(structural_mismatches(edges, matrix))
+    if truth is None:
+        return result
+    for universe, suffix in (
+        ("all", ""),
+        ("reference_tfs", "_reference_tfs"),
+        ("off_diagonal", "_off_diagonal"),
+    ):
+        counts = confusion(edges, truth, universe)
+        result[f"balanced_accuracy{suffix}"] = counts.balanced_accuracy
+        result[f"tpr{suffix}"] = counts.tpr
+        result[f"tnr{suffix}"] = counts.tnr
+    matrix = row_normalised(matrix)
+    result["auc"] = roc_auc(matrix, truth)
+    result["effect_mse"] = effect_mse(matrix, truth)
+    result["control_shuffled_ba"] = shuffled_balanced_accuracy(edges, truth)
+    if prior is not None:
+        sources = np.unique(reference_coordinates(prior)[1])
+        result["auc_prior_sources"] = roc_auc(matrix, truth, regulators_only=sources)
+        result |= edge_recovery(edges, truth, prior)
+    return {name: value for name, value in result.items() if np.isfinite(value)}
+
+
+def prediction_metrics(
+    weights: Mapping[str, np.ndarray], dataset: Any, *, solver: Mapping[str, Any]
+) -> dict[str, float]:
+    """Pairwise one-step MSE on the training, validation and test data that there are (train_mse, …)."""
+    result = {}
+    for name, pairs in _pair_sets(dataset).items():
+        result[f"{name}_mse"] = pairwise_mse(weights, pairs, solver=solver, what=f"{name} pair")
+    return result
+
+
+def control_metrics(dataset: Any) -> dict[str, float]:
+    """The controls that need no model: names start with ``control_``, and ``persistence_mse`` (test data)."""
+    result: dict[str, float] = {}
+    pairs = _pair_sets(dataset)
+    if "test" in pairs:
+        result["persistence_mse"] = persistence_mse(pairs["test"])
+        result["control_persistence_mse"] = result["persistence_mse"]
+    if "validation" in pairs:
+        result["control_persistence_validation_mse"] = persistence_mse(pairs["validation"])
+    motif = _motif(dataset)
+    if dataset.truth is not None and motif is not None:
+        for name, counts in structure_controls(motif, dataset.truth).items():
+            result[f"control_{name}_ba"] = counts.balanced_accuracy
+            result[f"control_{name}_tpr"] = counts.tpr
+            result[f"control_{name}_tnr"] = counts.tnr
+    return {name: value for name, value in result.items() if np.isfinite(value)}
+
+
+def evaluation_notes(dataset: Any) -> list[str]:
+    """Say, a sentence each, what `evaluate` cannot measure on this data set, and why."""
+    notes = []
+    motif = _motif(dataset)
+    if dataset.truth is None:
+        notes.append(
+            "No reference network is known for this data set: balanced accuracy, TPR, TNR, AUC and effect error "
+            "were not measured, and nothing here says whether the edges are true."
+        )
+    if motif is None:
+        notes.append("No prior network was given: the prior's own controls were not measured.")
+    if dataset.truth is not None and motif is not None:
+        n_genes = dataset.truth.shape[0]
+        true_flat, prior_flat = (
+            np.unique(targets * n_genes + regulators)
+            for targets, regulators in (reference_coordinates(dataset.truth), reference_coordinates(motif))
+        )
+        if np.isin(true_flat, prior_flat).all():
+            notes.append("The prior misses no edge of the reference: recovery of missing edges cannot be measured.")
+        if np.isin(prior_flat, true_flat).all():
+            notes.append("The prior holds no edge outside the reference: rejection of spurious edges is undefined.")
+    if "test" not in _pair_sets(dataset):
+        notes.append("There are no test data: test MSE was not measured, and validation MSE was used to choose.")
+    return notes
+
+
+def _motif(dataset: Any) -> Any:
+    return None if dataset.prior is None else dataset.prior.motif
+
+
+def _pair_sets(dataset: Any) -> dict[str, Any]:
+    sets = {}
+    for name in ("train", "validation", "test"):
+        course = getattr(dataset, name)
+        if course is not None:
+            pairs = course.pairs()
+            if len(pairs):
+                sets[name] = pairs
+    return sets

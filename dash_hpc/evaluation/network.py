@@ -1,0 +1,364 @@
+"""The network that a PHOENIX model describes, and how it compares with a reference network.
+
+Every matrix here is target × regulator: entry ``[j, i]`` is the influence of gene i on gene j. Prior and
+reference files are regulator × target; `reference_coordinates` turns them round, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from dash_hpc.errors import UsageError
+
+__all__ = [
+    "UNIVERSES",
+    "Confusion",
+    "Universe",
+    "confusion",
+    "degrees",
+    "edge_recovery",
+    "effect_mse",
+    "effects",
+    "model_sparsity",
+    "reference_coordinates",
+    "roc_auc",
+    "row_normalised",
+    "score_auc",
+    "structural_edges",
+    "structural_mismatches",
+]
+
+Universe = Literal["all", "reference_tfs", "off_diagonal"]
+UNIVERSES: tuple[str, ...] = get_args(Universe)
+
+_BLOCK_ENTRIES = 1 << 24  # work in row blocks of about 128 MiB in float64
+_FLOAT64_GENES = 4096  # above this, G × G results are float32: 0.5 GB instead of 1 GB at 11,165 genes
+
+
+def _pattern(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None, name: str) -> np.ndarray:
+    tensor = np.asarray(weights[name])
+    active = tensor != 0
+    if masks is not None and name in masks:
+        mask = np.asarray(masks[name], dtype=bool)
+        if mask.shape != tensor.shape:
+            raise UsageError(f"mask {name} has shape {mask.shape}, the weights have {tensor.shape}")
+        active &= mask
+    return active
+
+
+def _multipliers(weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.maximum(np.asarray(weights["v"], dtype=np.float64).ravel(), 0.0)
+
+
+def _masked(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None, name: str) -> np.ndarray:
+    tensor = np.asarray(weights[name], dtype=np.float64)
+    return tensor if masks is None or name not in masks else np.where(_pattern(weights, masks, name), tensor, 0.0)
+
+
+def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    step = max(1, _BLOCK_ENTRIES // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
+
+
+def model_sparsity(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None) -> float:
+    """Return the share of exact zeros among the 4mG entries of the four weight matrices.
+
+    These are W_sums, W_prods, ReLU(v) ⊙ U_sums and ReLU(v) ⊙ U_prods (rows). A gene whose multiplier v is not
+    positive has a zero row in both U matrices. Shapes: W (m, G), U (G, m), v (G,).
+    """
+    alive = _multipliers(weights) > 0
+    total = zeros = 0
+    for name in ("W_sums", "W_prods"):
+        active = _pattern(weights, masks, name)
+        total += active.size
+        zeros += active.size - int(np.count_nonzero(active))
+    for name in ("U_sums", "U_prods"):
+        active = _pattern(weights, masks, name) & alive[:, None]
+        total += active.size
+        zeros += active.size - int(np.count_nonzero(active))
+    return zeros / total if total else 0.0
+
+
+def structural_edges(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+    """Return the model's edges as (G, G) bool, target × regulator.
+
+    Gene i acts on gene j when some hidden unit of either branch joins them through two non-zero weights and
+    v[j] is positive. Working on the pattern, not on the products, keeps edges whose product underflows or
+    cancels. A weight that is active but exactly zero carries nothing and makes no edge.
+    """
+    alive = _multipliers(weights) > 0
+    left = np.concatenate([_pattern(weights, masks, name) for name in ("U_sums", "U_prods")], axis=1)
+    right = np.concatenate([_pattern(weights, masks, name) for name in ("W_sums", "W_prods")], axis=0)
+    left = (left & alive[:, None]).astype(np.float32)  # sums of 0/1 products are exact in float32
+    right = right.astype(np.float32)
+    n_genes = left.shape[0]
+    edges = np.empty((n_genes, right.shape[1]), dtype=bool)
+    for rows in _row_blocks(n_genes, right.shape[1]):
+        np.greater(left[rows] @ right, 0.5, out=edges[rows])
+    return edges
+
+
+def effects(
+    weights: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray] | None = None,
+    *,
+    normalise: bool = False,
+    dtype: Any = None,
+) -> np.ndarray:
+    """Return D = diag(ReLU(v)) (U_sums W_sums + U_prods W_prods), target × regulator.
+
+    The summary of a model's regulation used by PHOENIX (Genome Biology 2024).
+
+    Parameters
+    ----------
+    weights, masks : mappings of arrays
+        W (m, G), U (G, m), v (G,); masks optional (masked entries count as zero).
+    normalise : bool
+        Divide every row by its sum of absolute values; rows of zeros stay zero.
+    dtype : optional
+        Of the result. Left out: float64 up to 4,096 genes, float32 above. Products are always formed in
+        float64.
+
+    Returns
+    -------
+    numpy.ndarray (G, G)
+        Units of the time derivative of gene j per unit of the activation of gene i. D is a summary of the
+        weights, not a Jacobian: do not read magnitudes across targets without ``normalise``.
+    """
+    multiplier = _multipliers(weights)
+    left = np.concatenate([_masked(weights, masks, name) for name in ("U_sums", "U_prods")], axis=1)
+    right = np.concatenate([_masked(weights, masks, name) for name in ("W_sums", "W_prods")], axis=0)
+    left = left * multiplier[:, None]
+    n_genes = left.shape[0]
+    if dtype is None:
+        dtype = np.float64 if n_genes <= _FLOAT64_GENES else np.float32
+    result = np.empty((n_genes, right.shape[1]), dtype=dtype)
+    for rows in _row_blocks(n_genes, right.shape[1]):
+        block = left[rows] @ right
+        result[rows] = row_normalised(block) if normalise else block
+    return result
+
+
+def row_normalised(matrix: np.ndarray) -> np.ndarray:
+    """Return ``matrix`` (G, G) with each row divided by its sum of absolute values (0 stays 0)."""
+    total = np.abs(matrix).sum(axis=1, keepdims=True)
+    return np.divide(matrix, total, out=np.zeros_like(matrix), where=total > 0)
+
+
+def structural_mismatches(edges: np.ndarray, effects_matrix: np.ndarray) -> int:
+    """Count the pairs where "edge by pattern" and "effect differs from zero" disagree.
+
+    Anything but 0 means that products of weights underflowed or cancelled exactly; the pattern is then the
+    right one.
+    """
+    return sum(int(np.count_nonzero(edges[rows] != (effects_matrix[rows] != 0))) for rows in _row_blocks(*edges.shape))
+
+
+def reference_coordinates(network: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return (targets, regulators), int64, of a network's edges; ``network`` is regulator × target."""
+    if hasattr(network, "tocoo"):
+        entries = network.tocoo()
+        regulators, targets = entries.coords if hasattr(entries, "coords") else (entries.row, entries.col)
+        present = entries.data != 0
+        regulators, targets = regulators[present], targets[present]
+    else:
+        regulators, targets = np.nonzero(np.asarray(network))
+    return np.asarray(targets, dtype=np.int64), np.asarray(regulators, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of ordered pairs (target, regulator); the rates are NaN where their class is empty."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def tpr(self) -> float:
+        """Share of the reference's edges that are predicted (sensitivity)."""
+        return self.tp / (self.tp + self.fn) if self.tp + self.fn else float("nan")
+
+    @property
+    def tnr(self) -> float:
+        """Share of the reference's non-edges that are not predicted (specificity)."""
+        return self.tn / (self.tn + self.fp) if self.tn + self.fp else float("nan")
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of ``tpr`` and ``tnr``."""
+        return 0.5 * (self.tpr + self.tnr)
+
+
+def _columns(universe: str, targets: np.ndarray, regulators: np.ndarray) -> np.ndarray | None:
+    if universe not in UNIVERSES:
+        raise UsageError(f"universe {universe!r} is not one of {', '.join(UNIVERSES)}")
+    return np.unique(regulators) if universe == "reference_tfs" else None
+
+
+def confusion(predicted: np.ndarray, truth: Any, universe: str = "all") -> Confusion:
+    """Compare predicted edges with a reference network.
+
+    Parameters
+    ----------
+    predicted : (G, G) bool, target × regulator
+    truth : regulator × target, sparse or dense
+        Non-zero entries are the edges.
+    universe : {"all", "reference_tfs", "off_diagonal"}
+        Which ordered pairs count: all G² with self-pairs (Hossain et al. 2024), only regulators that have an
+        edge in the reference, or all pairs of different genes.
+
+    Returns
+    -------
+    Confusion
+    """
+    targets, regulators = reference_coordinates(truth)
+    columns = _columns(universe, targets, regulators)
+    n_predicted = int(np.count_nonzero(predicted if columns is None else predicted[:, columns]))
+    size = predicted.shape[0] * (predicted.shape[1] if columns is None else len(columns))
+    if universe == "off_diagonal":
+        n_predicted -= int(np.count_nonzero(np.diagonal(predicted)))
+        size -= predicted.shape[0]
+        different = targets != regulators
+        targets, regulators = targets[different], regulators[different]
+    tp = int(np.count_nonzero(predicted[targets, regulators]))
+    fp, fn = n_predicted - tp, len(targets) - tp
+    return Confusion(tp, fp, fn, size - tp - fp - fn)
+
+
+def score_auc(scores: np.ndarray, positives: np.ndarray) -> float:
+    """Area under the ROC curve of ``scores`` (n,), 0 or larger, with ties counted by midranks.
+
+    Parameters
+    ----------
+    scores : (n,) float
+        Larger = more likely an edge.
+    positives : (p,) int
+        Indices of the true edges.
+
+    Returns
+    -------
+    float
+        NaN when there is no true edge or no other pair.
+    """
+    n, n_positive = scores.size, positives.size
+    if n_positive == 0 or n_positive == n:
+        return float("nan")
+    # Only the non-zero scores are sorted: a pruned network leaves few of its G² pairs.
+    ranked = np.sort(scores[scores > 0])
+    n_zero = n - ranked.size
+    value = scores[positives]
+    first = np.searchsorted(ranked, value, side="left")
+    last = np.searchsorted(ranked, value, side="right")
+    midrank = np.where(value > 0, n_zero + (first + last + 1) / 2, (n_zero + 1) / 2)
+    u = midrank.sum(dtype=np.float64) - n_positive * (n_positive + 1) / 2
+    return float(u / (n_positive * (n - n_positive)))
+
+
+def roc_auc(
+    scores: np.ndarray, truth: Any, universe: str = "all", *, regulators_only: np.ndarray | None = None
+) -> float:
+    """Area under the ROC curve for ranking ordered pairs by |scores| (G, G), target × regulator.
+
+    ``truth`` and ``universe`` as in `confusion`; ``regulators_only`` (k,) int keeps just those regulators.
+    NaN when the pairs that are left hold no edge, or nothing else.
+    """
+    targets, regulators = reference_coordinates(truth)
+    columns = _columns(universe, targets, regulators)
+    if regulators_only is not None:
+        chosen = np.unique(np.asarray(regulators_only, dtype=np.int64))
+        columns = chosen if columns is None else np.intersect1d(columns, chosen)
+    n_genes = scores.shape[0]
+    kept = np.abs(scores if columns is None else scores[:, columns])
+    width = kept.shape[1]
+    if columns is not None:
+        place = np.full(scores.shape[1], -1, dtype=np.int64)
+        place[columns] = np.arange(width)
+        inside = place[regulators] >= 0
+        targets, regulators, column = targets[inside], regulators[inside], place[regulators[inside]]
+    else:
+        column = regulators
+    if universe != "off_diagonal":
+        return score_auc(kept.ravel(), targets * width + column)
+    counted = np.ones((n_genes, width), dtype=bool)
+    own = np.arange(n_genes) if columns is None else columns
+    counted[own, np.arange(width)] = False
+    positive = np.zeros((n_genes, width), dtype=bool)
+    positive[targets, column] = True
+    return score_auc(kept[counted], np.flatnonzero(positive[counted]))
+
+
+def degrees(edges: np.ndarray) -> dict[str, float]:
+    """Size of a network: n_edges, mean out_degree and in_degree, active_regulators, active_targets.
+
+    The mean in- and out-degree over the same G genes are equal by definition; both are given because both are
+    asked for.
+    """
+    n_edges = int(np.count_nonzero(edges))
+    return {
+        "n_edges": float(n_edges),
+        "out_degree": n_edges / edges.shape[1],
+        "in_degree": n_edges / edges.shape[0],
+        "active_regulators": float(np.count_nonzero(edges.any(axis=0))),
+        "active_targets": float(np.count_nonzero(edges.any(axis=1))),
+    }
+
+
+def edge_recovery(edges: np.ndarray, truth: Any, prior: Any) -> dict[str, float]:
+    """What the model added to a wrong prior: ``recovered_missing`` and ``rejected_spurious``.
+
+    ``recovered_missing`` is the share of the reference's edges absent from the prior that the model has;
+    ``rejected_spurious`` the share of the prior's edges absent from the reference that the model has not. A
+    measure whose class is empty (a clean prior) is left out. ``truth`` and ``prior`` are regulator × target.
+    """
+    n_genes = edges.shape[1]
+    true_flat = np.unique(_flat(truth, n_genes))
+    prior_flat = np.unique(_flat(prior, n_genes))
+    missing = np.setdiff1d(true_flat, prior_flat, assume_unique=True)
+    spurious = np.setdiff1d(prior_flat, true_flat, assume_unique=True)
+    found = edges.ravel()
+    result: dict[str, float] = {}
+    if missing.size:
+        result["recovered_missing"] = float(np.mean(found[missing]))
+    if spurious.size:
+        result["rejected_spurious"] = float(np.mean(~found[spurious]))
+    return result
+
+
+def _flat(network: Any, n_genes: int) -> np.ndarray:
+    targets, regulators = reference_coordinates(network)
+    return targets * n_genes + regulators
+
+
+def effect_mse(normalised_effects: np.ndarray, truth: Any) -> float:
+    """Mean squared difference over all G² pairs between D̃ and the reference's signs, both row-normalised.
+
+    The published figure (Hossain et al. 2024, Fig. 3) does not give the scale of the true effects. Here each
+    target's true effects are ±1 divided by its number of regulators, so that both sides sum to 1 in absolute
+    value; compare only numbers made by this function.
+    """
+    targets, regulators = reference_coordinates(truth)
+    n_genes = normalised_effects.shape[0]
+    signs = np.sign(_values(truth, regulators, targets))
+    count = np.bincount(targets, minlength=n_genes)[targets]
+    wanted = signs / count
+    # Sum over all pairs without a second G × G array: start from all-zero truth, then correct its edges.
+    total = sum(
+        float(np.sum(np.square(normalised_effects[rows], dtype=np.float64)))
+        for rows in _row_blocks(*normalised_effects.shape)
+    )
+    at_edges = normalised_effects[targets, regulators].astype(np.float64)
+    total += float(np.sum((at_edges - wanted) ** 2 - at_edges**2))
+    return total / normalised_effects.size
+
+
+def _values(network: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    if hasattr(network, "tocsr"):
+        network = network.tocsr()
+    return np.asarray(network[rows, columns], dtype=np.float64).ravel()

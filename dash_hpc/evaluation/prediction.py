@@ -1,0 +1,75 @@
+"""Pairwise one-step prediction error, and the predictor that says "no change"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dash_hpc.errors import RunFailed
+
+__all__ = ["pairwise_mse", "persistence_mse", "predict_pairs"]
+
+
+def predict_pairs(
+    weights: Mapping[str, np.ndarray], pairs: Any, *, solver: Mapping[str, Any], what: str = "pair"
+) -> np.ndarray:
+    """Solve the model from the start of every pair to its end.
+
+    Parameters
+    ----------
+    weights : mapping
+        The seven PHOENIX arrays.
+    pairs : Pairs
+        ``y0`` (N, G), ``t0`` and ``t1`` (N,).
+    solver : mapping
+        As in the study file: method, rtol, atol, step, max_steps.
+    what : str
+        Names the data in an error, for example ``"test pair"``.
+
+    Returns
+    -------
+    (N, G) array
+        Predicted states at ``t1``.
+
+    Raises
+    ------
+    RunFailed
+        When one pair cannot be solved; the message names the pair, its times and the solver's reason.
+    """
+    from dash_hpc.ops import solve_arrays
+
+    solution = solve_arrays(dict(weights), pairs.y0, pairs.t1 - pairs.t0, solver=solver)
+    ok = np.asarray(solution.ok)
+    if not ok.all():
+        bad = int(np.flatnonzero(~ok)[0])
+        raise RunFailed(
+            f"{_place(what, pairs, bad)} could not be solved: {solution.reason(bad)}; "
+            f"{int((~ok).sum())} of {ok.size} pairs failed"
+        )
+    predicted = np.asarray(solution.y1)
+    if not np.isfinite(predicted).all():
+        bad = int(np.flatnonzero(~np.isfinite(predicted).all(axis=1))[0])
+        raise RunFailed(f"{_place(what, pairs, bad)} was solved to a value that is not finite")
+    return predicted
+
+
+def _place(what: str, pairs: Any, k: int) -> str:
+    return f"{what} {k} (trajectory {int(pairs.trajectory[k])}, t = {pairs.t0[k]:g} to {pairs.t1[k]:g})"
+
+
+def pairwise_mse(
+    weights: Mapping[str, np.ndarray], pairs: Any, *, solver: Mapping[str, Any], what: str = "pair"
+) -> float:
+    """Mean squared one-step error over all pairs and genes (sum of squares / count).
+
+    In units of expression squared. Raises ``RunFailed`` as `predict_pairs` does.
+    """
+    predicted = predict_pairs(weights, pairs, solver=solver, what=what)
+    return float(np.mean((predicted.astype(np.float64) - pairs.y1) ** 2))
+
+
+def persistence_mse(pairs: Any) -> float:
+    """Mean squared error of predicting that nothing changes, y1 = y0, over all pairs and genes."""
+    return float(np.mean((np.asarray(pairs.y1, dtype=np.float64) - pairs.y0) ** 2))

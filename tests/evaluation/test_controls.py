@@ -1,0 +1,79 @@
+"""Controls: by hand on three genes, and the published data's own numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from dash_hpc.data import TimeCourse
+from dash_hpc.evaluation import (
+    margins_network,
+    persistence_mse,
+    prior_network,
+    shuffled_balanced_accuracy,
+    sources_network,
+    structure_controls,
+)
+
+# regulator × target: 0 -> 1, 2 -> 1
+PRIOR = sp.csr_array(np.array([[0, 1.0, 0], [0, 0, 0], [0, -1.0, 0]]))
+
+
+def test_control_networks_by_hand():
+    assert np.argwhere(prior_network(PRIOR, 3)).tolist() == [[1, 0], [1, 2]]
+    assert np.argwhere(margins_network(PRIOR, 3)).tolist() == [[1, 0], [1, 2]]
+    assert np.argwhere(sources_network(PRIOR, 3)).tolist() == [[j, i] for j in range(3) for i in (0, 2)]
+
+
+def test_controls_see_the_orientation():
+    truth = sp.csr_array(np.array([[0, 1.0, 1], [0, 0, 0], [0, 0, 0]]))
+    controls = structure_controls(truth, truth)
+    assert {name: counts.balanced_accuracy for name, counts in controls.items()} == {
+        "prior": 1.0,
+        "margins": 1.0,
+        "sources": pytest.approx(0.5 * (1 + 6 / 7)),
+    }
+    assert structure_controls(truth.T.tocsr(), truth)["prior"].tpr == 0.0
+
+
+def test_shuffled_network_is_at_chance():
+    rng = np.random.default_rng(1)
+    true = rng.random((60, 60)) < 0.1
+    assert shuffled_balanced_accuracy(true.T, sp.csr_array(true.astype(float)), draws=200) == pytest.approx(
+        0.5, abs=0.01
+    )
+    assert shuffled_balanced_accuracy(np.ones((60, 60), bool), sp.csr_array(true.astype(float))) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("0.0", (1.0000, 0.892, 0.863)),
+        ("0.025", (0.9753, 0.860, 0.831)),
+        ("0.05", (0.9498, 0.840, 0.813)),
+        ("0.1", (0.8995, 0.794, 0.766)),
+    ],
+)
+def test_controls_of_sim350(data_root, level, expected):
+    def read(name):
+        return sp.csr_array(np.loadtxt(data_root / "sim350" / name, delimiter=","))
+
+    truth = read("edge_prior_matrix_simu_350_noise_0.0.csv")
+    controls = structure_controls(read(f"edge_prior_matrix_simu_350_noise_{level}.csv"), truth)
+    found = tuple(controls[name].balanced_accuracy for name in ("prior", "margins", "sources"))
+    assert found[0] == pytest.approx(expected[0], abs=5e-5)
+    assert found[1:] == pytest.approx(expected[1:], abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("sim350/simu_350genes_10samples_for_testing.csv", 2.06e-2),
+        ("breast/desmedt_11165genes_1TESTsample_8middleT.csv", 7.806e-5),
+    ],
+)
+def test_persistence_on_published_data(data_root, path, expected):
+    genes = {"sim350": "gene_names.csv", "breast": "desmedt_gene_names_11165.csv"}[path.split("/")[0]]
+    course = TimeCourse.read_csv(data_root / path, genes=data_root / path.split("/")[0] / genes)
+    assert persistence_mse(course.pairs()) == pytest.approx(expected, rel=3e-3 if expected > 1e-3 else 1e-4)
