@@ -1,0 +1,23 @@
+"""Operators: solve, train_epoch, dash_scores, select. Each has a plain-PyTorch or NumPy twin that defines it."""
+
+from __future__ import annotations
+
+from dash_hpc.ops.autograd import batch_loss, solve
+from dash_hpc.ops.native import native_info
+from dash_hpc.ops.solver import SolverOptions, solve_arrays
+from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Solution, TrainState
+from dash_hpc.ops.train import train_epoch
+
+__all__ = [
+    "PRUNABLE",
+    "TENSORS",
+    "EpochResult",
+    "Solution",
+    "SolverOptions",
+    "TrainState",
+    "batch_loss",
+    "native_info",
+    "solve",
+    "solve_arrays",
+    "train_epoch",
+]

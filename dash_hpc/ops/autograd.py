@@ -1,0 +1,213 @@
+"""solve and batch_loss for PyTorch: registered operators with shape kernels and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dash_hpc.errors import SolveError, UsageError
+from dash_hpc.ops import reference
+from dash_hpc.ops.native import native_module
+from dash_hpc.ops.solver import SolverOptions
+from dash_hpc.ops.state import STATUS_REASONS, TENSORS, Solution
+
+__all__ = ["batch_loss", "solve"]
+
+
+def _use_native(y0: Tensor) -> bool:
+    return y0.device.type == "cpu" and native_module() is not None
+
+
+def _arrays(tensors: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().contiguous().numpy() for name, tensor in zip(TENSORS, tensors, strict=True)}
+
+
+@torch.library.custom_op("dash_hpc::solve", mutates_args=())
+def _solve(
+    y0: Tensor,
+    dt: Tensor,
+    weights: Sequence[Tensor],
+    method: str,
+    rtol: float,
+    atol: float,
+    step: float,
+    max_steps: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """States [B, G], statistics [B, 4] (status, steps, rejected, evaluations), step sizes [B, n]."""
+    options = {"method": method, "rtol": rtol, "atol": atol, "step": step, "max_steps": max_steps}
+    if _use_native(y0):
+        y1, status, steps, rejected, evaluations, sizes = native_module().solve(  # type: ignore[union-attr]
+            _arrays(weights), {}, y0.detach().contiguous().numpy(), dt.contiguous().numpy(), **options
+        )
+        statistics = np.stack([status, steps, rejected, evaluations], axis=1)
+        return torch.from_numpy(y1), torch.from_numpy(statistics), torch.from_numpy(sizes)
+    run = reference.integrate(dict(zip(TENSORS, weights, strict=True)), y0, dt, **options)  # type: ignore[arg-type]
+    return run.y1, torch.stack([run.status, run.steps, run.rejected, run.evaluations], dim=1), run.step_sizes
+
+
+@_solve.register_fake
+def _(
+    y0: Tensor,
+    dt: Tensor,
+    weights: Sequence[Tensor],
+    method: str,
+    rtol: float,
+    atol: float,
+    step: float,
+    max_steps: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    width = torch.library.get_ctx().new_dynamic_size()
+    B = y0.shape[0]
+    return (
+        y0.new_empty(y0.shape),
+        y0.new_empty((B, 4), dtype=torch.int64),
+        y0.new_empty((B, width), dtype=torch.float64),
+    )
+
+
+@torch.library.custom_op("dash_hpc::solve_backward", mutates_args=())
+def _solve_backward(
+    grad: Tensor, y0: Tensor, step_sizes: Tensor, weights: Sequence[Tensor], method: str
+) -> tuple[Tensor, list[Tensor]]:
+    """Gradients of <grad, y1> with respect to y0 [B, G] and the seven tensors, through the accepted steps."""
+    if _use_native(y0):
+        grad_y0, grads = native_module().solve_backward(  # type: ignore[union-attr]
+            _arrays(weights), {}, y0.detach().contiguous().numpy(), step_sizes.contiguous().numpy(),
+            grad.contiguous().numpy(), method=method,
+        )  # fmt: skip
+        return torch.from_numpy(grad_y0), [torch.from_numpy(grads[name]) for name in TENSORS]
+    found, named = reference.adjoint(dict(zip(TENSORS, weights, strict=True)), y0, step_sizes, grad, method)
+    return found if found is not grad else grad.clone(), [named[name] for name in TENSORS]
+
+
+@_solve_backward.register_fake
+def _(
+    grad: Tensor, y0: Tensor, step_sizes: Tensor, weights: Sequence[Tensor], method: str
+) -> tuple[Tensor, list[Tensor]]:
+    return torch.empty_like(y0), [torch.empty_like(tensor) for tensor in weights]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    y0, _, weights, method, *_ = inputs
+    ctx.method = method
+    ctx.save_for_backward(y0, output[2], *weights)
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
+    y0, step_sizes, *weights = ctx.saved_tensors
+    grad_y0, grads = _solve_backward(grad, y0, step_sizes, weights, ctx.method)
+    return grad_y0, None, grads, None, None, None, None, None
+
+
+_solve.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _run(params: Mapping[str, Tensor], y0: Tensor, dt: Tensor, options: SolverOptions) -> tuple[Tensor, Tensor, Tensor]:
+    return _solve(
+        y0, dt, [params[name] for name in TENSORS],
+        options.method, options.rtol, options.atol, options.step, options.max_steps,
+    )  # fmt: skip
+
+
+def solve(
+    model: Any,
+    y0: Tensor | np.ndarray,
+    t0: Tensor | np.ndarray | float,
+    t1: Tensor | np.ndarray | float,
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+    method: str = "dopri5",
+    step: float = 0.125,
+    max_steps: int = 10_000,
+    check: bool = False,
+) -> Solution:
+    """Solve the model's initial value problems, each sample with its own step sizes; differentiable.
+
+    Parameters
+    ----------
+    model : dash_hpc.Phoenix or mapping of Tensor
+        The dynamics.
+    y0 : (B, G) or (G,) Tensor or array
+        Start states, expression; cast to the model's dtype.
+    t0, t1 : scalar or (B,)
+        Start and end of each interval, ``t1 >= t0``, in the data's unit of time.
+    rtol, atol : float
+        Tolerances of the local error per step (RMS over genes), dopri5 only.
+    method : {"dopri5", "rk4"}
+    step : float
+        rk4 only: largest step, in units of time.
+    max_steps : int
+        Limit on accepted plus rejected steps per sample.
+    check : bool
+        Raise when a sample fails. Default: failures only show in ``status``.
+
+    Returns
+    -------
+    Solution
+        ``y1`` is a Tensor that carries gradients to the model and ``y0`` (the exact gradient of the discrete
+        solution; step sizes count as constants). Rows with a status other than 0 are not solutions. One start
+        state without batch dimension gives results with B = 1.
+
+    Raises
+    ------
+    UsageError
+        When shapes or times are wrong.
+    SolveError
+        With ``check=True``, naming the first sample that failed and the reason.
+    """
+    options = SolverOptions(method=method, rtol=rtol, atol=atol, step=step, max_steps=max_steps)
+    params = model.tensors() if hasattr(model, "tensors") else model
+    like = params["v"]
+    y0 = torch.as_tensor(y0).to(dtype=like.dtype, device=like.device)
+    if y0.ndim == 1:
+        y0 = y0[None]
+    if y0.ndim != 2 or y0.shape[1] != like.shape[0]:
+        raise UsageError(f"y0 must be [B, {like.shape[0]}], got {list(y0.shape)}")
+    start, end = (torch.as_tensor(t, dtype=torch.float64, device=like.device) for t in (t0, t1))
+    dt = (end - start).expand(len(y0)).contiguous() if (end - start).ndim == 0 else (end - start).contiguous()
+    if dt.shape != (len(y0),):
+        raise UsageError(f"t0 and t1 must be scalars or [{len(y0)}], got {list(start.shape)} and {list(end.shape)}")
+    if not bool(torch.isfinite(dt).all()) or bool((dt < 0).any()):
+        raise UsageError("t0 and t1 must be finite with t1 >= t0: intervals run forward in time")
+    y1, statistics, sizes = _run(params, y0, dt, options)
+    status, steps, rejected, evaluations = statistics.unbind(dim=1)
+    if check and bool((status != 0).any()):
+        worst = int(torch.nonzero(status)[0])
+        raise SolveError(f"sample {worst} was not solved: {STATUS_REASONS[int(status[worst])]}")
+    return Solution(y1, status, steps, rejected, evaluations, sizes)  # type: ignore[arg-type]
+
+
+def batch_loss(
+    params: Mapping[str, Tensor],
+    y0: Tensor,
+    y1: Tensor,
+    dt: Tensor,
+    solver: Mapping[str, Any] | SolverOptions,
+) -> Tensor:
+    """Mean squared error of one-step predictions, differentiable in ``params``.
+
+    Parameters
+    ----------
+    params : mapping of Tensor
+        The seven (effective) tensors.
+    y0, y1 : (B, G) Tensor
+        Observed start and end states, dtype of ``params``.
+    dt : (B,) float64 Tensor
+    solver : SolverOptions or mapping
+
+    Raises
+    ------
+    SolveError
+        When a sample cannot be solved, with its index in the batch and the reason.
+    """
+    predicted, statistics, _ = _run(params, y0, dt, SolverOptions.of(solver))
+    status = statistics[:, 0]
+    if bool((status != 0).any()):
+        worst = int(torch.nonzero(status)[0])
+        raise SolveError(f"pair {worst} of the batch was not solved: {STATUS_REASONS[int(status[worst])]}")
+    return (predicted - y1).square().mean()
