@@ -1,0 +1,26 @@
+"""Studies: a TOML file, validated and complete, and the plan of runs that it stands for."""
+
+from __future__ import annotations
+
+from dash_hpc.study.load import load_study, parse_study
+from dash_hpc.study.plan import RunSpec, canonical_json, plan, run_id
+from dash_hpc.study.schema import StrategyTable, Study
+from dash_hpc.study.strategies import STRATEGIES, StrategyOptions
+from dash_hpc.study.sweep import MAX_RUNS
+from dash_hpc.study.templates import starter, starters
+
+__all__ = [
+    "MAX_RUNS",
+    "STRATEGIES",
+    "RunSpec",
+    "StrategyOptions",
+    "StrategyTable",
+    "Study",
+    "canonical_json",
+    "load_study",
+    "parse_study",
+    "plan",
+    "run_id",
+    "starter",
+    "starters",
+]

@@ -1,0 +1,176 @@
+"""Reading of a study file, with ``--set`` values on top."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dash_hpc.errors import StudyError
+from dash_hpc.study import toml
+from dash_hpc.study.problems import Path as KeyPath
+from dash_hpc.study.problems import nearest, problems
+from dash_hpc.study.schema import Study
+from dash_hpc.study.sweep import MAX_RUNS, count_runs
+
+__all__ = ["load_study", "parse_study"]
+
+
+def load_study(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file.
+
+    Parameters
+    ----------
+    path : path-like
+        TOML file.
+    overrides : sequence of str
+        ``"key=value"``, applied on top of the file in this order: ``"training.epochs=10"``, ``"sweep.seeds=0..2"``,
+        ``"strategy.dash.lambda_ppi=[0.1, 0.5]"`` (all tables of that name; ``strategy[0].…`` names one). Values are
+        TOML; what is not TOML is text.
+
+    Returns
+    -------
+    Study
+        Complete: what the file leaves out has its default.
+
+    Raises
+    ------
+    StudyError
+        One line with file, line and key (or ``--set key``): file missing or not TOML, unknown key, value of the wrong
+        type or out of range, the same run twice, or more than 1,000,000 runs (refused before they are listed).
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise StudyError(f"{file}: no such study file; write one with: dash-hpc init {file}") from None
+    except IsADirectoryError:
+        raise StudyError(f"{file}: is a folder, not a study file; name the .toml file") from None
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise StudyError(f"{file}:{line}: not UTF-8 text; save the file as UTF-8") from None
+    return parse_study(text, overrides, source=str(file), stem=file.stem, base=file.resolve().parent)
+
+
+def parse_study(
+    text: str, overrides: Sequence[str] = (), *, source: str = "study", stem: str = "study", base: Path | None = None
+) -> Study:
+    """Validate a study given as text; ``source`` names it in errors, ``stem`` is the study's name if it has none.
+
+    ``base`` is the folder that relative paths of ``[data]`` start from. Raises as ``load_study`` does.
+    """
+    try:
+        raw = toml.parse(text)
+    except toml.TOMLDecodeError as error:
+        raise StudyError(_not_toml(source, str(error))) from None
+    lines = toml.key_lines(text)
+    places: dict[KeyPath, str] = {}
+    for override in overrides:
+        _override(raw, override, places)
+
+    count = count_runs(raw)
+    if count.total > MAX_RUNS:
+        place = _place(count.longest, source, lines, places)
+        raise StudyError(
+            f"{place}: the study asks for {count.total:,} runs = {count.reason}; at most {MAX_RUNS:,} are allowed, "
+            "so shorten the lists or split the study"
+        )
+    _complete(raw, stem, base)
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        found = problems(error, raw)
+    first = min(found, key=lambda problem: _line(problem.path, lines))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    raise StudyError(f"{_place(first.path, source, lines, places)}: {first.message}{more}")
+
+
+def _not_toml(source: str, message: str) -> str:
+    if match := re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", message):
+        return f"{source}:{match[2]}: not valid TOML at column {match[3]}: {match[1]}"
+    return f"{source}: not valid TOML: {message}"
+
+
+def _complete(raw: dict[str, Any], stem: str, base: Path | None) -> None:
+    """Fill in what depends on the file: the study's name, and where relative data paths start."""
+    section = raw.setdefault("study", {})
+    if not isinstance(section, dict):
+        return  # validation says so
+    section.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", stem).lstrip("-_.") or "study")
+    data = raw.get("data")
+    if base is not None and isinstance(data, Mapping) and data.get("kind") == "files":
+        own = section.get("base", ".")
+        if isinstance(own, str):
+            section["base"] = str(base / own)
+
+
+def _line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
+    for end in range(len(path), 0, -1):
+        if path[:end] in lines:
+            return lines[path[:end]]
+    return 0
+
+
+def _place(path: KeyPath, source: str, lines: Mapping[KeyPath, int], places: Mapping[KeyPath, str]) -> str:
+    for end in range(len(path), 0, -1):
+        if path[:end] in places:
+            return places[path[:end]]
+    line = _line(path, lines)
+    return f"{source}:{line}" if line else source
+
+
+def _override(raw: dict[str, Any], override: str, places: dict[KeyPath, str]) -> None:
+    key, equals, text = override.partition("=")
+    key, text = key.strip(), text.strip()
+    place = f"--set {key}"
+    if not equals or not re.fullmatch(r"\w+(?:\[\d+\])?(?:\.\w+)+", key):
+        raise StudyError(f'--set {override}: write section.key=value, for example "training.epochs=10"')
+    value = _value(text)
+    section, *rest = key.split(".")
+    if section == "strategy" or section.startswith("strategy["):
+        _override_strategy(raw, section, rest, value, place, places)
+        return
+    if len(rest) != 1 or "[" in section:
+        raise StudyError(f"{place}: unknown key; write section.key=value")
+    if section not in raw:
+        places[(section,)] = place
+    table = raw.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise StudyError(f"{place}: {section} is not a section")
+    table[rest[0]] = value
+    places[(section, rest[0])] = place
+
+
+def _override_strategy(
+    raw: dict[str, Any], section: str, rest: list[str], value: Any, place: str, places: dict[KeyPath, str]
+) -> None:
+    found = raw.get("strategy")
+    tables = [table for table in found if isinstance(table, dict)] if isinstance(found, list) else []
+    if index := re.fullmatch(r"strategy\[(\d+)\]", section):
+        chosen = [int(index[1])] if int(index[1]) < len(tables) else []
+        if not chosen:
+            raise StudyError(f"{place}: the study has {len(tables)} strategies, counted from 0")
+    else:
+        names = [str(table.get("name")) for table in tables]
+        name, *rest = rest
+        chosen = [k for k, other in enumerate(names) if other == name]
+        if not chosen:
+            raise StudyError(f"{place}: the study has no strategy {name}; {nearest(name, names)}")
+    if len(rest) != 1:
+        raise StudyError(f"{place}: write strategy.<name>.<option>=value")
+    for k in chosen:
+        tables[k][rest[0]] = value
+        places[("strategy", k, rest[0])] = place
+
+
+def _value(text: str) -> Any:
+    """Read a value as TOML; what is not TOML (a bare word, a range) is text."""
+    try:
+        parsed = toml.parse(f"value = {text}")
+    except toml.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text

@@ -1,0 +1,189 @@
+"""Validation errors in one line: where, what is written there, and what may be written instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ValidationError
+
+from dash_hpc.study.schema import SECTIONS, TABLES, Study
+from dash_hpc.study.sources import DATA_KINDS
+from dash_hpc.study.toml import value_text
+
+__all__ = ["Path", "Problem", "nearest", "path_text", "problems"]
+
+Path = tuple[str | int, ...]
+
+_PLAIN = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: the path of the key, and the sentence without its place."""
+
+    path: Path
+    message: str
+
+
+def path_text(path: Path) -> str:
+    """Write a path as a user reads it: ``strategy[1].lambda_ppi``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def nearest(word: str, legal: list[str]) -> str:
+    """Return a hint: the legal word nearest to ``word``, or the whole list when none is near."""
+    close = get_close_matches(word, legal, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"there is {', '.join(legal)}"
+
+
+def problems(error: ValidationError, raw: Mapping[str, Any]) -> list[Problem]:
+    """Translate all errors of validating ``raw`` as a Study."""
+    return [_problem(item, raw) for item in error.errors(include_url=False)]
+
+
+def _problem(item: Any, raw: Mapping[str, Any]) -> Problem:
+    path, model = _resolve(item["loc"], raw)
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "at_key":
+        path = (*path, *(int(part) if part.isdigit() else part for part in context["key"].split(".")))
+        value = _lookup(raw, path)
+        return Problem(path, f"{_assignment(path, value)} {context['message']}")
+    if kind == "extra_forbidden":
+        return _unknown(path, model)
+    if kind == "missing":
+        return _missing(path, model)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _bad_tag(path, kind, context)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return Problem(path, f"{path_text(path)} must be a table: [{path_text(path)}]")
+    if kind == "tuple_type" and path == ("strategy",):
+        return Problem(path, "strategy must be written [[strategy]], with two brackets, once per strategy")
+    if kind == "too_short" and path == ("strategy",):
+        return Problem(path, "the study has no strategy: add a [[strategy]] table")
+    return Problem(path, f"{_assignment(path, item['input'])} {_phrase(kind, context, item, path, model)}")
+
+
+def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseModel]]:
+    """Split a pydantic location into the path in the file and the model that the last key belongs to.
+
+    Pydantic puts the tag of a discriminated union (the data kind, the strategy name) and the positions in a list of
+    values into the location; a file has neither.
+    """
+    head, rest = location[:1], location[1:]
+    if head == ("data",):
+        kind = rest[0] if rest and rest[0] in DATA_KINDS else None
+        return (("data", *rest[1:2]), DATA_KINDS[str(kind)]) if kind else (("data",), Study)
+    if head == ("strategy",):
+        if len(rest) < 2:
+            return ("strategy", *rest), Study
+        return ("strategy", rest[0], *rest[2:3]), TABLES[str(rest[1])].options
+    if head and head[0] in SECTIONS:
+        return (*head, *rest[:1]), SECTIONS[str(head[0])] if rest else Study
+    return head, Study
+
+
+def _lookup(raw: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return raw
+
+
+def _assignment(path: Path, value: Any) -> str:
+    if value is None or isinstance(value, Mapping):
+        return path_text(path)
+    try:
+        text = value_text(value)
+    except TypeError:
+        text = str(value)
+    return f"{path_text(path)} = {text if len(text) <= 60 else text[:57] + '…'}"
+
+
+def _legal(path: Path, model: type[BaseModel]) -> list[str]:
+    keys = list(model.model_fields)
+    return ["name", *keys] if path[:1] == ("strategy",) and len(path) > 1 else keys
+
+
+def _unknown(path: Path, model: type[BaseModel]) -> Problem:
+    key = str(path[-1])
+    homes = [name for name, section in SECTIONS.items() if key in section.model_fields]
+    legal = _legal(path, model)
+    if len(path) == 1:
+        return Problem(path, f"unknown section [{key}]; {nearest(key, legal)}")
+    close = get_close_matches(key, legal, n=1, cutoff=0.8)
+    hint = f"it belongs in [{homes[0]}]" if homes and not close else nearest(key, legal)
+    return Problem(path, f"unknown key {path_text(path)}; {hint}")
+
+
+def _missing(path: Path, model: type[BaseModel]) -> Problem:
+    if len(path) == 1:
+        header = "[[strategy]]" if path[0] == "strategy" else f"[{path[0]}]"
+        return Problem((), f"the section {header} is missing; dash-hpc init writes a study to start from")
+    info = model.model_fields.get(str(path[-1]))
+    note = f" ({info.description})" if info is not None and info.description else ""
+    return Problem(path, f"{path_text(path)} is missing{note}")
+
+
+def _bad_tag(path: Path, kind: str, context: Mapping[str, Any]) -> Problem:
+    key = "kind" if path[0] == "data" else "name"
+    legal = list(DATA_KINDS if key == "kind" else TABLES)
+    path = (*path, key)
+    if kind == "union_tag_not_found":
+        return Problem(path, f"{path_text(path)} is missing; there is {', '.join(legal)}")
+    return Problem(path, f'{path_text(path)} = "{context["tag"]}" is unknown; {nearest(str(context["tag"]), legal)}')
+
+
+def _phrase(kind: str, context: Mapping[str, Any], item: Any, path: Path, model: type[BaseModel]) -> str:
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind.startswith(("greater_than", "less_than")):
+        info = model.model_fields.get(str(path[-1]))
+        return _bounds(list(info.metadata) if info is not None else [], context)
+    if kind == "literal_error":
+        legal = [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")]
+        hint = nearest(item["input"], legal) if isinstance(item["input"], str) else f"there is {', '.join(legal)}"
+        return f"is unknown; {hint}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "too_short":
+        return f"must have {context['min_length']} entries or more"
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "string_pattern_mismatch":
+        return "must start with a letter or digit and hold only letters, digits, '-', '_' and '.'"
+    return str(item["msg"])
+
+
+def _bounds(metadata: list[Any], context: Mapping[str, Any]) -> str:
+    """Say what a number may be, from the bounds of the field or, for an entry of a list, from the one broken."""
+    low = next((m.ge if isinstance(m, Ge) else m.gt for m in metadata if isinstance(m, (Ge, Gt))), None)
+    high = next((m.le if isinstance(m, Le) else m.lt for m in metadata if isinstance(m, (Le, Lt))), None)
+    if low is None and high is None:
+        low, high = context.get("ge", context.get("gt")), context.get("le", context.get("lt"))
+    open_low = any(isinstance(m, Gt) for m in metadata) or "gt" in context
+    open_high = any(isinstance(m, Lt) for m in metadata) or "lt" in context
+    if low is not None and high is not None and not open_low and not open_high:
+        return f"must be between {low:g} and {high:g}"
+    parts = []
+    if low is not None:
+        parts.append(f"larger than {low:g}" if open_low else f"{low:g} or larger")
+    if high is not None:
+        parts.append(f"smaller than {high:g}" if open_high else f"{high:g} or smaller")
+    return "must be " + " and ".join(parts)

@@ -1,0 +1,184 @@
+"""The whole study as one validated, immutable object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
+
+from dash_hpc.study.sections import (
+    ModelSection,
+    ScheduleSection,
+    Section,
+    SolverSection,
+    StudySection,
+    SweepSection,
+    TrainingSection,
+    problem_at,
+)
+from dash_hpc.study.sources import DataSection, FilesData
+from dash_hpc.study.strategies import STRATEGIES, StrategyOptions
+from dash_hpc.study.sweep import MAX_RUNS, count_runs, distinct, expand
+from dash_hpc.study.toml import to_toml
+
+__all__ = ["SECTIONS", "TABLES", "StrategyTable", "Study"]
+
+
+class StrategyTable(Section):
+    """One ``[[strategy]]`` table: a name, and for each option all the values it takes.
+
+    The model of each strategy is made from its options model, every option ``x: T`` becoming ``x: tuple[T, ...]``.
+    """
+
+    options: ClassVar[type[StrategyOptions]] = StrategyOptions
+
+    name: str
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """Values of each option, in the order of the options model."""
+        return {key: getattr(self, key) for key in self.options.model_fields}
+
+    @property
+    def size(self) -> int:
+        """Number of combinations."""
+        return prod(len(values) for values in self.axes.values())
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield each combination of options with the name, complete; the last option varies fastest."""
+        axes = self.axes
+        for values in product(*axes.values()):
+            chosen = self.options(**dict(zip(axes, values, strict=True)))
+            yield {"name": self.name, **chosen.model_dump(mode="json")}
+
+
+def _swept(name: str, options: type[StrategyOptions]) -> type[StrategyTable]:
+    fields: dict[str, Any] = {"name": (Literal[name], Field(description="which strategy"))}
+    for key, info in options.model_fields.items():
+        # A plain annotation must not be wrapped: Annotated needs at least one piece of metadata.
+        element = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+        axis = Annotated[
+            tuple[element, ...],  # type: ignore[valid-type]
+            Field(strict=False),
+            BeforeValidator(expand),
+            AfterValidator(distinct),
+        ]
+        default = ... if info.is_required() else (info.get_default(call_default_factory=True),)
+        fields[key] = (axis, Field(default, description=info.description))
+    table = create_model(f"{options.__name__}Table", __base__=StrategyTable, __doc__=options.__doc__, **fields)
+    table.options = options
+    return table
+
+
+TABLES: dict[str, type[StrategyTable]] = {name: _swept(name, model) for name, model in STRATEGIES.items()}
+"""Strategy name -> model of its ``[[strategy]]`` table."""
+
+if TYPE_CHECKING:
+    AnyTable = StrategyTable
+else:
+    AnyTable = Annotated[Union[tuple(TABLES.values())], Field(discriminator="name")]  # noqa: UP007 - built at run time
+
+
+class Study(Section):
+    """A study: one data set, one set of settings, many (strategy, options, seed) runs.
+
+    Made by ``load_study``. All keys are complete: what the file left out has its default.
+    """
+
+    study: StudySection
+    data: DataSection
+    model: ModelSection = ModelSection()
+    solver: SolverSection = SolverSection()
+    training: TrainingSection = TrainingSection()
+    schedule: ScheduleSection = ScheduleSection()
+    sweep: SweepSection = SweepSection()
+    strategy: Annotated[tuple[AnyTable, ...], Field(strict=False, min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_too_large(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            count = count_runs(raw)
+            if count.total > MAX_RUNS:
+                raise problem_at("sweep", f"{count.total:,} runs ({count.reason}); at most {MAX_RUNS:,} are allowed")
+        return raw
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        for index, table in enumerate(self.strategy):
+            if table.options.needs_prior and isinstance(self.data, FilesData) and self.data.prior is None:
+                message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
+                raise problem_at(f"strategy.{index}.name", message)
+        seen: dict[str, list[tuple[int, set[tuple[Any, ...]]]]] = {}
+        for index, table in enumerate(self.strategy):
+            earlier = seen.setdefault(table.name, [])
+            # One table cannot repeat itself (each axis is distinct), so only tables of one name are compared.
+            again = [other for other in self.strategy if other.name == table.name]
+            points = set(product(*table.axes.values())) if len(again) > 1 else set()
+            for other_index, other_points in earlier:
+                if both := points & other_points:
+                    values = zip(table.axes, min(both, key=repr), strict=True)
+                    what = ", ".join(f"{key} = {value}" for key, value in values if len(table.axes[key]) > 1)
+                    message = f"repeats runs of strategy[{other_index}]" + (f" ({what})" if what else "")
+                    raise problem_at(f"strategy.{index}.name", f"{message}: every run must be different")
+            earlier.append((index, points))
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.study.name
+
+    @property
+    def base(self) -> Path:
+        """Folder that relative paths of ``[data]`` start from."""
+        return Path(self.study.base or ".")
+
+    @property
+    def output(self) -> Path:
+        """Output folder, relative to the current folder unless absolute."""
+        return Path(self.study.output or f"results/{self.name}")
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs in the plan."""
+        return len(self.sweep.seeds) * sum(table.size for table in self.strategy)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The parts that all runs share, plain and complete: data, model, solver, training, schedule."""
+        parts = ("data", "model", "solver", "training", "schedule")
+        return {part: getattr(self, part).model_dump(mode="json") for part in parts}
+
+    def data_spec(self) -> dict[str, Any]:
+        """Return what ``dash_hpc.data.build`` and ``dash_hpc.data.digest`` take."""
+        return dict(self.settings["data"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the study with every default filled in, as it would be parsed from TOML (None left out)."""
+        full = self.model_dump(mode="json", exclude_none=True)
+        for table in full["strategy"]:
+            for key, values in table.items():
+                if isinstance(values, list) and len(values) == 1:
+                    table[key] = values[0]
+        return full
+
+    def to_toml(self) -> str:
+        """Return the resolved study as a TOML text; loading it gives the same plan."""
+        return to_toml(self.to_dict())
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "study": StudySection,
+    "model": ModelSection,
+    "solver": SolverSection,
+    "training": TrainingSection,
+    "schedule": ScheduleSection,
+    "sweep": SweepSection,
+}
+"""Sections with one model each; ``data`` has one per kind, ``strategy`` one per name."""

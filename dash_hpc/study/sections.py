@@ -1,0 +1,156 @@
+"""The sections of a study file, each a model with its defaults, bounds and one line of explanation per key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dash_hpc.study.sweep import distinct, expand
+
+__all__ = [
+    "ModelSection",
+    "ScheduleSection",
+    "Section",
+    "SolverSection",
+    "StudySection",
+    "SweepSection",
+    "TrainingSection",
+    "problem_at",
+]
+
+
+def problem_at(key: str, message: str) -> PydanticCustomError:
+    """Return the error to raise from a validator that looks at several keys; ``key`` is the one to point at."""
+    return PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, unknown keys refused, no silent conversion of types, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StudySection(Section):
+    """``[study]``: what the study is called and where its results go."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="letters, digits, '-', '_', '.'; default: the file's name"
+    )
+    output: str | None = Field(
+        default=None, min_length=1, description="output folder, relative to the current folder; default: results/<name>"
+    )
+    description: str = Field(default="", description="free text, shown at the top of the report")
+    base: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder that relative paths of [data] start from; default: the study file's",
+    )
+
+
+class ModelSection(Section):
+    """``[model]``: the size and start of PHOENIX (Hossain et al. 2024, Genome Biology 25:127)."""
+
+    hidden: int = Field(default=40, ge=1, description="m, hidden units per branch")
+    init_U: Literal["orthogonal", "sparse"] = Field(  # noqa: N815 - the tensor is called U
+        default="orthogonal", description="start of U: random semi-orthogonal, or column-sparse normal like W"
+    )
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of weights and states")
+
+
+class SolverSection(Section):
+    """``[solver]``: how the ODE is integrated between two time points."""
+
+    method: Literal["dopri5", "rk4"] = Field(
+        default="dopri5", description="adaptive Dormand-Prince 5(4), or fixed-step RK4"
+    )
+    rtol: float = Field(default=1e-5, gt=0, le=1, description="relative tolerance (dopri5)")
+    atol: float = Field(default=1e-7, gt=0, le=1, description="absolute tolerance, in units of expression (dopri5)")
+    step: float = Field(default=0.125, gt=0, description="largest step, in units of time (rk4)")
+    max_steps: int = Field(default=10_000, ge=1, description="a solve that needs more steps fails with that reason")
+
+
+class TrainingSection(Section):
+    """``[training]``: epochs, batches, Adam, learning-rate plateau, early stop and the optional prior loss."""
+
+    epochs: int = Field(default=500, ge=1, description="at most this many passes over the training pairs")
+    batch: Literal["trajectory", "single"] = Field(
+        default="trajectory", description="one Adam step per trajectory, or per batch of pairs drawn from all"
+    )
+    batch_size: int = Field(default=16, ge=1, description='pairs per step when batch = "single"')
+    lr: float = Field(default=1e-3, gt=0, description="learning rate of all tensors but v")
+    v_lr_factor: float = Field(default=5.0, gt=0, description="v learns at lr times this")
+    betas: Annotated[tuple[float, float], Field(strict=False)] = Field(
+        default=(0.9, 0.999), description="Adam's decay rates"
+    )
+    eps: float = Field(default=1e-8, gt=0, description="Adam's ε")
+    plateau_factor: float = Field(
+        default=0.9, gt=0, le=1, description="lr times this on a plateau of the validation MSE"
+    )
+    plateau_patience: int = Field(default=3, ge=0, description="epochs without improvement before that happens")
+    plateau_threshold: float = Field(default=1e-6, ge=0, description="smallest drop of the MSE that counts (absolute)")
+    min_lr: float = Field(default=4e-5, ge=0, description="the plateau rule never goes below this")
+    early_stop: int = Field(default=40, ge=0, description="stop after this many epochs without a new best; 0 = never")
+    reset_lr_at_events: bool = Field(default=True, description="pruning events restore lr and restart the plateau rule")
+    tau: float = Field(default=1.0, ge=0, le=1, description="loss = τ · data + (1 − τ) · prior; 1 = no prior loss")
+    prior_points: int = Field(default=10_000, ge=1, description="random states at which the prior loss compares")
+    prior_low: float = Field(default=-0.5, description="lower end of those states")
+    prior_high: float = Field(default=0.5, description="upper end of those states")
+    prior_multipliers: bool = Field(
+        default=False,
+        description="prior loss on the full right-hand side, ReLU(v) included (the paper), or without (its code)",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSection:
+        if self.min_lr > self.lr:
+            raise problem_at("min_lr", f"must not be larger than lr = {self.lr:g}")
+        if self.prior_low >= self.prior_high:
+            raise problem_at("prior_low", f"must be smaller than prior_high = {self.prior_high:g}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise problem_at("betas", "must be two numbers of 0 or more and below 1")
+        return self
+
+
+class ScheduleSection(Section):
+    """``[schedule]``: when weights are removed, and how many (Hossain et al., NeurIPS 2024).
+
+    After the first event and k later ones the sparsity is 1 − (1 − first_fraction)(1 − fraction)^k.
+    """
+
+    first_epoch: int = Field(default=3, ge=0, description="the first event happens at the start of this epoch (from 0)")
+    first_fraction: float = Field(default=0.7, ge=0, lt=1, description="share of the weights removed then")
+    every: int = Field(
+        default=10, ge=1, description="later events: at every multiple of this epoch, not at the last one"
+    )
+    fraction: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the remaining weights removed at each of them"
+    )
+
+
+class SweepSection(Section):
+    """``[sweep]``: what every strategy is repeated over."""
+
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(strict=False),
+        BeforeValidator(expand),
+        AfterValidator(distinct),
+    ] = Field(default=(0,), description='one seed, a list, or a range such as "0..4" (both ends included)')
+
+
+def _split(value: Any) -> Any:
+    """A validation split: a path, a fraction, or a list of trajectory indices (from 0)."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    if isinstance(value, (list, tuple)) and value:
+        whole = all(isinstance(k, int) and not isinstance(k, bool) and k >= 0 for k in value)
+        if whole and len(set(value)) == len(value):
+            return tuple(value)
+    raise ValueError("must be a file, a fraction between 0 and 1, or a list of different trajectory numbers (from 0)")
+
+
+Split = Annotated[str | float | tuple[int, ...], BeforeValidator(_split)]

@@ -1,0 +1,92 @@
+"""``[data]``: the three kinds of data a study can name. The keys arrive complete at ``dash_hpc.data.build``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dash_hpc.study.sections import Section, Split, problem_at
+
+__all__ = ["CATALOGUE_NAMES", "DATA_KINDS", "CatalogueData", "DataSection", "FilesData", "SimulatedData"]
+
+CatalogueName = Literal["sim350", "hema_b", "breast_500", "breast_2000", "yeast_500"]
+CATALOGUE_NAMES: tuple[str, ...] = ("sim350", "hema_b", "breast_500", "breast_2000", "yeast_500")
+
+
+class SimulatedData(Section):
+    """``kind = "simulate"``: an in-silico network with Hill kinetics (after Bhuva et al. 2019, Genome Biology 20).
+
+    The network, kinetics, start values, prior corruption and validation split follow ``data.seed``, so that all runs
+    of a study share them; the measurement noise follows the seed of the run.
+    """
+
+    kind: Literal["simulate"] = Field(description="simulated network and trajectories; needs no files")
+    genes: int = Field(default=60, ge=2, description="G")
+    regulators: int = Field(default=15, ge=1, description="genes that regulate others")
+    edges: int = Field(default=90, ge=1, description="regulatory edges, at most one per ordered pair of genes")
+    trajectories: int = Field(default=40, ge=2, description="training and validation trajectories")
+    test_trajectories: int = Field(default=10, ge=1, description="test trajectories, free of noise")
+    times: Annotated[tuple[float, ...], Field(strict=False, min_length=2)] = Field(
+        default=(0.0, 2.0, 3.0, 7.0, 9.0), description="time points of every trajectory"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the network and all that belongs to it")
+    expression_noise: float = Field(
+        default=0.025, ge=0, description='s.d. added to every value; 0.025 is "5 %" of the mean level'
+    )
+    prior_noise: float = Field(
+        default=0.05, ge=0, le=1, description="share of the prior's edges moved to random places"
+    )
+    validation: float = Field(default=0.1, gt=0, lt=1, description="share of the trajectories kept for validation")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SimulatedData:
+        if any(b <= a for a, b in zip(self.times, self.times[1:], strict=False)):
+            raise problem_at("times", "must increase")
+        if self.regulators > self.genes:
+            raise problem_at("regulators", f"must not be larger than genes = {self.genes}")
+        if self.edges < self.regulators:
+            raise problem_at("edges", f"must be at least regulators = {self.regulators}: each regulates something")
+        if self.edges > self.regulators * (self.genes - 1):
+            raise problem_at("edges", f"must not be larger than regulators × (genes − 1) = {self._most_edges}")
+        return self
+
+    @property
+    def _most_edges(self) -> int:
+        return self.regulators * (self.genes - 1)
+
+
+class CatalogueData(Section):
+    """``kind = "catalogue"``: a published data set, found below the folder that DASH_HPC_DATA names."""
+
+    kind: Literal["catalogue"] = Field(description="a published data set")
+    name: CatalogueName = Field(description="which one")
+    expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
+    prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+
+
+class FilesData(Section):
+    """``kind = "files"``: your own files; relative paths start at the study file's folder."""
+
+    kind: Literal["files"] = Field(description="your own CSV files")
+    train: str = Field(min_length=1, description="trajectories to train on")
+    genes: str | None = Field(default=None, min_length=1, description="gene names, one per row of a trajectory")
+    validation: Split | None = Field(
+        default=None, description="a file, a list of trajectories of train (from 0), or a fraction of them"
+    )
+    test: str | None = Field(default=None, min_length=1, description="trajectories to test on")
+    prior: str | None = Field(default=None, min_length=1, description="motif map, regulator × target")
+    ppi: str | None = Field(
+        default=None, min_length=1, description="protein interactions; left out: from common targets"
+    )
+    truth: str | None = Field(default=None, min_length=1, description="reference network, for evaluation only")
+    expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
+
+
+DATA_KINDS: dict[str, type[Section]] = {
+    "simulate": SimulatedData,
+    "catalogue": CatalogueData,
+    "files": FilesData,
+}
+
+DataSection = Annotated[SimulatedData | CatalogueData | FilesData, Field(discriminator="kind")]

@@ -1,0 +1,146 @@
+"""Values that a study may give many of: a scalar, a list, or a range in text such as ``"0..4"``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import prod
+from typing import Any
+
+__all__ = ["MAX_RUNS", "RunCount", "count_runs", "distinct", "expand", "length", "parse_range"]
+
+MAX_RUNS = 1_000_000
+"""More runs than this are refused before anything is expanded."""
+
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:step\s+({_NUMBER})\s*)?")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range in decimal arithmetic, both ends included, so that ``"0..1 step 0.1"`` holds 0.3 exactly as written."""
+
+    start: Decimal
+    step: Decimal
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[float]:
+        return (float(self.start + k * self.step) for k in range(self.count))
+
+
+def parse_range(text: str) -> range | Range | None:
+    """Read ``"first..last"`` or ``"first..last step s"``; the last value belongs to the range when it is hit.
+
+    Returns None when ``text`` is not meant as a range. Whole numbers without a step give every whole number.
+
+    Raises
+    ------
+    ValueError
+        When the range runs downwards, or a range of fractions has no step of more than 0.
+    """
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        return None
+    first, last = Decimal(match[1]), Decimal(match[2])
+    whole = all("." not in part for part in match.groups() if part is not None)
+    if last < first:
+        raise ValueError(f'runs downwards; write "{match[2]}..{match[1]}"')
+    if match[3] is None and not whole:
+        raise ValueError(f'needs a step: "{match[1]}..{match[2]} step 0.1"')
+    step = Decimal(match[3] or 1)
+    if step <= 0:
+        raise ValueError("needs a step of more than 0")
+    if whole:
+        return range(int(first), int(last) + 1, int(step))
+    return Range(first, step, int((last - first) / step) + 1)
+
+
+def length(value: Any) -> int:
+    """Return how many values ``value`` stands for, without listing them; what is wrong counts as one."""
+    if isinstance(value, str):
+        try:
+            values = parse_range(value)
+        except ValueError:
+            return 1
+        if isinstance(values, range):  # len() of a range ends at 2**63
+            return (values[-1] - values[0]) // values.step + 1
+        return values.count if values is not None else 1
+    if isinstance(value, (list, tuple)):
+        return sum(length(item) for item in value)
+    return 1
+
+
+def expand(value: Any) -> tuple[Any, ...]:
+    """List the values that a scalar, a range or a list of these stands for, in the order written.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or when there are more than ``MAX_RUNS``.
+    """
+    if (size := length(value)) > MAX_RUNS:
+        raise ValueError(f"stands for {size:,} values; a study may have at most {MAX_RUNS:,} runs")
+    values = tuple(_flat(value))
+    if not values:
+        raise ValueError("is empty: give at least one value")
+    return values
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, str):
+        values = parse_range(value)
+        yield from [value] if values is None else values
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return ``values``; raises ValueError when one stands there twice (it would be the same run twice)."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"names {value} twice, which would be the same run twice")
+        seen.add(value)
+    return values
+
+
+@dataclass(frozen=True)
+class RunCount:
+    """How many runs an unexpanded study asks for.
+
+    ``reason`` says how the number comes about; ``longest`` is the path of the key with most values.
+    """
+
+    total: int
+    reason: str
+    longest: tuple[str | int, ...]
+
+
+def count_runs(raw: Mapping[str, Any]) -> RunCount:
+    """Count the runs of a study as it was parsed from TOML, before validation and without expanding anything."""
+    sweep = raw.get("sweep")
+    seeds = length(sweep.get("seeds", 0)) if isinstance(sweep, Mapping) else 1
+    longest: tuple[str | int, ...] = ("sweep", "seeds")
+    most = seeds
+    tables = raw.get("strategy")
+    totals, reasons = [], []
+    for index, table in enumerate(tables if isinstance(tables, Sequence) else ()):
+        if not isinstance(table, Mapping):
+            continue
+        sizes = {key: max(1, length(value)) for key, value in table.items() if key != "name"}
+        totals.append(prod(sizes.values()))
+        factors = [f"{size:,} {key}" for key, size in sizes.items() if size > 1]
+        reasons.append(f"{table.get('name', f'strategy[{index}]')}: {' × '.join(factors) or '1'}")
+        for key, size in sizes.items():
+            if size > most:
+                most, longest = size, ("strategy", index, key)
+    reason = f"{seeds:,} seeds × ({' + '.join(reasons)})"
+    return RunCount(seeds * sum(totals), reason, longest)

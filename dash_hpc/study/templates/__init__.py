@@ -1,0 +1,27 @@
+"""Studies to start from; the same files stand in ``examples/``."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from dash_hpc.errors import UsageError
+
+__all__ = ["starter", "starters"]
+
+
+def starters() -> tuple[str, ...]:
+    """Return the names of the studies to start from."""
+    return ("quick", "sim350", "hema_b")
+
+
+def starter(name: str) -> str:
+    """Return the text of a study to start from.
+
+    Raises
+    ------
+    UsageError
+        When there is none of that name.
+    """
+    if name not in starters():
+        raise UsageError(f"no example {name!r}; there is {', '.join(starters())}")
+    return files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
