@@ -1,0 +1,14 @@
+"""Expression data and prior knowledge: readers, published data sets, simulation, splits."""
+
+from __future__ import annotations
+
+from dash_hpc.data.catalogue import CATALOGUE as CATALOGUE
+from dash_hpc.data.dataset import DataSet as DataSet
+from dash_hpc.data.dataset import build as build
+from dash_hpc.data.dataset import digest as digest
+from dash_hpc.data.prior import Prior as Prior
+from dash_hpc.data.timecourse import Pairs as Pairs
+from dash_hpc.data.timecourse import TimeCourse as TimeCourse
+from dash_hpc.data.timecourse import Trajectory as Trajectory
+
+__all__ = ["CATALOGUE", "DataSet", "Pairs", "Prior", "TimeCourse", "Trajectory", "build", "digest"]

@@ -1,0 +1,207 @@
+"""A data set ready for a run: training, validation and test data, prior and reference network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.sparse import csr_array
+
+from dash_hpc.data.genes import check_same_genes
+from dash_hpc.data.networks import read_network
+from dash_hpc.data.prior import Prior
+from dash_hpc.data.sources import Sources, resolve
+from dash_hpc.data.splits import split_by_index, split_fraction, split_pairs
+from dash_hpc.data.textfile import read_raw
+from dash_hpc.data.timecourse import TimeCourse
+from dash_hpc.errors import DataError, PriorError, UsageError
+from dash_hpc.rng import stream
+
+__all__ = ["DataSet", "build", "digest"]
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Everything a run learns from and is judged by; all parts share one gene list.
+
+    Attributes
+    ----------
+    name : str
+    train, validation : TimeCourse
+        With the noise of the run, where noise was asked for.
+    test : TimeCourse or None
+    prior : Prior or None
+    truth : (G, G) float64 csr_array, regulator × target, signed; or None where no reference network is known
+    notes : tuple of str
+        Facts that belong beside every result: what is missing, was dropped or was changed.
+
+    Raises
+    ------
+    DataError
+        Parts with other genes, or training or validation data without a single complete pair of time points.
+    """
+
+    name: str
+    train: TimeCourse
+    validation: TimeCourse
+    test: TimeCourse | None = None
+    prior: Prior | None = None
+    truth: csr_array | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_same_genes(self.train.genes, self.validation.genes, "the validation data")
+        if self.test is not None:
+            check_same_genes(self.train.genes, self.test.genes, "the test data")
+        if self.prior is not None:
+            check_same_genes(self.train.genes, self.prior.genes, "the prior", PriorError)
+        n = self.train.n_genes
+        if self.truth is not None and self.truth.shape != (n, n):
+            raise PriorError(f"the reference network must be [{n}, {n}], got {list(self.truth.shape)}")
+        for part, data in (("training", self.train), ("validation", self.validation)):
+            if not len(data.pairs()):
+                raise DataError(f"the {part} data has no two neighbouring time points without missing values")
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        return self.train.genes
+
+    @property
+    def n_genes(self) -> int:
+        return self.train.n_genes
+
+
+def build(spec: Mapping[str, Any], *, seed: int, base: Path) -> DataSet:
+    """Make the data set that a data spec describes.
+
+    Parameters
+    ----------
+    spec : mapping
+        ``kind`` "simulate", "catalogue" or "files" with its keys, as in the ``[data]`` table of a study.
+    seed : int
+        The run's seed. Only the expression noise depends on it: splits and prior corruption are the same for all
+        runs of a study, so that runs can be compared.
+    base : path
+        The folder that relative paths start at.
+
+    Raises
+    ------
+    DataError, PriorError
+        Naming file, line and gene, or the environment variable that is not set.
+    """
+    if spec.get("kind") == "simulate":
+        return _simulated(spec, seed)
+    return _from_sources(resolve(spec, Path(base)), float(spec.get("expression_noise") or 0.0), seed)
+
+
+def digest(spec: Mapping[str, Any], *, base: Path) -> str:
+    """SHA-256 over the roles and bytes of all files that :func:`build` would read; ``""`` for simulated data.
+
+    The place of the files does not enter, so a moved study keeps its run ids; one changed byte changes it.
+    """
+    if spec.get("kind") == "simulate":
+        return ""
+    total = hashlib.sha256()
+    for role, path in resolve(spec, Path(base)).files().items():
+        total.update(f"{role}:{hashlib.sha256(read_raw(path)).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
+    from dash_hpc.data.simulator import simulate  # loads the ODE integrators: only where they are needed
+
+    system = simulate(spec)
+    data_seed = int(spec["seed"])
+    noise = float(spec.get("expression_noise") or 0.0)
+    noisy = system.train_val.with_noise(noise, stream(seed, "expression-noise"))
+    train, validation, held = split_fraction(noisy, float(spec["validation"]), stream(data_seed, "validation-split"))
+    prior, notes = _corrupted(
+        system.prior_clean, float(spec.get("prior_noise") or 0.0), stream(data_seed, "prior-noise")
+    )
+    return DataSet(
+        name=system.name,
+        train=train,
+        validation=validation,
+        test=system.test,
+        prior=prior,
+        truth=system.truth,
+        notes=(
+            "simulated data: the reference network is exact, the test set is free of noise",
+            *_noise_note(noise),
+            *notes,
+            held,
+        ),
+    )
+
+
+def _from_sources(sources: Sources, noise: float, seed: int) -> DataSet:
+    notes = [*sources.notes, *_noise_note(noise)]
+    train = TimeCourse.read_csv(sources.train, sources.genes)
+    train = train.with_noise(noise, stream(seed, "expression-noise"))
+    names = train.genes if sources.genes is None else sources.genes
+    if sources.validation is not None:
+        validation = TimeCourse.read_csv(sources.validation, names)
+        validation = validation.with_noise(noise, stream(seed, "expression-noise", "validation"))
+    else:
+        train, validation, held = _split(train, sources.hold_out)
+        notes.append(held)
+    test = None if sources.test is None else TimeCourse.read_csv(sources.test, names)
+    for part, data in (("training", train), ("validation", validation), ("test", test)):
+        notes.extend(_dropped_pairs(part, data))
+    prior, prior_notes = _read_prior(sources, train.genes)
+    notes.extend(prior_notes)
+    truth = None
+    if sources.truth is not None:
+        truth, truth_notes = read_network(sources.truth, train.genes)
+        notes.extend(f"reference network: {note}" for note in truth_notes)
+    elif not any("reference network" in note for note in notes):
+        notes.append("no reference network: balanced accuracy cannot be computed")
+    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes))
+
+
+def _split(data: TimeCourse, hold_out: object) -> tuple[TimeCourse, TimeCourse, str]:
+    rng = stream(0, "validation-split")  # the same for all runs
+    if isinstance(hold_out, float):
+        return split_fraction(data, hold_out, rng)
+    if isinstance(hold_out, tuple) and hold_out[:1] == ("pairs",):
+        return split_pairs(data, hold_out[1], rng)
+    if isinstance(hold_out, tuple):
+        train, validation = split_by_index(data, hold_out)
+        return train, validation, f"validation trajectories (from 0): {', '.join(map(str, hold_out))}"
+    raise UsageError(f"validation must be a file, trajectory indices or a fraction, got {hold_out!r}")
+
+
+def _read_prior(sources: Sources, genes: tuple[str, ...]) -> tuple[Prior | None, tuple[str, ...]]:
+    if sources.prior is None:
+        if sources.ppi is not None:
+            raise PriorError(f"{sources.ppi}: interactions need a motif prior beside them; name it as data.prior")
+        return None, ()
+    prior = Prior.read_csv(sources.prior, genes, sources.ppi, sources.ppi_genes)
+    corrupted, notes = _corrupted(prior, sources.prior_to_corrupt, stream(0, "prior-noise"))
+    return corrupted, (*prior.notes, *notes)
+
+
+def _corrupted(prior: Prior, fraction: float, rng: Any) -> tuple[Prior, tuple[str, ...]]:
+    if not fraction:
+        return prior, ()
+    moved = round(fraction * prior.n_edges)
+    return prior.corrupt(fraction, rng), (f"prior: {moved} of {prior.n_edges} edges relocated ({fraction:.3g})",)
+
+
+def _noise_note(noise: float) -> tuple[str, ...]:
+    if not noise:
+        return ()
+    return (f"noise N(0, {noise:g}²) added to all training and validation values, drawn from the run's seed",)
+
+
+def _dropped_pairs(part: str, data: TimeCourse | None) -> tuple[str, ...]:
+    if data is None:
+        return ()
+    possible = sum(len(trajectory) - 1 for trajectory in data.trajectories)
+    dropped = possible - len(data.pairs())
+    if not dropped:
+        return ()
+    return (f"{part} data: {dropped} of {possible} pairs dropped, a time or value is missing at one end",)

@@ -1,0 +1,278 @@
+"""Expression over time: trajectories, and the one-step pairs a neural ODE is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dash_hpc.data.genes import gene_tuple
+from dash_hpc.errors import DataError, UsageError
+
+__all__ = ["Pairs", "TimeCourse", "Trajectory"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One sample followed over time.
+
+    Attributes
+    ----------
+    times : (T,) float64
+        Strictly increasing, in the unit of the data (h, min, pseudotime); NaN = the time is not known.
+    values : (T, G) float64
+        Expression; NaN = missing.
+    """
+
+    times: FloatArray
+    values: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """N transitions from one time point to the next (PHOENIX, Genome Biology 2024: one-step prediction).
+
+    Attributes
+    ----------
+    y0, y1 : (N, G) float64, C-contiguous
+        State at the start and at the end.
+    t0, t1 : (N,) float64
+        The two times, ``t1 > t0``.
+    trajectory : (N,) int64
+        Index of the trajectory each pair comes from, counted from 0.
+    """
+
+    y0: FloatArray
+    y1: FloatArray
+    t0: FloatArray
+    t1: FloatArray
+    trajectory: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.t0)
+
+    def take(self, indices: ArrayLike) -> Pairs:
+        """Return the pairs at ``indices`` (integers or a boolean mask), in that order."""
+        chosen = np.asarray(indices)
+        if chosen.size == 0:
+            chosen = chosen.astype(np.int64)
+        return Pairs(
+            *(np.ascontiguousarray(column[chosen]) for column in (self.y0, self.y1, self.t0, self.t1, self.trajectory))
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TimeCourse:
+    """Expression of G genes in one or more trajectories, which may differ in length and have missing values.
+
+    Build one with :meth:`from_arrays` or :meth:`read_csv`; both check the values. Arrays are not writeable.
+
+    Attributes
+    ----------
+    genes : tuple of str
+        Distinct names, in the order of the columns of every ``values``.
+    trajectories : tuple of Trajectory
+    """
+
+    genes: tuple[str, ...]
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def n_genes(self) -> int:
+        return len(self.genes)
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+    def __repr__(self) -> str:
+        points = sum(len(t) for t in self.trajectories)
+        return f"TimeCourse({self.n_genes} genes, {len(self)} trajectories, {points} time points)"
+
+    @classmethod
+    def from_arrays(
+        cls,
+        values: Iterable[ArrayLike],
+        times: Iterable[ArrayLike],
+        genes: Sequence[str] | None = None,
+    ) -> TimeCourse:
+        """Make a time course from arrays, which are copied.
+
+        Parameters
+        ----------
+        values : list of (T, G) arrays
+            One array per trajectory; NaN = missing. T may differ between trajectories.
+        times : list of (T,) arrays
+            Strictly increasing within a trajectory; NaN = not known.
+        genes : sequence of G str, optional
+            Left out: gene1, gene2, ...
+
+        Raises
+        ------
+        DataError
+            Shapes that do not fit, infinite values, repeated or unsorted times, a gene without any value in a
+            trajectory, duplicate names.
+        """
+        value_list = [np.array(v, dtype=np.float64, order="C") for v in values]
+        time_list = [np.array(t, dtype=np.float64) for t in times]
+        if not value_list or len(value_list) != len(time_list):
+            raise DataError(
+                f"values and times must be lists with one array per trajectory, got {len(value_list)} and "
+                f"{len(time_list)}"
+            )
+        for k, (v, t) in enumerate(zip(value_list, time_list, strict=True)):
+            if v.ndim != 2 or t.shape != v.shape[:1] or v.shape[1] == 0 or v.shape[0] == 0:
+                raise DataError(
+                    f"trajectory {k}: values must be [T, G] and times [T] with T and G of 1 or more, "
+                    f"got {list(v.shape)} and {list(t.shape)}"
+                )
+            if v.shape[1] != value_list[0].shape[1]:
+                raise DataError(f"trajectory {k} has {v.shape[1]} genes, but trajectory 0 has {value_list[0].shape[1]}")
+        names = gene_tuple(genes, value_list[0].shape[1], "genes")
+        trajectories = tuple(
+            checked_trajectory(v, t, names, lambda row, k=k: f"trajectory {k}")  # type: ignore[misc]
+            for k, (v, t) in enumerate(zip(value_list, time_list, strict=True))
+        )
+        return cls(names, trajectories)
+
+    @classmethod
+    def read_csv(cls, path: str | Path, genes: str | Path | Sequence[str] | None = None) -> TimeCourse:
+        """Read the layout of the published PHOENIX and DASH files, also gzipped (``.csv.gz``).
+
+        Line 1 holds the number of genes and of trajectories. Then each trajectory takes one line per gene (one
+        cell per time point) and one line of times. Empty cells on the right pad a trajectory that is shorter than
+        the widest one; other empty cells (or NA, NaN) are missing values.
+
+        Parameters
+        ----------
+        path : path
+        genes : path or sequence of str, optional
+            A gene-name file (a header, then one name per row) or the names. Left out: gene1, gene2, ...
+
+        Raises
+        ------
+        DataError
+            Naming file, line and, where there is one, gene and trajectory (counted from 0).
+        """
+        from dash_hpc.data.readers import read_timecourse  # readers build TimeCourse objects
+
+        return read_timecourse(path, genes)
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write the layout that :meth:`read_csv` reads, every number in full; ``.gz`` in the name compresses.
+
+        The names of the genes are not part of the file. The same data gives the same bytes.
+        """
+        from dash_hpc.data.readers import write_timecourse
+
+        write_timecourse(self, path)
+
+    def pairs(self) -> Pairs:
+        """All transitions between neighbouring time points, in the order of trajectories and times.
+
+        A transition with a missing time or a missing value at either end is dropped; a gap is not bridged.
+        """
+        parts = []
+        for k, trajectory in enumerate(self.trajectories):
+            start = valid_starts(trajectory)
+            parts.append((k, trajectory, start))
+        n = sum(len(start) for _, _, start in parts)
+        y0, y1 = np.empty((n, self.n_genes)), np.empty((n, self.n_genes))
+        t0, t1, index = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
+        at = 0
+        for k, trajectory, start in parts:
+            rows = slice(at, at + len(start))
+            y0[rows], y1[rows] = trajectory.values[start], trajectory.values[start + 1]
+            t0[rows], t1[rows] = trajectory.times[start], trajectory.times[start + 1]
+            index[rows] = k
+            at += len(start)
+        return Pairs(y0, y1, t0, t1, index)
+
+    def select(self, indices: Iterable[int]) -> TimeCourse:
+        """Return the trajectories at ``indices`` (counted from 0), in that order.
+
+        Raises
+        ------
+        UsageError
+            When an index is not an integer in 0..n-1.
+        """
+        chosen = []
+        for index in indices:
+            if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+                raise UsageError(f"trajectory index must be an integer, got {index!r}")
+            if not 0 <= index < len(self):
+                raise UsageError(f"trajectory index {index} is not in 0..{len(self) - 1}")
+            chosen.append(self.trajectories[index])
+        return TimeCourse(self.genes, tuple(chosen))
+
+    def with_noise(self, sd: float, rng: np.random.Generator) -> TimeCourse:
+        """Add independent N(0, sd²) noise to every value, the first time point and input genes included.
+
+        Values are not clipped and missing values stay missing. ``sd = 0`` returns the same data and draws nothing.
+
+        Raises
+        ------
+        UsageError
+            When ``sd`` is negative or not finite.
+        """
+        if not np.isfinite(sd) or sd < 0:
+            raise UsageError(f"expression noise must be a number of 0 or more, got {sd!r}")
+        if sd == 0:
+            return self
+        return TimeCourse(
+            self.genes,
+            tuple(
+                Trajectory(t.times, frozen_array(t.values + sd * rng.standard_normal(t.values.shape)))
+                for t in self.trajectories
+            ),
+        )
+
+
+def valid_starts(trajectory: Trajectory) -> NDArray[np.int64]:
+    """Indices i for which both time point i and i + 1 are complete."""
+    valid = np.isfinite(trajectory.times) & np.isfinite(trajectory.values).all(axis=1)
+    return np.flatnonzero(valid[:-1] & valid[1:])
+
+
+def frozen_array(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def checked_trajectory(
+    values: FloatArray, times: FloatArray, genes: Sequence[str], place: Callable[[int], str]
+) -> Trajectory:
+    """Strip padding, check, and freeze one trajectory; ``place(row)`` says where row 0..G (G = the times) is."""
+    n_genes = len(genes)
+    empty = np.isnan(times) & np.isnan(values).all(axis=1)
+    kept = len(times) - int(np.argmin(empty[::-1])) if not empty.all() else 0
+    if kept == 0 or np.isnan(times).all():
+        raise DataError(f"{place(n_genes)}: the line of times is empty; every trajectory needs its times")
+    times, values = times[:kept].copy(), np.ascontiguousarray(values[:kept])
+    if np.isinf(times).any():
+        raise DataError(f"{place(n_genes)}: time {int(np.argmax(np.isinf(times))) + 1} is infinite")
+    if np.isinf(values).any():
+        gene = int(np.argmax(np.isinf(values).any(axis=0)))
+        point = int(np.argmax(np.isinf(values[:, gene])))
+        raise DataError(f"{place(gene)}: gene {genes[gene]} is infinite at time point {point + 1}")
+    known = np.flatnonzero(np.isfinite(times))
+    wrong = np.flatnonzero(np.diff(times[known]) <= 0)
+    if len(wrong):
+        before, after = times[known[wrong[0]]], times[known[wrong[0] + 1]]
+        point = known[wrong[0] + 1] + 1
+        what = "repeats the time before it" if after == before else f"comes after {before:g}"
+        raise DataError(f"{place(n_genes)}: time {after:g} (time point {point}) {what}; times must increase strictly")
+    lost = np.flatnonzero(np.isnan(values).all(axis=0))
+    if len(lost):
+        raise DataError(
+            f"{place(int(lost[0]))}: gene {genes[lost[0]]} has no value at all; remove the gene or the trajectory"
+        )
+    return Trajectory(frozen_array(times), frozen_array(values))
