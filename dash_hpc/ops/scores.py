@@ -1,0 +1,326 @@
+"""Domain-aware prune scores (DASH): the NumPy/SciPy meaning of the native operator.
+
+Formulas: Hossain, Fischer, Burkholz, Quackenbush, "Pruning neural network models for gene regulatory dynamics using
+data and domain knowledge", NeurIPS 2024, Algorithm 1. Everything is computed in float64, whatever the dtype of the
+weights, and the G×G priors stay sparse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh, svd
+from scipy.sparse import csr_array
+from scipy.stats import rankdata
+
+from dash_hpc.errors import RunFailed, UsageError
+
+__all__ = [
+    "SCORE_NORMS",
+    "Diagnostics",
+    "PriorTerms",
+    "Scores",
+    "dash_scores",
+    "magnitudes",
+    "prior_terms",
+    "single_layer_scores",
+]
+
+SCORE_NORMS = ("paper", "unit_sum", "rank")
+BRANCHES = ("sums", "prods")
+LARGEST_CONDITION = 1e12  # beyond it the normal equations keep too few digits of float64
+SMALLEST_SINGULAR = 1e-6  # singular values below this share of the largest are dropped
+
+
+@dataclass(frozen=True)
+class PriorTerms:
+    """Least-squares solutions for one score matrix S (m×G), before the absolute value is taken.
+
+    ``first`` (m×G) is (S Sᵀ)⁻¹ S C, ``second`` (G×m) is P Sᵀ (S Sᵀ)⁻¹; None where no C or P was given.
+    ``condition`` is the condition number of S Sᵀ, ``method`` is "cholesky" or "svd", ``ridge`` the absolute ρ that was
+    added to the diagonal (0 with "svd").
+    """
+
+    first: np.ndarray | None
+    second: np.ndarray | None
+    condition: float
+    method: str
+    ridge: float
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How one tensor's score came about.
+
+    ``prior_mass`` and ``data_mass`` are the sums of λ·prior term and (1−λ)·data term: the share that each side really
+    has, which λ alone does not tell. ``condition`` is NaN and ``method`` "none" where the prior was not used.
+    """
+
+    prior_mass: float
+    data_mass: float
+    condition: float
+    method: str
+    ridge: float
+
+    def record(self) -> dict[str, Any]:
+        """Return the five values as a dict, ready for an event record."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one branch: ``omega`` (m×G) for W, ``psi`` (G×m) for U, float64, lower is removed first."""
+
+    omega: np.ndarray
+    psi: np.ndarray
+    omega_diagnostics: Diagnostics
+    psi_diagnostics: Diagnostics
+
+
+def prior_terms(
+    S: np.ndarray, C: csr_array | None = None, P: csr_array | None = None, ridge: float = 1e-10
+) -> PriorTerms:
+    """Solve Sᵀ X ≈ C and Y S ≈ P in the least-squares sense, the inner part of a DASH event.
+
+    Parameters
+    ----------
+    S : (m, G) float64
+        Current scores of the first layer.
+    C : (G, G) CSR, optional
+        Interactions among inputs. Left out: ``first`` is None.
+    P : (outputs, G) CSR, optional
+        Prior network, output × input. Left out: ``second`` is None.
+    ridge : float, default 1e-10
+        ε of the ridge ρ = ε·trace(S Sᵀ)/m; 0 solves the plain normal equations.
+
+    Returns
+    -------
+    PriorTerms
+        By Cholesky of S Sᵀ + ρI. Where that fails or cond(S Sᵀ) > 1e12, by truncated singular value decomposition
+        of S (singular values below 1e-6 of the largest are dropped), which is the Moore–Penrose limit ρ → 0.
+        The inverse itself is never formed.
+
+    Raises
+    ------
+    RunFailed
+        When S holds NaN or infinity.
+    """
+    S = np.asarray(S, dtype=np.float64)
+    if not np.isfinite(S).all():
+        raise RunFailed("prune scores: the score matrix of the previous event holds NaN or infinity")
+    m = S.shape[0]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        M = S @ S.T
+        if not np.isfinite(M).all():
+            raise RunFailed("prune scores: the score matrix of the previous event is too large to square")
+        condition = _condition(M)
+        if condition <= LARGEST_CONDITION:
+            rho = float(ridge) * float(np.trace(M)) / m
+            try:
+                factor = cho_factor(M + rho * np.eye(m), lower=True, check_finite=False)
+            except LinAlgError:
+                pass
+            else:
+                first = None if C is None else cho_solve(factor, S @ C, check_finite=False)
+                second = None if P is None else cho_solve(factor, (P @ S.T).T, check_finite=False).T
+                return PriorTerms(first, second, condition, "cholesky", rho)
+        try:
+            left, sigma, right = svd(S, full_matrices=False, check_finite=False)
+        except LinAlgError as error:
+            raise RunFailed(f"prune scores: singular value decomposition did not converge ({error})") from error
+        keep = sigma > SMALLEST_SINGULAR * sigma[0]  # all False for S = 0: the pseudo-inverse is 0 then
+        left, sigma, right = left[:, keep], sigma[keep], right[keep]
+        first = None if C is None else left @ ((right @ C) / sigma[:, None])
+        second = None if P is None else ((P @ right.T) / sigma) @ left.T
+    return PriorTerms(first, second, condition, "svd", 0.0)
+
+
+def magnitudes(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the normalised magnitudes W̃ of the four prunable tensors, each with sum 1.
+
+    |W_sums|, exp(W_prods) (that layer lives in log space), ReLU(v)[j]·|U[j, h]| for both U: float64, the shapes of
+    the tensors. A tensor whose magnitudes are all zero stays zero. Pass weights whose masked entries are 0.
+    """
+    v = weights["v"]
+    return {
+        "W_sums": _first_layer(weights["W_sums"], "sums"),
+        "W_prods": _first_layer(weights["W_prods"], "prods"),
+        "U_sums": _second_layer(weights["U_sums"], v),
+        "U_prods": _second_layer(weights["U_prods"], v),
+    }
+
+
+def dash_scores(
+    W: np.ndarray,
+    U: np.ndarray,
+    v: np.ndarray,
+    omega: np.ndarray,
+    C: csr_array | None,
+    P: csr_array | None,
+    *,
+    branch: str,
+    lambda_ppi: float,
+    lambda_motif: float,
+    score_norm: str = "paper",
+    omega_damping: float = 0.0,
+    ridge: float = 1e-10,
+) -> Scores:
+    """Score one branch of a PHOENIX model for one pruning event (Hossain et al. 2024, Alg. 1).
+
+    Ω ← λ₁|(S Sᵀ)⁻¹ S C| + (1−λ₁) W̃ with S the Ω of the event before, then, with the new Ω as S,
+    Ψ ← λ₂|P Sᵀ (S Sᵀ)⁻¹| + (1−λ₂) Ũ.
+
+    Parameters
+    ----------
+    W, U : (m, G), (G, m) float32 or float64
+        Weights of the branch, masked entries 0.
+    v : (G,)
+        Gene multipliers; rows of U with v ≤ 0 have magnitude 0.
+    omega : (m, G) float64
+        Ω of the previous event, dense; entries of pruned weights count like all others. Not changed.
+    C : (G, G) CSR or None
+        Interactions among inputs, non-negative. Not read when ``lambda_ppi`` is 0.
+    P : (G, G) CSR or None
+        Prior network, output × input, non-negative. Not read when ``lambda_motif`` is 0.
+    branch : "sums" or "prods"
+        Decides the magnitude of W (absolute value or exp).
+    lambda_ppi, lambda_motif : float in [0, 1]
+        λ₁ and λ₂. At 0 the prior term is left out altogether (a singular S Sᵀ then does no harm); at 1 the weights
+        are not read, so the scores are the same bits for any weights.
+    score_norm : "paper", "unit_sum" or "rank", default "paper"
+        "unit_sum" divides the prior term by its own sum before mixing, so that λ is the prior's share of the mass;
+        "rank" replaces both terms by the number of strictly smaller entries, divided by its sum.
+    omega_damping : float in [0, 1), default 0
+        The prior term of Ω becomes d·|S| + (1−d)·|…|. With 0 (the paper) the scale of Ω flips at every event; with 0.5
+        the recursion converges.
+    ridge : float, default 1e-10
+        See :func:`prior_terms`.
+
+    Raises
+    ------
+    UsageError
+        For an unknown branch or norm, or a λ or damping out of range.
+    RunFailed
+        When a score is not finite. Nothing is to be pruned then.
+    """
+    if branch not in BRANCHES:
+        raise UsageError(f"branch must be one of {', '.join(BRANCHES)}, got {branch!r}")
+    _check_options(lambda_ppi, lambda_motif, score_norm, omega_damping)
+    S = np.asarray(omega, dtype=np.float64)
+
+    prior, terms = None, None
+    if lambda_ppi > 0:
+        if C is None:
+            raise UsageError("dash_scores: lambda_ppi > 0 needs the interactions C")
+        terms = prior_terms(S, C, None, ridge)
+        prior = np.abs(cast(np.ndarray, terms.first))
+        if omega_damping > 0:
+            prior = omega_damping * np.abs(S) + (1.0 - omega_damping) * prior
+    data = _first_layer(W, branch) if lambda_ppi < 1 else None
+    new_omega, omega_masses = _mix(prior, data, lambda_ppi, score_norm)
+    _check_scores(new_omega, f"W_{branch}")
+
+    prior, second_terms = None, None
+    if lambda_motif > 0:
+        if P is None:
+            raise UsageError("dash_scores: lambda_motif > 0 needs the prior network P")
+        second_terms = prior_terms(new_omega, None, P, ridge)
+        prior = np.abs(cast(np.ndarray, second_terms.second))
+    data = _second_layer(U, v) if lambda_motif < 1 else None
+    psi, psi_masses = _mix(prior, data, lambda_motif, score_norm)
+    _check_scores(psi, f"U_{branch}")
+
+    return Scores(new_omega, psi, _diagnose(omega_masses, terms), _diagnose(psi_masses, second_terms))
+
+
+def single_layer_scores(W: np.ndarray, P: csr_array, lam: float) -> np.ndarray:
+    """Score a network of one layer, Ω = (1−λ)|W|/Σ|W| + λ|P| (Hossain et al. 2024, section 3).
+
+    W and P have the shape outputs × inputs. Returns float64 of that shape. Raises UsageError when the shapes differ
+    or λ is outside [0, 1], RunFailed when a score is not finite.
+    """
+    _check_options(lam, lam, "paper", 0.0)
+    if W.shape != P.shape:
+        raise UsageError(f"single_layer_scores: W is {W.shape} but P is {P.shape}")
+    prior = abs(csr_array(P, dtype=np.float64)).toarray() if lam > 0 else None
+    data = _first_layer(W, "sums") if lam < 1 else None
+    score, _ = _mix(prior, data, lam, "paper")
+    _check_scores(score, "W")
+    return score
+
+
+def _condition(M: np.ndarray) -> float:
+    values = eigvalsh(M, check_finite=False)
+    return float(values[-1] / values[0]) if values[0] > 0 else float("inf")
+
+
+def _unit_sum(values: np.ndarray) -> np.ndarray:
+    total = values.sum()
+    return values / total if total > 0 else values
+
+
+def _first_layer(W: np.ndarray, branch: str) -> np.ndarray:
+    wide = np.asarray(W, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _unit_sum(np.exp(wide) if branch == "prods" else np.abs(wide))
+
+
+def _second_layer(U: np.ndarray, v: np.ndarray) -> np.ndarray:
+    multiplier = np.maximum(np.asarray(v, dtype=np.float64).reshape(-1), 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _unit_sum(multiplier[:, None] * np.abs(np.asarray(U, dtype=np.float64)))
+
+
+def _rank_share(values: np.ndarray) -> np.ndarray:
+    """Number of strictly smaller entries over its sum: zeros that are smallest stay zero, ties stay ties."""
+    return _unit_sum(rankdata(values, method="min").reshape(values.shape) - 1.0)
+
+
+def _mix(
+    prior: np.ndarray | None, data: np.ndarray | None, lam: float, score_norm: str
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """λ·prior + (1−λ)·data with the absent side left out, and the mass of either side."""
+    for side in (prior, data):  # NaN has no rank and must not reach the sort
+        if side is not None and not np.isfinite(side).all():
+            return side, (float("nan"), float("nan"))
+    if prior is not None and score_norm != "paper":
+        prior = _unit_sum(prior) if score_norm == "unit_sum" else _rank_share(prior)
+    if data is not None and score_norm == "rank":
+        data = _rank_share(data)
+    if prior is not None and data is not None:
+        prior, data = lam * prior, (1.0 - lam) * data
+        return prior + data, (float(prior.sum()), float(data.sum()))
+    if prior is not None:
+        return prior, (float(prior.sum()), 0.0)
+    if data is None:
+        raise UsageError("prune scores need a prior term or a data term")
+    return data, (0.0, float(data.sum()))
+
+
+def _diagnose(masses: tuple[float, float], terms: PriorTerms | None) -> Diagnostics:
+    if terms is None:
+        return Diagnostics(*masses, condition=float("nan"), method="none", ridge=0.0)
+    return Diagnostics(*masses, condition=terms.condition, method=terms.method, ridge=terms.ridge)
+
+
+def _check_scores(score: np.ndarray, tensor: str) -> None:
+    bad = ~(np.isfinite(score) & (score >= 0))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise RunFailed(
+            f"prune scores of {tensor}: {int(bad.sum())} of {bad.size} are negative or not finite "
+            f"(first at row {row}, column {column}); nothing was pruned"
+        )
+
+
+def _check_options(lambda_ppi: float, lambda_motif: float, score_norm: str, omega_damping: float) -> None:
+    for name, value in (("lambda_ppi", lambda_ppi), ("lambda_motif", lambda_motif)):
+        if not 0.0 <= value <= 1.0:
+            raise UsageError(f"{name} must lie in [0, 1], got {value!r}")
+    if score_norm not in SCORE_NORMS:
+        raise UsageError(f"score_norm must be one of {', '.join(SCORE_NORMS)}, got {score_norm!r}")
+    if not 0.0 <= omega_damping < 1.0:
+        raise UsageError(f"omega_damping must lie in [0, 1), got {omega_damping!r}")

@@ -1,0 +1,54 @@
+"""Which weights go: the n smallest scores among the active ones, with a rule for ties that does not depend on order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dash_hpc.errors import RunFailed, UsageError
+
+__all__ = ["select"]
+
+
+def select(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, float]:
+    """Remove from ``mask`` the ``n`` active entries that come first by (score, flat index).
+
+    Parameters
+    ----------
+    score : (R, C) float64
+        Lower is removed first. Entries that are not active are not read. -0.0 equals 0.0.
+    mask : (R, C) bool
+        True = active. Not changed.
+    n : int
+        How many to remove, between 0 and the number of active entries.
+
+    Returns
+    -------
+    (new_mask, threshold) : (R, C) bool, float
+        ``threshold`` is the largest score that was removed, NaN when ``n`` is 0. Entries with exactly this score may
+        be left: among equal scores the lowest flat (row-major) index goes first.
+
+    Raises
+    ------
+    UsageError
+        When the shapes differ or ``n`` is out of range.
+    RunFailed
+        When an active score is NaN or infinite. Nothing is removed then.
+    """
+    if score.shape != mask.shape:
+        raise UsageError(f"select: scores are {score.shape} but the mask is {mask.shape}")
+    new_mask = np.array(mask, dtype=bool, order="C")
+    active = np.flatnonzero(new_mask)
+    if not 0 <= n <= active.size:
+        raise UsageError(f"select: cannot remove {n} of {active.size} active entries")
+    values = np.asarray(score, dtype=np.float64).reshape(-1)[active]
+    if not np.isfinite(values).all():
+        raise RunFailed(f"prune scores: {int((~np.isfinite(values)).sum())} active entries are not finite")
+    if n == 0:
+        return new_mask, float("nan")
+    threshold = np.partition(values, n - 1)[n - 1]
+    below = values < threshold
+    tied = np.flatnonzero(values == threshold)[: n - int(below.sum())]
+    flat = new_mask.reshape(-1)
+    flat[active[below]] = False
+    flat[active[tied]] = False
+    return new_mask, float(threshold)
