@@ -1,0 +1,149 @@
+"""What a pruning strategy is: a set of hooks that training calls, with defaults that do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.ops.select import select
+from dash_hpc.ops.state import TrainState
+from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dash_hpc.data import DataSet, Pairs, Prior
+
+__all__ = ["Context", "Strategy"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a strategy may look at when it starts: the data set, the training pairs, the solver's options, the seed."""
+
+    dataset: DataSet
+    pairs: Pairs
+    solver: Mapping[str, Any]
+    seed: int
+
+
+class Strategy:
+    """Base of all strategies; as it stands it prunes nothing.
+
+    A subclass sets ``name`` and ``DEFAULTS`` and overrides the hooks it needs. Training calls, in this order:
+    :meth:`hidden_units`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scores`,
+    :meth:`select`, :meth:`after_event`; the epoch's steps, with :meth:`effective` and :meth:`penalty` when
+    ``needs_autograd``; :meth:`after_epoch`; :meth:`final_weights` before each validation.
+
+    Parameters
+    ----------
+    options : mapping
+        The strategy's own options; missing ones take the value in ``DEFAULTS``.
+    schedule : mapping
+        Fields of :class:`LatticeSchedule`; missing ones take their defaults.
+    dataset : DataSet
+        Gives the prior to strategies that use one.
+    seed : int
+        The run's seed; strategies draw from named streams of it.
+
+    Raises
+    ------
+    UsageError
+        For an unknown option or a value out of range.
+    PriorError
+        When the strategy needs a prior and the data set has none.
+    """
+
+    name: ClassVar[str] = ""
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    #: True when the strategy prunes at the epochs of its schedule.
+    scheduled: ClassVar[bool] = False
+    #: True when effective() or penalty() is used: training then takes the autograd path instead of the native epoch.
+    needs_autograd: bool = False
+
+    def __init__(self, options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
+        unknown = sorted(set(options) - set(self.DEFAULTS))
+        if unknown:
+            legal = ", ".join(f"{key} = {value!r}" for key, value in self.DEFAULTS.items()) or "none"
+            raise UsageError(f"strategy {self.name}: unknown option {unknown[0]!r}; its options are: {legal}")
+        self.options: dict[str, Any] = {**self.DEFAULTS, **options}
+        self.schedule = LatticeSchedule.from_dict(schedule)
+        self.dataset = dataset
+        self.seed = seed
+
+    def hidden_units(self, default: int) -> int:
+        """Return m; a strategy whose structure fixes the number of hidden units overrides ``default``."""
+        return default
+
+    def start(self, weights: dict[str, np.ndarray], masks: dict[str, np.ndarray], context: Context) -> None:
+        """Change initial weights and masks in place, and draw what the strategy needs."""
+
+    def fraction(self, epoch: int, last_epoch: int) -> float | None:
+        """Return the share of active weights to remove at the start of ``epoch`` (from 1), None for no event."""
+        return self.schedule.fraction_at(epoch, last_epoch) if self.scheduled else None
+
+    def scores(
+        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+        """Return float64 scores per tensor (lower is removed first), in processing order, and a dict for each.
+
+        The dicts go into the event records: prior_mass, data_mass, condition, method, ridge. Tensors without a score
+        are not pruned. Called once per event: a strategy may advance its own state here.
+        """
+        return {}, []
+
+    def select(
+        self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
+    ) -> dict[str, tuple[np.ndarray, float]]:
+        """Return (new mask, threshold) per tensor. Here: locally, the same fraction of each tensor's active entries."""
+        return {
+            name: select(score, masks[name], n_to_prune(fraction, int(np.count_nonzero(masks[name]))))
+            for name, score in scores.items()
+        }
+
+    def after_event(self, state: TrainState, epoch: int) -> None:
+        """Change the state after pruned weights were set to 0, for example rewind the others."""
+
+    def after_epoch(self, state: TrainState, epoch: int) -> None:
+        """Look at the state after the epoch's steps."""
+
+    def parameters(self) -> list[Tensor]:
+        """Return trainable tensors of the strategy's own (gates, thresholds); Adam steps them with the weights."""
+        return []
+
+    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Forward hook: return the weights with which the model runs, differentiable in ``params``."""
+        return params
+
+    def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
+        """Loss hook: return a scalar to add to the loss of each batch, or None."""
+        return None
+
+    def final_weights(
+        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return copies of the weights as they are validated and kept: masks, gates and thresholds resolved."""
+        return {
+            name: np.where(masks[name], value, value.dtype.type(0)) if name in masks else value.copy()
+            for name, value in weights.items()
+        }
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that a checkpoint must hold to go on bit for bit."""
+        return {}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`state_arrays` returned."""
+
+    def _need_prior(self) -> Prior:
+        prior = self.dataset.prior
+        if prior is None:
+            raise PriorError(
+                f"strategy {self.name} needs prior knowledge but data set {self.dataset.name!r} has none; "
+                "give data.prior, or use the strategy imp"
+            )
+        return prior

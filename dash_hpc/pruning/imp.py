@@ -1,0 +1,111 @@
+"""Iterative magnitude pruning, with or without rewinding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dash_hpc.errors import UsageError
+from dash_hpc.ops.state import PRUNABLE, TrainState
+from dash_hpc.pruning.base import Context, Strategy
+
+if TYPE_CHECKING:
+    from dash_hpc.data import DataSet
+
+__all__ = ["Imp"]
+
+_STORED = "rewind_"
+
+
+class Imp(Strategy):
+    """Removes the smallest weights of each tensor (Frankle & Carbin 2019; rewinding: Renda et al. 2020).
+
+    Options
+    -------
+    rewind : "none", "init" or int, default "none"
+        After each event set all seven tensors back to their initial values ("init", the same as 0) or to their
+        values at the end of that epoch, keep the new masks, and start Adam afresh: its moments belong to the weights
+        that are left behind. An epoch must lie before the schedule's first event. "none" goes on from where it is.
+    """
+
+    name: ClassVar[str] = "imp"
+    scheduled: ClassVar[bool] = True
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"rewind": "none"}
+
+    def __init__(self, options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
+        super().__init__(options, schedule, dataset, seed)
+        rewind = self.options["rewind"]
+        if rewind in ("none", "init") and isinstance(rewind, str):
+            self.rewind_epoch = None if rewind == "none" else 0
+        elif isinstance(rewind, int) and not isinstance(rewind, bool) and rewind >= 0:
+            self.rewind_epoch = rewind
+        else:
+            raise UsageError(f'strategy imp: rewind must be "none", "init" or an epoch, got {rewind!r}')
+        if self.rewind_epoch is not None and self.rewind_epoch >= self.schedule.first_epoch:
+            raise UsageError(
+                f"strategy imp: rewind = {rewind} must be smaller than schedule.first_epoch = "
+                f"{self.schedule.first_epoch}: the weights of that epoch do not exist yet at the first event"
+            )
+        self._stored: dict[str, np.ndarray] = {}
+
+    def start(self, weights: dict[str, np.ndarray], masks: dict[str, np.ndarray], context: Context) -> None:
+        """Store the initial weights when they are the ones to come back to."""
+        if self.rewind_epoch == 0:
+            self._stored = {name: value.copy() for name, value in weights.items()}
+
+    def scores(
+        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+        """Return magnitudes: |W_sums|, exp(W_prods), ReLU(v)·|U|, each divided by its sum."""
+        gain: np.ndarray = weights["v"].astype(np.float64).reshape(-1, 1)
+        gain = np.where(gain > 0, gain, 0.0)
+        scores: dict[str, np.ndarray] = {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name in ("W_prods", "W_sums", "U_sums", "U_prods"):
+                wide = weights[name].astype(np.float64)
+                size: np.ndarray
+                if name == "W_prods":
+                    size = np.exp(wide)
+                elif name == "W_sums":
+                    size = np.abs(wide)
+                else:
+                    size = gain * np.abs(wide)
+                total = np.sum(size)
+                scores[name] = size / total if total > 0 else size
+        record = {
+            "prior_mass": 0.0,
+            "data_mass": 1.0,
+            "condition": float("nan"),
+            "method": "none",
+            "ridge": 0.0,
+        }
+        return scores, [dict(record, data_mass=float(score.sum())) for score in scores.values()]
+
+    def after_event(self, state: TrainState, epoch: int) -> None:
+        """Rewind, if asked for."""
+        if self.rewind_epoch is None:
+            return
+        for name, value in self._stored.items():
+            state.weights[name][...] = value
+            if name in PRUNABLE:
+                state.weights[name][~state.masks[name]] = 0
+            state.moment1[name][...] = 0
+            state.moment2[name][...] = 0
+        state.step = 0
+
+    def after_epoch(self, state: TrainState, epoch: int) -> None:
+        """Store the weights at the end of the epoch that is to come back."""
+        if self.rewind_epoch is not None and epoch == self.rewind_epoch:
+            self._stored = {name: value.copy() for name, value in state.weights.items()}
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights to come back to, once they exist."""
+        return {_STORED + name: value.copy() for name, value in self._stored.items()}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over the stored weights."""
+        self._stored = {
+            key.removeprefix(_STORED): np.array(value) for key, value in arrays.items() if key.startswith(_STORED)
+        }

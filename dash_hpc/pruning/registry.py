@@ -1,0 +1,52 @@
+"""Strategies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from dash_hpc.errors import UsageError
+from dash_hpc.pruning.base import Strategy
+from dash_hpc.pruning.bioprune import BioPrune
+from dash_hpc.pruning.dash import Dash
+from dash_hpc.pruning.imp import Imp
+from dash_hpc.pruning.none import Unpruned
+
+if TYPE_CHECKING:
+    from dash_hpc.data import DataSet
+
+__all__ = ["STRATEGIES", "create"]
+
+#: Every strategy by the name that a study file uses.
+STRATEGIES: dict[str, type[Strategy]] = {cls.name: cls for cls in (Unpruned, Imp, Dash, BioPrune)}
+
+
+def create(options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> Strategy:
+    """Build the strategy ``options["name"]``.
+
+    Parameters
+    ----------
+    options : mapping
+        ``name`` and the strategy's own options; missing options take the class's defaults.
+    schedule : mapping
+        Fields of :class:`dash_hpc.pruning.LatticeSchedule`.
+    dataset : DataSet
+        Gives the prior.
+    seed : int
+        The run's seed.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or option, or a value out of range.
+    PriorError
+        When the strategy needs a prior and the data set has none.
+    """
+    own = dict(options)
+    name = own.pop("name", None)
+    if name not in STRATEGIES:
+        near = get_close_matches(str(name), STRATEGIES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown strategy {name!r}; the strategies are {', '.join(STRATEGIES)}{hint}")
+    return STRATEGIES[name](own, schedule, dataset, seed)
