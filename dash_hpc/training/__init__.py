@@ -1,0 +1,22 @@
+"""Training: epochs, pruning events, validation, learning rates, the kept model."""
+
+from __future__ import annotations
+
+from dash_hpc.training.batches import epoch_batches
+from dash_hpc.training.early_stop import BestKept
+from dash_hpc.training.fit import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Kept
+from dash_hpc.training.plateau import Plateau
+from dash_hpc.training.prior_loss import PriorLoss
+from dash_hpc.training.trainer import Trainer
+
+__all__ = [
+    "EVENT_COLUMNS",
+    "HISTORY_COLUMNS",
+    "BestKept",
+    "Fit",
+    "Kept",
+    "Plateau",
+    "PriorLoss",
+    "Trainer",
+    "epoch_batches",
+]

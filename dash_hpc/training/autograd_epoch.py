@@ -1,0 +1,131 @@
+"""One epoch in PyTorch, for what the native epoch cannot do: forward and loss hooks, and the prior loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from dash_hpc.errors import SolveError
+from dash_hpc.ops.autograd import batch_loss
+from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, TrainState
+from dash_hpc.pruning.base import Strategy
+from dash_hpc.training.prior_loss import PriorLoss
+
+__all__ = ["AutogradEpoch"]
+
+_DIVERGED = 3
+
+
+class AutogradEpoch:
+    """Does what :func:`dash_hpc.ops.train_epoch` does, with the hooks of a strategy.
+
+    The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The seven tensors are stepped by
+    PyTorch's Adam on the arrays and moments of the training state; tensors of the strategy's own are stepped with
+    the rate of W_sums by a second Adam that lives as long as this object.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    tau : float in [0, 1]
+        Weight of the data loss.
+    prior_loss : PriorLoss or None
+        Needed when τ < 1.
+    """
+
+    def __init__(self, strategy: Strategy, tau: float, prior_loss: PriorLoss | None) -> None:
+        self.strategy = strategy
+        self.tau = tau
+        self.prior_loss = prior_loss
+        self._own: torch.optim.Adam | None = None
+
+    def __call__(
+        self,
+        state: TrainState,
+        y0: np.ndarray,
+        y1: np.ndarray,
+        dt: np.ndarray,
+        batch_ptr: np.ndarray,
+        batch_index: np.ndarray,
+        *,
+        lr: Mapping[str, float],
+        betas: Sequence[float],
+        eps: float,
+        solver: Mapping[str, Any],
+    ) -> EpochResult:
+        """Train one epoch in place. Arguments and result as in :func:`dash_hpc.ops.train_epoch`.
+
+        ``loss`` holds the data MSE alone, and ``evaluations`` is 0: they are not counted here.
+        """
+        params = {name: torch.from_numpy(state.weights[name]).requires_grad_() for name in TENSORS}
+        masks = {name: torch.from_numpy(state.masks[name]) for name in PRUNABLE}
+        adam = self._adam(state, params, lr, betas, eps)
+        own = self._own_adam(lr, betas, eps)
+        starts, ends, intervals = torch.from_numpy(y0), torch.from_numpy(y1), torch.from_numpy(dt)
+
+        losses = np.full(len(batch_ptr) - 1, np.nan)
+        status, reason = 0, None
+        for k in range(len(losses)):
+            chosen = torch.from_numpy(batch_index[batch_ptr[k] : batch_ptr[k + 1]])
+            effective = self.strategy.effective(params)
+            try:
+                data = batch_loss(effective, starts[chosen], ends[chosen], intervals[chosen], solver)
+            except SolveError as error:
+                status, reason = _DIVERGED, str(error)
+                break
+            total = data
+            if self.prior_loss is not None:
+                total = self.tau * data + (1.0 - self.tau) * self.prior_loss(effective)
+            penalty = self.strategy.penalty(params)
+            if penalty is not None:
+                total = total + penalty
+            adam.zero_grad()
+            if own is not None:
+                own.zero_grad()
+            total.backward()
+            for name, tensor in params.items():
+                if tensor.grad is None:
+                    tensor.grad = torch.zeros_like(tensor)
+                if name in masks:
+                    tensor.grad.mul_(masks[name])
+            if not bool(torch.isfinite(total)) or not all(
+                bool(torch.isfinite(tensor.grad).all()) for tensor in params.values() if tensor.grad is not None
+            ):
+                status, reason = _DIVERGED, "the loss or its gradient became infinite or NaN (lower training.lr)"
+                break
+            losses[k] = float(data.detach())
+            adam.step()
+            if own is not None:
+                own.step()
+            state.step += 1
+        return EpochResult(losses, 0, status, reason)
+
+    @staticmethod
+    def _adam(
+        state: TrainState,
+        params: Mapping[str, torch.Tensor],
+        lr: Mapping[str, float],
+        betas: Sequence[float],
+        eps: float,
+    ) -> torch.optim.Adam:
+        groups = [{"params": [params[name]], "lr": lr[name]} for name in TENSORS]
+        adam = torch.optim.Adam(groups, betas=(betas[0], betas[1]), eps=eps, foreach=False)
+        for name in TENSORS:  # the moments share memory with the state, so Adam updates them where they are
+            adam.state[params[name]] = {
+                "step": torch.tensor(float(state.step)),
+                "exp_avg": torch.from_numpy(state.moment1[name]),
+                "exp_avg_sq": torch.from_numpy(state.moment2[name]),
+            }
+        return adam
+
+    def _own_adam(self, lr: Mapping[str, float], betas: Sequence[float], eps: float) -> torch.optim.Adam | None:
+        if self._own is None:
+            tensors = self.strategy.parameters()
+            if not tensors:
+                return None
+            self._own = torch.optim.Adam(tensors, betas=(betas[0], betas[1]), eps=eps)
+        for group in self._own.param_groups:
+            group["lr"] = lr["W_sums"]
+        return self._own

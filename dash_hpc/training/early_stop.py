@@ -1,0 +1,34 @@
+"""Which epoch is kept, and when to give up hoping for a better one."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["BestKept"]
+
+
+class BestKept:
+    """Follows the lowest validation error.
+
+    Parameters
+    ----------
+    patience : int
+        Stop after this many consecutive epochs without a new best; 0 never stops. Pruning events do not reset the
+        count (Hossain et al. 2024, as in the authors' program).
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.best = math.inf
+        self.best_epoch = 0
+
+    def step(self, epoch: int, metric: float) -> bool:
+        """Return True when ``metric`` is strictly lower than all before: this epoch is the one to keep."""
+        if metric < self.best:
+            self.best, self.best_epoch = metric, epoch
+            return True
+        return False
+
+    def stop(self, epoch: int) -> bool:
+        """Return True when training should stop after ``epoch``."""
+        return self.patience > 0 and epoch - self.best_epoch >= self.patience

@@ -1,0 +1,91 @@
+"""What training hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["EVENT_COLUMNS", "HISTORY_COLUMNS", "TIMERS", "Fit", "Kept"]
+
+TIMERS = ("train", "validation", "score", "select")
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "train_mse",
+    "validation_mse",
+    "lr",
+    "sparsity",
+    "seconds",
+    *(f"seconds_{timer}" for timer in TIMERS),
+)
+
+EVENT_COLUMNS = (
+    "epoch",
+    "tensor",
+    "n_before",
+    "n_pruned",
+    "threshold",
+    "prior_mass",
+    "data_mass",
+    "condition",
+    "method",
+    "ridge",
+    "seconds_score",
+    "seconds_select",
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The model with the lowest validation MSE: the one that is evaluated.
+
+    Attributes
+    ----------
+    weights : dict of ndarray
+        The seven tensors, run dtype; pruned entries are exactly 0.
+    masks : dict of bool ndarray
+        Active entries of the four prunable tensors at that epoch.
+    epoch : int
+        From 1.
+    validation_mse : float
+    """
+
+    weights: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray]
+    epoch: int
+    validation_mse: float
+
+
+@dataclass
+class Fit:
+    """The course and the result of one training run; grows from epoch to epoch.
+
+    Attributes
+    ----------
+    history : dict of lists
+        One entry per epoch and column: epoch (from 1), train_mse (mean over the epoch's pairs, each before its
+        optimiser step), validation_mse (after the epoch), lr (of all tensors but v), sparsity (share of zeros among
+        W and ReLU(v)·U after the epoch, dead multipliers included), seconds (whole epoch) and its parts
+        seconds_train, seconds_validation, seconds_score, seconds_select (wall clock). The seconds differ between
+        identical runs; all other columns do not.
+    events : list of dict
+        One per pruning event and tensor, keys :data:`EVENT_COLUMNS`. ``seconds_score`` is the event's time divided by
+        its number of tensors, ``condition`` is NaN where no prior was used.
+    kept : Kept or None
+        None before the first validation.
+    epoch : int
+        Last complete epoch.
+    stop_reason : str
+        "epochs" or "early_stop"; "" while training goes on.
+    seconds : dict
+        Totals: total, train, validation, score, select.
+    """
+
+    history: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in HISTORY_COLUMNS})
+    events: list[dict[str, Any]] = field(default_factory=list)
+    kept: Kept | None = None
+    epoch: int = 0
+    stop_reason: str = ""
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("total", *TIMERS), 0.0))

@@ -1,0 +1,286 @@
+"""The epoch loop: pruning event, training steps, validation, learning rate, the kept model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dash_hpc.errors import DataError, PriorError, RunFailed
+from dash_hpc.models.initial import initial_weights
+from dash_hpc.ops.solver import solve_arrays
+from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
+from dash_hpc.ops.train import train_epoch
+from dash_hpc.pruning.base import Context
+from dash_hpc.pruning.registry import create
+from dash_hpc.rng import stream
+from dash_hpc.training.autograd_epoch import AutogradEpoch
+from dash_hpc.training.batches import epoch_batches
+from dash_hpc.training.early_stop import BestKept
+from dash_hpc.training.fit import TIMERS, Fit, Kept
+from dash_hpc.training.plateau import Plateau
+from dash_hpc.training.prior_loss import PriorLoss
+
+if TYPE_CHECKING:
+    from dash_hpc.data import DataSet, Pairs
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains and prunes one PHOENIX model.
+
+    Parameters
+    ----------
+    dataset : DataSet
+        Training and validation time courses (at least one valid pair each) and, for some strategies, a prior.
+    spec : mapping
+        The parts ``model``, ``solver``, ``training``, ``schedule``, ``strategy`` and ``seed`` of a run
+        specification. All draws come from streams of the seed: "weights", "omega0", ("batch-order", epoch),
+        "prior-points".
+    progress : callable, optional
+        Called with the growing :class:`Fit` after each epoch. It may raise to stop the run.
+
+    Raises
+    ------
+    DataError
+        When a time course has no pair of consecutive time points without missing values.
+    PriorError
+        When the strategy or the prior loss needs a prior and there is none.
+    UsageError
+        For options out of range.
+
+    Notes
+    -----
+    Epochs count from 1. An event happens at the start of its epoch; pruned weights and their Adam moments are set to
+    0, the other moments are kept. With ``reset_lr_at_events`` the rates start anew with a fresh plateau rule. The
+    early-stop count is not reset. Results depend on the spec and the data alone, not on time, processes or threads.
+    """
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        spec: Mapping[str, Any],
+        progress: Callable[[Fit], None] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.training: Mapping[str, Any] = spec["training"]
+        self.solver: Mapping[str, Any] = spec["solver"]
+        self.seed: int = spec["seed"]
+        self.progress = progress
+        self.strategy = create(spec["strategy"], spec["schedule"], dataset, self.seed)
+        self.compat_lr_bug = bool(spec["strategy"].get("compat_lr_bug", False))
+
+        model = spec["model"]
+        dtype = np.dtype(model["dtype"])
+        self.train_pairs = _pairs(dataset, "train")
+        self.validation_pairs = _pairs(dataset, "validation")
+        self._train_arrays = _arrays(self.train_pairs, dtype)
+        self._validation_arrays = _arrays(self.validation_pairs, dtype)
+
+        weights = initial_weights(
+            dataset.train.n_genes,
+            self.strategy.hidden_units(int(model["hidden"])),
+            stream(self.seed, "weights"),
+            init_U=model["init_U"],
+            dtype=dtype,
+        )
+        masks = {name: np.ones(weights[name].shape, dtype=bool) for name in PRUNABLE}
+        self.strategy.start(weights, masks, Context(dataset, self.train_pairs, self.solver, self.seed))
+        self.state = TrainState.fresh(weights, masks)
+
+        self._epoch_in_torch: AutogradEpoch | None = None
+        tau = float(self.training["tau"])
+        if self.strategy.needs_autograd or tau != 1.0:
+            self._epoch_in_torch = AutogradEpoch(self.strategy, tau, self._prior_loss(tau, dtype))
+
+    def fit(self) -> Fit:
+        """Train until the last epoch or the early stop.
+
+        Raises
+        ------
+        RunFailed
+            When an ODE cannot be solved, a loss is not finite, or prune scores cannot be used; names the epoch.
+        """
+        options = self.training
+        last = int(options["epochs"])
+        fit = Fit()
+        best = BestKept(int(options["early_stop"]))
+        plateau = self._fresh_plateau(after_event=False)
+        for epoch in range(1, last + 1):
+            clock = dict.fromkeys(TIMERS, 0.0)
+            began = perf_counter()
+            fraction = self.strategy.fraction(epoch, last)
+            if fraction is not None:
+                fit.events.extend(self._event(epoch, fraction, clock))
+                if options["reset_lr_at_events"]:
+                    plateau = self._fresh_plateau(after_event=True)
+            train_mse = self._train(epoch, plateau.lr, clock)
+            self.strategy.after_epoch(self.state, epoch)
+            weights = self.strategy.final_weights(self.state.weights, self.state.masks)
+            validation_mse = self._validate(epoch, weights, clock)
+            if best.step(epoch, validation_mse):
+                masks = {name: mask.copy() for name, mask in self.state.masks.items()}
+                fit.kept = Kept(weights, masks, epoch, validation_mse)
+            lr = plateau.lr["W_sums"]
+            plateau.step(validation_mse)
+
+            row = {
+                "epoch": epoch,
+                "train_mse": train_mse,
+                "validation_mse": validation_mse,
+                "lr": lr,
+                "sparsity": _sparsity(weights),
+                "seconds": perf_counter() - began,
+                **{f"seconds_{timer}": clock[timer] for timer in TIMERS},
+            }
+            for column, value in row.items():
+                fit.history[column].append(value)
+            fit.seconds["total"] += row["seconds"]
+            for timer in TIMERS:
+                fit.seconds[timer] += clock[timer]
+            fit.epoch = epoch
+            if best.stop(epoch):
+                fit.stop_reason = "early_stop"
+            elif epoch == last:
+                fit.stop_reason = "epochs"
+            if self.progress is not None:
+                self.progress(fit)
+            if fit.stop_reason:
+                break
+        return fit
+
+    def _event(self, epoch: int, fraction: float, clock: dict[str, float]) -> list[dict[str, Any]]:
+        state = self.state
+        began = perf_counter()
+        try:
+            scores, diagnostics = self.strategy.scores(state.weights, state.masks)
+            scored = perf_counter()
+            chosen = self.strategy.select(scores, state.masks, fraction)
+        except RunFailed as error:
+            raise RunFailed(f"epoch {epoch}: {error}") from error
+        records = []
+        for (name, (mask, threshold)), diagnosis in zip(chosen.items(), diagnostics, strict=True):
+            before = int(np.count_nonzero(state.masks[name]))
+            state.masks[name][...] = mask
+            gone = ~mask
+            for arrays in (state.weights, state.moment1, state.moment2):
+                arrays[name][gone] = 0
+            records.append(
+                {
+                    "epoch": epoch,
+                    "tensor": name,
+                    "n_before": before,
+                    "n_pruned": before - int(np.count_nonzero(mask)),
+                    "threshold": threshold,
+                    **diagnosis,
+                }
+            )
+        self.strategy.after_event(state, epoch)
+        done = perf_counter()
+        clock["score"] += scored - began
+        clock["select"] += done - scored
+        for record in records:
+            record["seconds_score"] = (scored - began) / len(records)
+            record["seconds_select"] = (done - scored) / len(records)
+        return records
+
+    def _train(self, epoch: int, lr: Mapping[str, float], clock: dict[str, float]) -> float:
+        options = self.training
+        began = perf_counter()
+        pointer, index = epoch_batches(
+            self.train_pairs.trajectory,
+            options["batch"],
+            int(options["batch_size"]),
+            stream(self.seed, "batch-order", epoch),
+        )
+        step = self._epoch_in_torch or train_epoch
+        result = step(
+            self.state,
+            *self._train_arrays,
+            pointer,
+            index,
+            lr=lr,
+            betas=options["betas"],
+            eps=float(options["eps"]),
+            solver=self.solver,
+        )
+        clock["train"] += perf_counter() - began
+        if result.reason is not None or not np.isfinite(result.loss).all():
+            batch = int(np.argmax(~np.isfinite(result.loss)))
+            reason = result.reason or "the loss is not finite"
+            raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
+        return float(np.average(result.loss, weights=np.diff(pointer)))
+
+    def _validate(self, epoch: int, weights: dict[str, np.ndarray], clock: dict[str, float]) -> float:
+        began = perf_counter()
+        y0, y1, dt = self._validation_arrays
+        solution = solve_arrays(weights, y0, dt, solver=self.solver)
+        clock["validation"] += perf_counter() - began
+        if not solution.ok.all():
+            pair = int(np.argmin(solution.ok))
+            trajectory = int(self.validation_pairs.trajectory[pair])
+            raise RunFailed(f"epoch {epoch}, validation pair {pair} (trajectory {trajectory}): {solution.reason(pair)}")
+        difference = np.asarray(solution.y1, dtype=np.float64) - y1
+        mse = float(np.mean(np.square(difference)))
+        if not np.isfinite(mse):
+            raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
+        return mse
+
+    def _fresh_plateau(self, *, after_event: bool) -> Plateau:
+        options = self.training
+        base, fast = float(options["lr"]), float(options["lr"]) * float(options["v_lr_factor"])
+        lr = dict.fromkeys(TENSORS, base)
+        # The authors' program shifts the seven groups by one when it resets the rates, so U_prods gets v's.
+        lr["U_prods" if after_event and self.compat_lr_bug else "v"] = fast
+        return Plateau(
+            lr,
+            factor=float(options["plateau_factor"]),
+            patience=int(options["plateau_patience"]),
+            threshold=float(options["plateau_threshold"]),
+            min_lr=float(options["min_lr"]),
+        )
+
+    def _prior_loss(self, tau: float, dtype: np.dtype) -> PriorLoss | None:
+        if tau == 1.0:
+            return None
+        options = self.training
+        if self.dataset.prior is None:
+            raise PriorError(
+                f"training.tau = {tau} needs prior knowledge but data set {self.dataset.name!r} has none; "
+                "give data.prior, or set training.tau = 1"
+            )
+        return PriorLoss(
+            self.dataset.prior.motif,
+            n_points=int(options["prior_points"]),
+            low=float(options["prior_low"]),
+            high=float(options["prior_high"]),
+            rng=stream(self.seed, "prior-points"),
+            dtype=torch.float32 if dtype == np.float32 else torch.float64,
+            multipliers=bool(options.get("prior_multipliers", False)),
+        )
+
+
+def _pairs(dataset: DataSet, part: str) -> Pairs:
+    pairs: Pairs = getattr(dataset, part).pairs()
+    if len(pairs) == 0:
+        raise DataError(
+            f"data set {dataset.name!r}: the {part} part has no two consecutive time points without missing values"
+        )
+    return pairs
+
+
+def _arrays(pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
+    return y0, y1, np.ascontiguousarray(pairs.t1 - pairs.t0, dtype=np.float64)
+
+
+def _sparsity(weights: Mapping[str, np.ndarray]) -> float:
+    """Share of exact zeros among W_sums, W_prods and the rows of ReLU(v)·U (Hossain et al. 2024)."""
+    alive = weights["v"] > 0
+    nonzero = sum(np.count_nonzero(weights[name]) for name in ("W_sums", "W_prods"))
+    nonzero += sum(np.count_nonzero(weights[name][alive]) for name in ("U_sums", "U_prods"))
+    return 1.0 - nonzero / sum(weights[name].size for name in PRUNABLE)
