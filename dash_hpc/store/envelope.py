@@ -1,0 +1,136 @@
+"""The outer shape of every HDF5 file of a store: 512 bytes of text, then an HDF5 file.
+
+The text names format and version and carries the size and the SHA-256 of everything (itself included), so that a
+damaged, truncated or foreign file is recognised before the HDF5 library sees a byte of it. HDF5 calls such bytes a
+user block: h5py, h5dump, R and Julia open the files directly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from dash_hpc.errors import StoreError
+
+__all__ = ["HEADER_BYTES", "open_envelope", "pack", "read_header"]
+
+HEADER_BYTES = 512
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_PLACEHOLDER = "0" * 64
+
+
+def pack(form: str, version: int, fill: Callable[[h5py.File], None]) -> bytes:
+    """Return the bytes of a file of format ``form``; ``fill`` writes its content into an HDF5 file in memory.
+
+    Equal content gives equal bytes: no times of creation are kept.
+    """
+    # The name is never used, but HDF5 looks whether a file of that name exists.
+    with h5py.File(f".image-{secrets.token_hex(8)}", "x", driver="core", backing_store=False) as file:
+        fill(file)
+        file.flush()
+        body = file.id.get_file_image()
+    return _header(form, version, body) + body
+
+
+def _header(form: str, version: int, body: bytes) -> bytes:
+    def text(digest: str) -> bytes:
+        lines = f"{form}\nversion {version}\nbytes {len(body)}\nsha256 {digest}\n"
+        return lines.encode("ascii").ljust(HEADER_BYTES - 1) + b"\n"
+
+    digest = hashlib.sha256(text(_PLACEHOLDER))
+    digest.update(body)
+    return text(digest.hexdigest())
+
+
+def read_header(path: Path | str) -> tuple[str, int]:
+    """Return format name and version from the first bytes of a file, without checking the rest.
+
+    Raises
+    ------
+    StoreError
+        When the file is missing, not a regular file, or not from dash-hpc.
+    """
+    return _identify(Path(path), _read_regular(Path(path), HEADER_BYTES))
+
+
+@contextmanager
+def open_envelope(path: Path | str, form: str, version: int) -> Iterator[h5py.File]:
+    """Check the file at ``path`` as a whole and yield its content, opened from memory for reading.
+
+    What is read is exactly what was checked: a later replacement of the file has no effect on it.
+
+    Raises
+    ------
+    StoreError
+        Missing, foreign, of another format or version, truncated, or damaged; with path and remedy.
+    """
+    path = Path(path)
+    data = _read_regular(path, None)
+    found, number = _identify(path, data)
+    if found != form:
+        raise StoreError(f"{path}: this is a {found!r} file where a {form!r} file belongs; move it away")
+    if number != version:
+        raise StoreError(
+            f"{path}: format version {number}, but this dash-hpc reads version {version}; "
+            f"use the dash-hpc that wrote it"
+        )
+    header, body = data[:HEADER_BYTES], data[HEADER_BYTES:]
+    declared = _declared_bytes(header)
+    if declared is not None and len(body) < declared:
+        raise StoreError(
+            f"{path}: truncated, {len(body)} of {declared} bytes are left; move it away and run the study again"
+        )
+    if header != _header(form, version, body):
+        raise StoreError(f"{path}: damaged, its checksum differs; move it away and run the study again")
+    try:
+        file = h5py.File(h5py.h5f.open_file_image(data))
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"{path}: HDF5 cannot open it ({_first_line(error)}); move it away") from error
+    with file:
+        yield file
+
+
+def _read_regular(path: Path, limit: int | None) -> bytes:
+    try:
+        # O_NONBLOCK: a FIFO of this name must not block the reader.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StoreError(f"{path}: not a regular file; move it out of the store")
+            return file.read() if limit is None else file.read(limit)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file; check the folder and the run id") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _identify(path: Path, data: bytes) -> tuple[str, int]:
+    lines = data[:HEADER_BYTES].split(b"\n", 3)
+    name = lines[0]
+    if name.startswith(b"dash-hpc ") and len(name) <= 40 and len(lines) > 2:
+        number = lines[1].removeprefix(b"version ")
+        if lines[1].startswith(b"version ") and number.isdigit() and len(number) < 10:
+            return name.decode("ascii", "replace"), int(number)
+        raise StoreError(f"{path}: damaged, its header cannot be read; move it away and run the study again")
+    if data.startswith(_HDF5_MAGIC):
+        raise StoreError(f"{path}: an HDF5 file, but not one of dash-hpc; move it out of the store")
+    if not data:
+        raise StoreError(f"{path}: the file is empty; move it away and run the study again")
+    raise StoreError(f"{path}: not a file of dash-hpc (foreign or truncated); move it out of the store")
+
+
+def _declared_bytes(header: bytes) -> int | None:
+    lines = header.split(b"\n")
+    number = lines[2].removeprefix(b"bytes ") if len(lines) > 2 else b""
+    return int(number) if number.isdigit() and len(number) < 19 else None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

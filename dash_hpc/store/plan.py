@@ -1,0 +1,134 @@
+"""``plan.jsonl``: the runs of a study, longest first; its presence makes a folder a store.
+
+The first line is a header (format, version, study, number of runs, folder that relative data paths start from,
+command line); every further line is ``{"run_id": …, "spec": …}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dash_hpc.errors import StoreError
+from dash_hpc.store.publish import canonical_json, publish_text
+from dash_hpc.store.schema import run_path
+
+__all__ = ["PLAN_FILE", "PlanHeader", "is_store", "plan_header", "planned_ids", "planned_spec", "write_plan"]
+
+PLAN_FILE = "plan.jsonl"
+_FORMAT = "dash-hpc plan"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PlanHeader:
+    """First line of a plan: study name, number of runs, base folder of relative data paths, command line."""
+
+    study: str
+    runs: int
+    base: Path
+    command: tuple[str, ...] = ()
+
+
+def is_store(folder: Path | str) -> bool:
+    """Return whether ``folder`` holds the plan of a study."""
+    return (Path(folder) / PLAN_FILE).is_file()
+
+
+def write_plan(
+    folder: Path | str,
+    runs: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    study: str,
+    base: Path,
+    command: Sequence[str] = (),
+) -> None:
+    """Publish the plan; ``runs`` are (run id, spec) in the order in which they shall start.
+
+    Raises
+    ------
+    StoreError
+        When a run id is malformed or the folder cannot be written.
+    """
+    for run_id, _ in runs:
+        run_path(folder, run_id)
+    header = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "study": study,
+        "runs": len(runs),
+        "base": str(Path(base).absolute()),
+        "command": list(command),
+    }
+    lines = [json.dumps(header, ensure_ascii=False)]
+    # The id comes first, so that a worker finds its line without parsing the others.
+    lines += [f'{{"run_id":"{run_id}","spec":{canonical_json(spec)}}}' for run_id, spec in runs]
+    publish_text(Path(folder) / PLAN_FILE, "\n".join(lines) + "\n")
+
+
+def plan_header(folder: Path | str) -> PlanHeader:
+    """Read the header.
+
+    Raises
+    ------
+    StoreError
+        When the folder has no plan, or its plan is foreign, damaged or of another version.
+    """
+    path = Path(folder) / PLAN_FILE
+    try:
+        header = json.loads(next(_lines(path), ""))
+        if header["format"] != _FORMAT:
+            raise ValueError("not a plan")
+        version = header["version"]
+        result = PlanHeader(header["study"], int(header["runs"]), Path(header["base"]), tuple(header["command"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a plan of dash-hpc (foreign or damaged); choose another folder") from error
+    if version != _VERSION:
+        raise StoreError(f"{path}: plan version {version}, but this dash-hpc reads version {_VERSION}")
+    return result
+
+
+def planned_ids(folder: Path | str) -> tuple[str, ...]:
+    """Return the run ids in the order of the plan; raises :class:`StoreError` like :func:`plan_header`."""
+    header = plan_header(folder)
+    path = Path(folder) / PLAN_FILE
+    lines = _lines(path)
+    next(lines)
+    ids = tuple(line[len('{"run_id":"') :][:16] for line in lines if line.strip())
+    if len(ids) != header.runs:
+        raise StoreError(f"{path}: {len(ids)} of {header.runs} runs are there; give the run command again")
+    return ids
+
+
+def planned_spec(folder: Path | str, run_id: str) -> dict[str, Any]:
+    """Return the spec of one run.
+
+    Raises
+    ------
+    StoreError
+        When the plan is unusable or has no such run.
+    """
+    path = Path(folder) / PLAN_FILE
+    start = f'{{"run_id":"{run_id}",'
+    for line in _lines(path):
+        if line.startswith(start):
+            try:
+                spec: dict[str, Any] = json.loads(line)["spec"]
+            except (ValueError, KeyError) as error:
+                raise StoreError(f"{path}: the line of run {run_id} is damaged; give the run command again") from error
+            return spec
+    raise StoreError(f"{path}: no run {run_id!r}; see the table of runs for the ids")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from file
+    except FileNotFoundError as error:
+        raise StoreError(f"{path.parent}: not the output folder of a study, it has no {PLAN_FILE}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise StoreError(f"{path}: cannot be read ({reason})") from error

@@ -1,0 +1,266 @@
+"""Open the output folder of a study: all runs as one table, and each run's history, events and network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dash_hpc.errors import StoreError
+from dash_hpc.store.index import RunFile, read_index, scan, summary, write_index
+from dash_hpc.store.network import Network
+from dash_hpc.store.plan import PLAN_FILE, is_store, plan_header, planned_ids, planned_spec
+from dash_hpc.store.runfile import RunRecord, read_run
+from dash_hpc.store.schema import run_path, runs_folder
+
+__all__ = ["Store", "open_store"]
+
+_FIRST_COLUMNS = ("status", "reason", "strategy", "seed", "lambda_ppi", "lambda_motif")
+
+
+def open_store(folder: Path | str) -> Store:
+    """Open the output folder of a study for reading.
+
+    Damaged or foreign files do not hide the others: ``Store.problems`` lists them.
+
+    Raises
+    ------
+    StoreError
+        When the folder is missing or is not the output of a study.
+    """
+    return Store(folder)
+
+
+class Store:
+    """All runs of one study. Opened by :func:`open_store`; shows the state at that time, see :meth:`refresh`.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+        Name of the study; empty when the plan cannot be read.
+    planned : tuple of str
+        Run ids of the present plan, longest run first.
+    extra : tuple of str
+        Ids of run files that belong to an earlier plan of this folder; they are not in :attr:`runs`.
+    problems : tuple of str
+        One line per file that could not be used.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise StoreError(f"{self.folder}: no such folder; give the output folder of a study")
+        if not is_store(self.folder) and not runs_folder(self.folder).is_dir():
+            raise StoreError(f"{self.folder}: not the output folder of a study, it has no {PLAN_FILE}")
+        self.name = ""
+        self.planned: tuple[str, ...] = ()
+        self.extra: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
+        self._cache: dict[str, tuple[RunFile, dict[str, Any] | str]] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._files: dict[str, RunFile] = {}
+        self._frame: pd.DataFrame | None = None
+        self._indexed = False
+        self.refresh()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{number} {state}" for state, number in self.counts().items())
+        return f"<Store {str(self.folder)!r}: {counts}>"
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def refresh(self) -> Store:
+        """Look at the folder again (only changed files are read) and return the store itself."""
+        files, problems = scan(self.folder)
+        try:
+            self.planned, self.name = planned_ids(self.folder), plan_header(self.folder).study
+        except StoreError as error:
+            self.planned, self.name = (), ""
+            problems.append(str(error))
+        indexed = self._read_index(problems)
+        cache: dict[str, tuple[RunFile, dict[str, Any] | str]] = {}
+        for file in files:
+            known = self._cache.get(file.run_id)
+            row = indexed.get(file.run_id)
+            if known is not None and known[0] == file:
+                cache[file.run_id] = known
+            elif row is not None and row[:2] == (file.mtime_ns, file.size):
+                cache[file.run_id] = (file, row[2])
+            else:
+                cache[file.run_id] = (file, _row_or_problem(file))
+        usable = {key: value[1] for key, value in cache.items() if isinstance(value[1], dict)}
+        order = self.planned or tuple(usable)
+        planned = set(order)
+        self._cache = cache
+        self._files = {file.run_id: file for file in files}
+        self._rows = [usable[run_id] for run_id in order if run_id in usable]
+        self.extra = tuple(run_id for run_id in usable if run_id not in planned)
+        self.problems = (*problems, *(value[1] for value in cache.values() if isinstance(value[1], str)))
+        self._frame = None
+        return self
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row per run of the plan that has started, in the plan's order; index ``run_id``.
+
+        Columns: ``status`` ("running", "done", "failed"), ``reason``, ``strategy``, ``seed``, the strategies' options
+        (``lambda_ppi``, ``lambda_motif``, …; NaN or "" where a strategy has none), ``epoch`` (the kept one), ``epochs``
+        (trained), ``stop_reason``, seconds, all metrics (NaN until a run is done), and the rest of the spec as
+        ``section.key``. Changing the table does not change the store.
+        """
+        if self._frame is None:
+            self._frame = _table(self._rows)
+        return self._frame.copy()
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Ids of planned runs that have no file yet."""
+        return tuple(run_id for run_id in self.planned if run_id not in self._cache)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of runs by state: planned, done, failed, running, pending (not started), damaged."""
+        states = [row["status"] for row in self._rows]
+        damaged = sum(isinstance(value[1], str) for value in self._cache.values())
+        return {
+            "planned": len(self.planned),
+            **{state: states.count(state) for state in ("done", "failed", "running")},
+            "pending": len(self.pending),
+            "damaged": damaged,
+        }
+
+    def status(self, run_id: str) -> str:
+        """Return "done", "failed", "running", "pending" or "damaged" as of the last refresh."""
+        entry = self._cache.get(run_id)
+        if entry is None:
+            return "pending"
+        return entry[1]["status"] if isinstance(entry[1], dict) else "damaged"
+
+    def record(self, run_id: str, *, tables: bool = True, network: bool = True) -> RunRecord:
+        """Read a run's file.
+
+        Parameters
+        ----------
+        run_id : str
+            The id, or its beginning when only one run begins so.
+
+        Raises
+        ------
+        StoreError
+            When there is no such run, or its file is damaged.
+        """
+        return read_run(run_path(self.folder, self._resolve(run_id)), tables=tables, network=network)
+
+    def history(self, run_id: str) -> pd.DataFrame:
+        """Return one row per epoch: epoch, train_mse, validation_mse, lr, sparsity, seconds."""
+        return pd.DataFrame(self.record(run_id, network=False).history)
+
+    def events(self, run_id: str) -> pd.DataFrame:
+        """Return one row per pruning event and tensor."""
+        return pd.DataFrame(self.record(run_id, network=False).events)
+
+    def network(self, run_id: str) -> Network:
+        """Return the kept network.
+
+        Raises
+        ------
+        StoreError
+            When the run is not done.
+        """
+        record = self.record(run_id, tables=False)
+        if record.network is None:
+            reason = f" ({record.reason})" if record.reason else ""
+            raise StoreError(
+                f"run {record.run_id} is {record.status}{reason}: it has no network; choose a run that is done"
+            )
+        return record.network
+
+    def weights(self, run_id: str) -> dict[str, Any]:
+        """Return the seven tensors of the kept network by name, and ``"masks"``: the dict of the four masks."""
+        network = self.network(run_id)
+        return {**network.weights, "masks": network.masks}
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Return the metrics; empty until the run is done."""
+        return self.record(run_id, tables=False, network=False).metrics
+
+    def spec(self, run_id: str) -> dict[str, Any]:
+        """Return the spec of a run, from its file or, before it has started, from the plan."""
+        full = self._resolve(run_id)
+        if full not in self._cache:
+            return planned_spec(self.folder, full)
+        return self.record(full, tables=False, network=False).spec
+
+    def provenance(self, run_id: str) -> dict[str, Any]:
+        """Return where, when and with which versions the run was made."""
+        return self.record(run_id, tables=False, network=False).provenance
+
+    def write_index(self) -> None:
+        """Publish ``index.h5`` with all ended runs, as of the last refresh."""
+        rows = [
+            (file, row) for file, row in self._cache.values() if isinstance(row, dict) and row["status"] != "running"
+        ]
+        write_index(self.folder, rows)
+
+    def _read_index(self, problems: list[str]) -> Mapping[str, tuple[int, int, dict[str, Any]]]:
+        # Once is enough: later changes are in the run files, which are looked at anyway.
+        if self._indexed:
+            return {}
+        self._indexed = True
+        try:
+            return read_index(self.folder)
+        except StoreError as error:
+            problems.append(str(error))
+            return {}
+
+    def _resolve(self, run_id: str) -> str:
+        known = dict.fromkeys([*self.planned, *self._cache])
+        if run_id in known:
+            return run_id
+        matches = [key for key in known if run_id and key.startswith(run_id)]
+        if len(matches) == 1:
+            return matches[0]
+        what = f"{len(matches)} runs begin so" if matches else "no such run"
+        raise StoreError(f"run {run_id!r} in {self.folder}: {what}; see the table of runs for the ids")
+
+
+def _row_or_problem(file: RunFile) -> dict[str, Any] | str:
+    try:
+        record = read_run(file.path, tables=False, network=False)
+    except StoreError as error:
+        return str(error)
+    if record.run_id != file.run_id:
+        return f"{file.path}: holds run {record.run_id}; a copy under another name is left out, move it elsewhere"
+    return summary(record)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    names = list(dict.fromkeys(key for row in rows for key in row if key != "run_id"))
+    first = [name for name in _FIRST_COLUMNS if name in names]
+    # Options of several strategies interleave: the spec's sections go last, in the order they came.
+    last = [name for name in names if "." in name or name == "data_digest"]
+    middle = [name for name in names if name not in first and name not in last]
+    columns = {name: _column([row.get(name) for row in rows]) for name in [*first, *middle, *last]}
+    index = pd.Index([row["run_id"] for row in rows], name="run_id", dtype=object)
+    if not rows:
+        columns = {name: pd.Series(dtype=object) for name in ("status", "reason", "strategy", "seed")}
+    return pd.DataFrame(columns, index=index)
+
+
+def _column(values: list[Any]) -> Any:
+    kinds = {type(value) for value in values}
+    if kinds <= {bool}:
+        return np.array(values, dtype=bool)
+    if kinds <= {int}:
+        return np.array(values, dtype=np.int64)
+    if kinds <= {int, float, type(None)}:
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if str in kinds:
+        values = ["" if value is None or value != value else value for value in values]
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column

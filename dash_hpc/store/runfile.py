@@ -1,0 +1,336 @@
+"""One run, one file, one writer: from the first epoch to the kept network.
+
+``/history`` has one row per epoch, ``/events`` one per pruned tensor and event, ``/metrics`` one per metric; seconds
+stand apart under ``/timing`` and the circumstances under ``/provenance``, so that the rest of two equal runs is equal
+bit for bit (:func:`compare_runs`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dash_hpc.errors import StoreError
+from dash_hpc.store.envelope import open_envelope, pack
+from dash_hpc.store.network import Network, read_network, write_network
+from dash_hpc.store.publish import canonical_json, publish_bytes
+from dash_hpc.store.schema import (
+    RUN_FORMAT,
+    RUN_VERSION,
+    STATES,
+    read_table,
+    read_text,
+    run_path,
+    write_table,
+    write_text,
+)
+
+__all__ = ["RunRecord", "RunWriter", "compare_runs", "read_run"]
+
+_FLUSH_SECONDS = 5.0
+Columns = dict[str, np.ndarray]
+Column = Sequence[Any] | np.ndarray
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything in a run file.
+
+    Attributes
+    ----------
+    status : str
+        ``"running"``, ``"done"`` or ``"failed"``.
+    reason : str
+        One line: why it failed; empty otherwise.
+    complete : bool
+        Whether the writer has ended the record: no further publication follows.
+    epochs : int
+        Number of epochs in the history.
+    history, events : dict of 1-D arrays
+        Columns of equal length, including those in seconds; empty when read with ``tables=False``.
+    metrics : dict of float
+        Empty until the run is done.
+    epoch : int or None
+        The kept epoch; None until the run is done.
+    network : Network or None
+        None until the run is done, and when it was read with ``network=False``.
+    timing : dict of float
+        Seconds of the parts of the whole run.
+    """
+
+    path: Path
+    run_id: str
+    status: str
+    reason: str
+    complete: bool
+    spec: dict[str, Any]
+    provenance: dict[str, Any]
+    epochs: int = 0
+    history: Columns = field(default_factory=dict)
+    events: Columns = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    epoch: int | None = None
+    network: Network | None = None
+    stop_reason: str = ""
+    notes: tuple[str, ...] = ()
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+class RunWriter:
+    """Publishes the file of one run, each time as a whole.
+
+    Parameters
+    ----------
+    folder : path
+        The store.
+    run_id : str
+        16 hexadecimal digits.
+    spec, provenance : dict
+        JSON-able; what was run, and where and with what.
+    clock : callable
+        Monotonic seconds.
+    interval : float
+        Least number of seconds between two publications by :meth:`update`.
+
+    Raises
+    ------
+    StoreError
+        From every method that publishes, when the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        run_id: str,
+        spec: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        interval: float = _FLUSH_SECONDS,
+    ) -> None:
+        self.path = run_path(folder, run_id)
+        self.provenance = dict(provenance)
+        self._run_id = run_id
+        self._spec = dict(spec)
+        self._clock = clock
+        self._interval = interval
+        self._published = -float("inf")
+        self._history: Mapping[str, Column] = {}
+        self._events: Sequence[Mapping[str, Any]] | Columns = []
+
+    def begin(self) -> None:
+        """Publish the record as running, with an empty history."""
+        self._publish("running")
+
+    def update(self, history: Mapping[str, Column], events: Sequence[Mapping[str, Any]] = ()) -> bool:
+        """Take the history and events so far; publish them when the last publication is old enough.
+
+        Returns whether the file was published. The caller may go on to change its lists.
+        """
+        self._history, self._events = history, events
+        if self._clock() - self._published < self._interval:
+            return False
+        self._publish("running")
+        return True
+
+    def finish(
+        self,
+        *,
+        history: Mapping[str, Column],
+        events: Sequence[Mapping[str, Any]],
+        weights: Mapping[str, np.ndarray],
+        masks: Mapping[str, np.ndarray],
+        epoch: int,
+        metrics: Mapping[str, float],
+        genes: Sequence[str] = (),
+        stop_reason: str = "",
+        notes: Sequence[str] = (),
+        timing: Mapping[str, float] | None = None,
+    ) -> None:
+        """Publish the record as done: the last write of a run that ended well."""
+        self._history, self._events = history, events
+
+        def rest(file: h5py.File) -> None:
+            write_table(file, "metrics", _named_values(metrics))
+            write_network(file, weights, masks, epoch=epoch, genes=genes)
+            write_table(file["timing"], "total", _named_values(timing or {}))
+            write_text(file, "notes", canonical_json([str(note) for note in notes]))
+
+        self._publish("done", stop_reason=stop_reason, rest=rest)
+
+    def fail(self, reason: str) -> None:
+        """Publish the record as failed, with ``reason`` as one line and the history so far."""
+        self._publish("failed", reason=" ".join(str(reason).split()) or "no reason was given")
+
+    def resume_from(self, record: RunRecord) -> None:
+        """Take over history and events of an earlier, unfinished record of the same run."""
+        self._history, self._events = dict(record.history), dict(record.events)
+
+    def _publish(
+        self,
+        status: str,
+        *,
+        reason: str = "",
+        stop_reason: str = "",
+        rest: Callable[[h5py.File], None] | None = None,
+    ) -> None:
+        def fill(file: h5py.File) -> None:
+            text = {"format": RUN_FORMAT, "run_id": self._run_id, "status": status, "reason": reason}
+            for key, value in {**text, "stop_reason": stop_reason}.items():
+                file.attrs.create(key, value, dtype=h5py.string_dtype("utf-8", len(value.encode()) or 1))
+            file.attrs["version"] = np.int64(RUN_VERSION)
+            file.attrs["complete"] = status != "running"
+            write_text(file, "spec", canonical_json(self._spec))
+            write_text(file, "provenance", canonical_json(self.provenance))
+            file.create_group("timing")
+            for name, columns in (("history", self._history), ("events", _columns(self._events))):
+                times = {key: values for key, values in columns.items() if _is_time(key)}
+                rows = len(next(iter(columns.values()), ()))
+                write_table(file, name, {key: v for key, v in columns.items() if key not in times}, rows=rows)
+                write_table(file["timing"], name, times, rows=rows)
+            if rest is not None:
+                rest(file)
+
+        publish_bytes(self.path, pack(RUN_FORMAT, RUN_VERSION, fill))
+        self._published = self._clock()
+
+
+def read_run(path: Path | str, *, tables: bool = True, network: bool = True) -> RunRecord:
+    """Read a run file, checked as a whole.
+
+    Parameters
+    ----------
+    path : path
+    tables, network : bool
+        Whether to read history and events, and the kept network; the file is checked as a whole anyway.
+
+    Raises
+    ------
+    StoreError
+        Missing, foreign, of another version, truncated or damaged file; with its path and the remedy.
+    """
+    path = Path(path)
+    with open_envelope(path, RUN_FORMAT, RUN_VERSION) as file:
+        try:
+            return _record(path, file, tables, network)
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}; move it away and run the study again") from error
+        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise StoreError(f"{path}: not a complete run record ({reason}); move it away") from error
+
+
+def compare_runs(path_a: Path | str, path_b: Path | str) -> list[str]:
+    """Return the differences between two run files, bit for bit, apart from provenance and timing.
+
+    An empty list means: same spec, status, history, events, metrics and network.
+    """
+    a, b = read_run(path_a), read_run(path_b)
+    differences = [
+        f"{name}: {one!r} and {two!r}"
+        for name in ("run_id", "status", "reason", "complete", "stop_reason", "notes")
+        if (one := getattr(a, name)) != (two := getattr(b, name))
+    ]
+    if canonical_json(a.spec) != canonical_json(b.spec):
+        differences.append("spec differs")
+    for name in ("history", "events"):
+        differences += _compare_arrays(name, _timeless(getattr(a, name)), _timeless(getattr(b, name)))
+    one, two = ({key: np.asarray(value) for key, value in record.metrics.items()} for record in (a, b))
+    differences += _compare_arrays("metrics", one, two)
+    if (a.network is None) != (b.network is None):
+        differences.append("network: only one of the two has one")
+    elif a.network is not None and b.network is not None:
+        if (a.network.epoch, a.network.genes) != (b.network.epoch, b.network.genes):
+            differences.append(f"network: kept epochs {a.network.epoch} and {b.network.epoch}, or genes, differ")
+        differences += _compare_arrays("network", a.network.weights, b.network.weights)
+        differences += _compare_arrays("mask", a.network.masks, b.network.masks)
+    return differences
+
+
+def _record(path: Path, file: h5py.File, tables: bool, network: bool) -> RunRecord:
+    texts = {key: bytes(_raw(file.attrs[key])).decode() for key in ("run_id", "status", "reason", "stop_reason")}
+    if texts["status"] not in STATES:
+        raise StoreError(f"status {texts['status']!r} is none of {', '.join(STATES)}")
+
+    def table(name: str) -> Columns:
+        return read_table(file, name) | read_table(file["timing"], name) if tables else {}
+
+    done = texts["status"] == "done"
+    return RunRecord(
+        path=path,
+        run_id=texts["run_id"],
+        status=texts["status"],
+        reason=texts["reason"],
+        complete=bool(file.attrs["complete"]),
+        spec=json.loads(read_text(file, "spec")),
+        provenance=json.loads(read_text(file, "provenance")),
+        epochs=int(file["history"].attrs["rows"]),
+        history=table("history"),
+        events=table("events"),
+        metrics=_values_by_name(read_table(file, "metrics")) if done else {},
+        epoch=int(file["network"].attrs["epoch"]) if done else None,
+        network=read_network(file) if network else None,
+        stop_reason=texts["stop_reason"],
+        notes=tuple(json.loads(read_text(file, "notes"))) if done else (),
+        timing=_values_by_name(read_table(file["timing"], "total")) if done else {},
+    )
+
+
+def _raw(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _is_time(key: str) -> bool:
+    return key.startswith("seconds") or key.endswith("_seconds")
+
+
+def _timeless(columns: Columns) -> Columns:
+    return {key: values for key, values in columns.items() if not _is_time(key)}
+
+
+def _columns(rows: Sequence[Mapping[str, Any]] | Columns) -> Mapping[str, Column]:
+    if isinstance(rows, dict):
+        return rows
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    columns: dict[str, list[Any]] = {}
+    for key in keys:
+        values = [row.get(key) for row in rows]
+        if any(isinstance(value, str) for value in values):
+            values = ["" if value is None else value for value in values]
+        columns[key] = values
+    return columns
+
+
+def _named_values(values: Mapping[str, float]) -> dict[str, list[Any]]:
+    return {"name": list(values), "value": [float(value) for value in values.values()]}
+
+
+def _values_by_name(table: Columns) -> dict[str, float]:
+    return {str(name): float(value) for name, value in zip(table["name"], table["value"], strict=True)}
+
+
+def _compare_arrays(what: str, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> list[str]:
+    differences = [f"{what}: {name} is in one only" for name in sorted(a.keys() ^ b.keys())]
+    for name in sorted(a.keys() & b.keys()):
+        one, two = np.asarray(a[name]), np.asarray(b[name])
+        if one.dtype != two.dtype or one.shape != two.shape:
+            differences.append(f"{what}: {name} is {one.dtype}{one.shape} and {two.dtype}{two.shape}")
+        elif one.dtype == object:
+            if canonical_json(one.tolist()) != canonical_json(two.tolist()):
+                differences.append(f"{what}: {name} differs")
+        elif one.tobytes() != two.tobytes():
+            differences.append(f"{what}: {name} differs in {_count_unequal(one, two)} of {one.size} values")
+    return differences
+
+
+def _count_unequal(one: np.ndarray, two: np.ndarray) -> int:
+    size = one.dtype.itemsize
+    pairs = (np.frombuffer(array.tobytes(), dtype=np.uint8).reshape(-1, size) for array in (one, two))
+    return int(np.any(np.not_equal(*pairs), axis=1).sum())
