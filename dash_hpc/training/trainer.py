@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dash_hpc.errors import DataError, PriorError, RunFailed
+from dash_hpc.errors import PriorError, RunFailed
 from dash_hpc.models.initial import initial_weights
 from dash_hpc.ops.solver import solve_arrays
 from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
@@ -36,7 +36,7 @@ class Trainer:
     Parameters
     ----------
     dataset : DataSet
-        Training and validation time courses (at least one valid pair each) and, for some strategies, a prior.
+        Training and validation time courses and, for some strategies, a prior.
     spec : mapping
         The parts ``model``, ``solver``, ``training``, ``schedule``, ``strategy`` and ``seed`` of a run
         specification. All draws come from streams of the seed: "weights", "omega0", ("batch-order", epoch),
@@ -46,8 +46,6 @@ class Trainer:
 
     Raises
     ------
-    DataError
-        When a time course has no pair of consecutive time points without missing values.
     PriorError
         When the strategy or the prior loss needs a prior and there is none.
     UsageError
@@ -76,8 +74,8 @@ class Trainer:
 
         model = spec["model"]
         dtype = np.dtype(model["dtype"])
-        self.train_pairs = _pairs(dataset, "train")
-        self.validation_pairs = _pairs(dataset, "validation")
+        self.train_pairs = dataset.train.pairs()
+        self.validation_pairs = dataset.validation.pairs()
         self._train_arrays = _arrays(self.train_pairs, dtype)
         self._validation_arrays = _arrays(self.validation_pairs, dtype)
 
@@ -262,15 +260,6 @@ class Trainer:
             dtype=torch.float32 if dtype == np.float32 else torch.float64,
             multipliers=bool(options.get("prior_multipliers", False)),
         )
-
-
-def _pairs(dataset: DataSet, part: str) -> Pairs:
-    pairs: Pairs = getattr(dataset, part).pairs()
-    if len(pairs) == 0:
-        raise DataError(
-            f"data set {dataset.name!r}: the {part} part has no two consecutive time points without missing values"
-        )
-    return pairs
 
 
 def _arrays(pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -268,8 +268,8 @@ def test_scores_that_are_not_finite_fail_the_event(rng: np.random.Generator) -> 
     given["omega"][0, 0] = np.inf
     with pytest.raises(RunFailed, match="previous event"):
         dash_scores(**given, C=some_csr(rng), P=None, branch="sums", lambda_ppi=0.5, lambda_motif=0.0)
+    nan = csr_array(np.full((G, G), np.nan))
     with pytest.raises(RunFailed, match="W_sums"):
-        nan = csr_array(np.full((G, G), np.nan))
         dash_scores(**some_branch(rng), C=nan, P=None, branch="sums", lambda_ppi=0.5, lambda_motif=0.0,
                     score_norm="rank")  # fmt: skip
 

@@ -1,0 +1,214 @@
+"""Strategies: limits of λ, counts, nesting, rewinding, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dash_hpc.data import DataSet
+from dash_hpc.errors import PriorError, RunFailed, UsageError
+from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
+from dash_hpc.pruning import STRATEGIES, Strategy, create, n_to_prune
+
+Start = Callable[..., tuple[Strategy, TrainState]]
+FRACTIONS = (0.7, *[0.1] * 8)
+DASH = {"name": "dash", "lambda_ppi": 0.3, "lambda_motif": 0.2}
+
+
+def course(strategy: Strategy, state: TrainState, jitter: int | None = None) -> list[dict[str, np.ndarray]]:
+    """Masks after each event; ``jitter`` seeds changes of the weights between events, as training makes them."""
+    rng = np.random.default_rng(jitter)
+    found = []
+    for event, fraction in enumerate(FRACTIONS):
+        scores, records = strategy.scores(state.weights, state.masks)
+        assert len(records) == len(scores)
+        for name, (mask, _) in strategy.select(scores, state.masks, fraction).items():
+            state.masks[name][...] = mask
+            state.weights[name][~mask] = 0
+        strategy.after_event(state, event + 1)
+        found.append({name: mask.copy() for name, mask in state.masks.items()})
+        if jitter is not None:
+            for name in TENSORS:
+                state.weights[name] += rng.normal(0, 0.1, size=state.weights[name].shape).astype(np.float32)
+                if name in PRUNABLE:
+                    state.weights[name][~state.masks[name]] = 0
+    return found
+
+
+def same(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> bool:
+    return all(np.array_equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in PRUNABLE)
+
+
+@pytest.mark.parametrize("norm", ["paper", "unit_sum", "rank"])
+@pytest.mark.parametrize("damping", [0.0, 0.5])
+def test_dash_at_zero_is_imp_bit_for_bit(start: Start, norm: str, damping: float) -> None:
+    options = {
+        "name": "dash", "lambda_ppi": 0.0, "lambda_motif": 0.0, "score_norm": norm, "omega_damping": damping,
+    }  # fmt: skip
+    dash, dash_state = start(options)
+    imp, imp_state = start({"name": "imp"})
+    if norm == "paper":
+        ours, _ = dash.scores(dash_state.weights, dash_state.masks)
+        theirs, _ = imp.scores(imp_state.weights, imp_state.masks)
+        assert list(ours) == list(theirs) == ["W_prods", "W_sums", "U_sums", "U_prods"]
+        assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+    assert same(course(dash, dash_state, jitter=8), course(imp, imp_state, jitter=8))
+
+
+@pytest.mark.parametrize("norm", ["paper", "unit_sum", "rank"])
+def test_dash_at_one_is_bioprune_and_blind_to_weights(start: Start, norm: str) -> None:
+    options = {"name": "dash", "lambda_ppi": 1.0, "lambda_motif": 1.0, "score_norm": norm}
+    base = course(*start({"name": "bioprune", "score_norm": norm}))
+    assert same(base, course(*start(options)))
+    assert same(base, course(*start(options, weight_seed=99), jitter=1))
+    strategy, state = start(options)
+    for name in TENSORS:
+        state.weights[name] *= -1e4
+    assert same(base, course(strategy, state))
+    assert not same(base, course(*start(options, seed=1)))  # but not to Ω(0)
+
+
+@pytest.mark.parametrize("options", [{"name": "imp"}, DASH, {"name": "bioprune"}], ids=lambda o: o["name"])
+def test_counts_follow_the_lattice_and_masks_are_nested(start: Start, options: dict) -> None:
+    masks = course(*start(options), jitter=2)
+    for name in PRUNABLE:
+        active = masks[0][name].size
+        before = np.ones(masks[0][name].shape, dtype=bool)
+        for fraction, found in zip(FRACTIONS, masks, strict=True):
+            active -= n_to_prune(fraction, active)
+            assert found[name].sum() == active
+            assert not (found[name] & ~before).any()
+            before = found[name]
+
+
+def test_same_seed_same_masks(start: Start) -> None:
+    assert same(course(*start(DASH), jitter=4), course(*start(DASH), jitter=4))
+
+
+def test_omega_stays_dense_and_survives_a_checkpoint(start: Start) -> None:
+    strategy, state = start(DASH)
+    scores, _ = strategy.scores(state.weights, state.masks)
+    state.masks["W_sums"][:, 3:] = False
+    state.weights["W_sums"][:, 3:] = 0
+    again, _ = start(DASH, seed=7)
+    again.load_state(strategy.state_arrays())
+    ours, _ = strategy.scores(state.weights, state.masks)
+    theirs, _ = again.scores(state.weights, state.masks)
+    assert (scores["W_sums"] > 0).all()
+    assert (ours["W_sums"][:, 3:] > 0).any()
+    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+
+
+def test_records_carry_the_diagnostics(start: Start) -> None:
+    strategy, state = start(DASH)
+    _, records = strategy.scores(state.weights, state.masks)
+    for record, share in zip(records, (0.7, 0.7, 0.8, 0.8), strict=True):
+        assert record["data_mass"] == pytest.approx(share)
+        assert record["prior_mass"] > 0
+        assert record["method"] in ("cholesky", "svd")
+        assert record["condition"] >= 1
+
+
+def test_gaussian_omega_and_raw_interactions_change_the_masks(start: Start) -> None:
+    base = course(*start(DASH))
+    assert not same(base, course(*start(DASH | {"omega0": "gaussian"})))
+    assert not same(base, course(*start(DASH | {"normalise_interactions": False})))
+    assert not same(base, course(*start(DASH | {"omega_damping": 0.5})))
+
+
+def test_a_failed_event_leaves_omega_alone(start: Start) -> None:
+    strategy, state = start(DASH)
+    before = strategy.state_arrays()
+    state.weights["U_prods"][0, 0] = np.nan
+    with pytest.raises(RunFailed, match="U_prods"):
+        strategy.scores(state.weights, state.masks)
+    for name, value in strategy.state_arrays().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_rewinding_to_the_start(start: Start) -> None:
+    strategy, state = start({"name": "imp", "rewind": "init"})
+    initial = {name: value.copy() for name, value in state.weights.items()}
+    rng = np.random.default_rng(0)
+    for epoch in (3, 10, 20):
+        for name in TENSORS:
+            state.weights[name] += rng.normal(size=state.weights[name].shape).astype(np.float32)
+            state.moment1[name][...] = 1.0
+        state.step = 9
+        scores, _ = strategy.scores(state.weights, state.masks)
+        for name, (mask, _) in strategy.select(scores, state.masks, 0.3).items():
+            state.masks[name][...] = mask
+        strategy.after_event(state, epoch)
+        for name in TENSORS:
+            expected = initial[name] * state.masks[name] if name in PRUNABLE else initial[name]
+            np.testing.assert_array_equal(state.weights[name], expected)
+            assert not state.moment1[name].any()
+        assert state.step == 0
+
+
+def test_rewinding_to_an_epoch(start: Start) -> None:
+    strategy, state = start({"name": "imp", "rewind": 2})
+    for epoch in (1, 2, 3):
+        state.weights["v"][...] = epoch
+        strategy.after_epoch(state, epoch)
+    again, _ = start({"name": "imp", "rewind": 2})
+    again.load_state(strategy.state_arrays())
+    for one in (strategy, again):
+        state.weights["v"][...] = 50.0
+        one.after_event(state, 4)
+        assert (state.weights["v"] == 2).all()
+
+
+def test_none_never_prunes(start: Start) -> None:
+    strategy, state = start({"name": "none"})
+    assert all(strategy.fraction(epoch, 200) is None for epoch in range(1, 201))
+    kept = strategy.final_weights(state.weights, state.masks)
+    for name in TENSORS:
+        np.testing.assert_array_equal(kept[name], state.weights[name])
+        assert kept[name] is not state.weights[name]
+
+
+def test_final_weights_apply_the_masks(start: Start) -> None:
+    strategy, state = start({"name": "imp"})
+    state.masks["W_sums"][0] = False
+    kept = strategy.final_weights(state.weights, state.masks)
+    assert (kept["W_sums"][0] == 0).all()
+    assert (kept["W_sums"][1:] == state.weights["W_sums"][1:]).all()
+    assert kept["W_sums"].dtype == state.weights["W_sums"].dtype
+
+
+@pytest.mark.parametrize("name", ["dash", "bioprune"])
+def test_a_missing_prior_is_named(dataset: DataSet, name: str) -> None:
+    with pytest.raises(PriorError, match=f"{name} needs prior knowledge but data set 'small' has none"):
+        create({"name": name}, {}, replace(dataset, prior=None), 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"name": "dahs"}, "did you mean 'dash'"),
+        ({}, "unknown strategy None"),
+        ({"name": "dash", "lambda": 0.1}, "unknown option 'lambda'.*lambda_ppi = 0.05"),
+        ({"name": "bioprune", "lambda_ppi": 0.1}, "unknown option 'lambda_ppi'"),
+        ({"name": "none", "x": 1}, "its options are: none"),
+        ({"name": "dash", "lambda_ppi": 1.01}, "lambda_ppi must lie in"),
+        ({"name": "dash", "omega0": "beta"}, "omega0 must be one of"),
+        ({"name": "dash", "score_norm": "l2"}, "score_norm must be one of"),
+        ({"name": "dash", "omega_damping": 1.0}, "omega_damping"),
+        ({"name": "dash", "ridge": -1.0}, "ridge"),
+        ({"name": "imp", "rewind": "back"}, "rewind must be"),
+        ({"name": "imp", "rewind": True}, "rewind must be"),
+        ({"name": "imp", "rewind": 3}, "smaller than schedule.first_epoch"),
+    ],
+)
+def test_refuses_wrong_options(dataset: DataSet, options: dict, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        create(options, {}, dataset, 0)
+
+
+def test_the_registry_knows_its_strategies() -> None:
+    assert list(STRATEGIES) == ["none", "imp", "dash", "bioprune"]
+    assert all(cls.name == name and not cls.needs_autograd for name, cls in STRATEGIES.items())
