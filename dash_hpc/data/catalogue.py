@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CATALOGUE", "DATA_ROOT", "CatalogueEntry"]
+__all__ = ["CATALOGUE", "DATA_ROOT", "DERIVED_INTERACTIONS", "CatalogueEntry"]
 
 DATA_ROOT = "DASH_HPC_DATA"
 _PHOENIX = "github.com/QuackenbushLab/phoenix"
@@ -64,7 +64,7 @@ _BREAST_NOTES = (
     "reference network: ChIP-seq in MCF7 cells; regulators without an experiment have no edges in it",
 )
 _NO_SIGNS = "the signs of the published prior are random: only its support and size carry information"
-_DERIVED = "no PPI: C = |A||A|ᵀ from the motif prior"
+DERIVED_INTERACTIONS = "no PPI: C = |A||A|ᵀ from the motif prior"
 
 _ENTRIES = (
     CatalogueEntry(
@@ -91,7 +91,7 @@ _ENTRIES = (
         notes=(
             "training file: regenerated with the published generator and its seed, free of noise; the noise of the run "
             "is added to training and validation values, the test set stays free of noise",
-            _DERIVED,
+            DERIVED_INTERACTIONS,
         ),
     ),
     CatalogueEntry(
@@ -109,7 +109,7 @@ _ENTRIES = (
         notes=(
             "no reference network was published: balanced accuracy cannot be computed",
             "the prior is unsigned: the signs of its edges are not known",
-            _DERIVED,
+            DERIVED_INTERACTIONS,
         ),
     ),
     CatalogueEntry(
@@ -155,7 +155,7 @@ _ENTRIES = (
             "one replicate trains and the other validates: there is no test set",
             "values are log ratios; the time point of 105 min was not measured",
             _NO_SIGNS,
-            _DERIVED,
+            DERIVED_INTERACTIONS,
         ),
     ),
 )

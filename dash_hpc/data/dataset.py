@@ -10,6 +10,7 @@ from typing import Any
 
 from scipy.sparse import csr_array
 
+from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.genes import check_same_genes
 from dash_hpc.data.networks import read_network
 from dash_hpc.data.prior import Prior
@@ -122,7 +123,7 @@ def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
         system.prior_clean, float(spec.get("prior_noise") or 0.0), stream(data_seed, "prior-noise")
     )
     return DataSet(
-        name=system.name,
+        name=f"simulated_{system.train_val.n_genes}_seed{data_seed}",
         train=train,
         validation=validation,
         test=system.test,
@@ -130,6 +131,7 @@ def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
         truth=system.truth,
         notes=(
             "simulated data: the reference network is exact, the test set is free of noise",
+            DERIVED_INTERACTIONS,
             *_noise_note(noise),
             *notes,
             held,

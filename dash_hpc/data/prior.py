@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, issparse
 
 from dash_hpc.data.genes import gene_tuple
 from dash_hpc.data.networks import canonical, read_interactions, read_network, symmetrised
+from dash_hpc.data.readers import read_gene_names
 from dash_hpc.errors import PriorError, UsageError
 
 __all__ = ["Prior"]
@@ -213,8 +214,6 @@ class Prior:
 
 def _gene_list(genes: str | Path | Sequence[str]) -> tuple[str, ...]:
     if isinstance(genes, (str, Path)):
-        from dash_hpc.data.readers import read_gene_names
-
         return read_gene_names(genes)
     return gene_tuple(genes, len(genes), "prior", PriorError)
 

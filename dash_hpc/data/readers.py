@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dash_hpc.data.checks import FloatArray, checked_series
 from dash_hpc.data.genes import default_genes, gene_tuple
 from dash_hpc.data.textfile import clip, number_table, read_lines
-from dash_hpc.data.timecourse import TimeCourse, Trajectory, checked_trajectory
 from dash_hpc.errors import DataError
 
-__all__ = ["read_gene_names", "read_timecourse", "write_timecourse"]
+__all__ = ["read_gene_names", "read_trajectories", "write_trajectories"]
 
 
 def read_gene_names(path: str | Path, column: int | None = None) -> tuple[str, ...]:
@@ -63,8 +63,10 @@ def read_gene_names(path: str | Path, column: int | None = None) -> tuple[str, .
     return tuple(first_line)
 
 
-def read_timecourse(path: str | Path, genes: str | Path | Sequence[str] | None = None) -> TimeCourse:
-    """Read trajectories; see :meth:`dash_hpc.data.TimeCourse.read_csv`."""
+def read_trajectories(
+    path: str | Path, genes: str | Path | Sequence[str] | None = None
+) -> tuple[tuple[str, ...], list[tuple[FloatArray, FloatArray]]]:
+    """Read gene names, and times (T,) and values (T, G) per trajectory; see ``TimeCourse.read_csv``."""
     lines = read_lines(path)
     n_genes, n_trajectories = _read_header(str(path), lines.line(1))
     names = _names_for(genes, n_genes, str(path))
@@ -82,18 +84,18 @@ def read_timecourse(path: str | Path, genes: str | Path | Sequence[str] | None =
 
     table = number_table(lines, 2, 1 + promised, place)
     blocks = table.reshape(n_trajectories, per_trajectory, table.shape[1])
-    trajectories: list[Trajectory] = []
+    series = []
     for k, block in enumerate(blocks):
         offset = 2 + k * per_trajectory
-        trajectories.append(
-            checked_trajectory(
-                np.array(block[:-1].T, order="C"),
+        series.append(
+            checked_series(
                 block[-1],
+                np.array(block[:-1].T, order="C"),
                 names,
                 lambda row, k=k, offset=offset: f"{path}:{offset + row}: trajectory {k}",  # type: ignore[misc]
             )
         )
-    return TimeCourse(names, tuple(trajectories))
+    return names, series
 
 
 def _read_header(path: str, line: str) -> tuple[int, int]:
@@ -119,13 +121,13 @@ def _names_for(genes: str | Path | Sequence[str] | None, n_genes: int, path: str
     return names
 
 
-def write_timecourse(timecourse: TimeCourse, path: str | Path) -> None:
-    """Write trajectories; see :meth:`dash_hpc.data.TimeCourse.write_csv`."""
-    width = max(2, *(len(t) for t in timecourse.trajectories))
-    out = [f"{timecourse.n_genes},{len(timecourse)}" + "," * (width - 2)]
-    for trajectory in timecourse.trajectories:
-        padding = "," * (width - len(trajectory))
-        rows = [*trajectory.values.T.tolist(), trajectory.times.tolist()]
+def write_trajectories(path: str | Path, series: Sequence[tuple[FloatArray, FloatArray]]) -> None:
+    """Write times (T,) and values (T, G) per trajectory; see :meth:`dash_hpc.data.TimeCourse.write_csv`."""
+    width = max(2, *(len(times) for times, _ in series))
+    out = [f"{series[0][1].shape[1]},{len(series)}" + "," * (width - 2)]
+    for times, values in series:
+        padding = "," * (width - len(times))
+        rows = [*values.T.tolist(), times.tolist()]
         # x == x fails for NaN only, which is written as an empty cell
         out.extend(",".join([repr(x) if x == x else "" for x in row]) + padding for row in rows)
     data = ("\n".join(out) + "\n").encode()

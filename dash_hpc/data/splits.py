@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dash_hpc.data.timecourse import TimeCourse, Trajectory, frozen_array, valid_starts
+from dash_hpc.data.checks import frozen_array
+from dash_hpc.data.timecourse import TimeCourse, Trajectory, valid_starts
 from dash_hpc.errors import DataError, UsageError
 
 __all__ = ["split_by_index", "split_fraction", "split_pairs"]

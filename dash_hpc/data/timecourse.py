@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dash_hpc.data.checks import FloatArray, checked_series, frozen_array
 from dash_hpc.data.genes import gene_tuple
+from dash_hpc.data.readers import read_trajectories, write_trajectories
 from dash_hpc.errors import DataError, UsageError
 
 __all__ = ["Pairs", "TimeCourse", "Trajectory"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ class TimeCourse:
                 raise DataError(f"trajectory {k} has {v.shape[1]} genes, but trajectory 0 has {value_list[0].shape[1]}")
         names = gene_tuple(genes, value_list[0].shape[1], "genes")
         trajectories = tuple(
-            checked_trajectory(v, t, names, lambda row, k=k: f"trajectory {k}")  # type: ignore[misc]
+            Trajectory(*checked_series(t, v, names, lambda row, k=k: f"trajectory {k}"))  # type: ignore[misc]
             for k, (v, t) in enumerate(zip(value_list, time_list, strict=True))
         )
         return cls(names, trajectories)
@@ -162,18 +161,15 @@ class TimeCourse:
         DataError
             Naming file, line and, where there is one, gene and trajectory (counted from 0).
         """
-        from dash_hpc.data.readers import read_timecourse  # readers build TimeCourse objects
-
-        return read_timecourse(path, genes)
+        names, series = read_trajectories(path, genes)
+        return cls(names, tuple(Trajectory(times, values) for times, values in series))
 
     def write_csv(self, path: str | Path) -> None:
         """Write the layout that :meth:`read_csv` reads, every number in full; ``.gz`` in the name compresses.
 
         The names of the genes are not part of the file. The same data gives the same bytes.
         """
-        from dash_hpc.data.readers import write_timecourse
-
-        write_timecourse(self, path)
+        write_trajectories(path, [(t.times, t.values) for t in self.trajectories])
 
     def pairs(self) -> Pairs:
         """All transitions between neighbouring time points, in the order of trajectories and times.
@@ -240,39 +236,3 @@ def valid_starts(trajectory: Trajectory) -> NDArray[np.int64]:
     """Indices i for which both time point i and i + 1 are complete."""
     valid = np.isfinite(trajectory.times) & np.isfinite(trajectory.values).all(axis=1)
     return np.flatnonzero(valid[:-1] & valid[1:])
-
-
-def frozen_array(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
-def checked_trajectory(
-    values: FloatArray, times: FloatArray, genes: Sequence[str], place: Callable[[int], str]
-) -> Trajectory:
-    """Strip padding, check, and freeze one trajectory; ``place(row)`` says where row 0..G (G = the times) is."""
-    n_genes = len(genes)
-    empty = np.isnan(times) & np.isnan(values).all(axis=1)
-    kept = len(times) - int(np.argmin(empty[::-1])) if not empty.all() else 0
-    if kept == 0 or np.isnan(times).all():
-        raise DataError(f"{place(n_genes)}: the line of times is empty; every trajectory needs its times")
-    times, values = times[:kept].copy(), np.ascontiguousarray(values[:kept])
-    if np.isinf(times).any():
-        raise DataError(f"{place(n_genes)}: time {int(np.argmax(np.isinf(times))) + 1} is infinite")
-    if np.isinf(values).any():
-        gene = int(np.argmax(np.isinf(values).any(axis=0)))
-        point = int(np.argmax(np.isinf(values[:, gene])))
-        raise DataError(f"{place(gene)}: gene {genes[gene]} is infinite at time point {point + 1}")
-    known = np.flatnonzero(np.isfinite(times))
-    wrong = np.flatnonzero(np.diff(times[known]) <= 0)
-    if len(wrong):
-        before, after = times[known[wrong[0]]], times[known[wrong[0] + 1]]
-        point = known[wrong[0] + 1] + 1
-        what = "repeats the time before it" if after == before else f"comes after {before:g}"
-        raise DataError(f"{place(n_genes)}: time {after:g} (time point {point}) {what}; times must increase strictly")
-    lost = np.flatnonzero(np.isnan(values).all(axis=0))
-    if len(lost):
-        raise DataError(
-            f"{place(int(lost[0]))}: gene {genes[lost[0]]} has no value at all; remove the gene or the trajectory"
-        )
-    return Trajectory(frozen_array(times), frozen_array(values))
