@@ -114,6 +114,7 @@ class Study(Section):
             if table.options.needs_prior and isinstance(self.data, FilesData) and self.data.prior is None:
                 message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
                 raise problem_at(f"strategy.{index}.name", message)
+        self._check_rewind()
         seen: dict[str, list[tuple[int, set[tuple[Any, ...]]]]] = {}
         for index, table in enumerate(self.strategy):
             earlier = seen.setdefault(table.name, [])
@@ -128,6 +129,14 @@ class Study(Section):
                     raise problem_at(f"strategy.{index}.name", f"{message}: every run must be different")
             earlier.append((index, points))
         return self
+
+    def _check_rewind(self) -> None:
+        first = self.schedule.first_epoch
+        for index, table in enumerate(self.strategy):
+            late = [k for k in table.axes.get("rewind", ()) if isinstance(k, int) and k >= first]
+            if late:
+                message = f"must be smaller than schedule.first_epoch = {first}: those weights do not exist yet"
+                raise problem_at(f"strategy.{index}.rewind", message)
 
     @property
     def name(self) -> str:

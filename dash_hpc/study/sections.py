@@ -119,14 +119,12 @@ class ScheduleSection(Section):
     After the first event and k later ones the sparsity is 1 − (1 − first_fraction)(1 − fraction)^k.
     """
 
-    first_epoch: int = Field(default=3, ge=0, description="the first event happens at the start of this epoch (from 0)")
+    first_epoch: int = Field(default=3, ge=1, description="the first event: start of this epoch (they count from 1)")
     first_fraction: float = Field(default=0.7, ge=0, lt=1, description="share of the weights removed then")
     every: int = Field(
-        default=10, ge=1, description="later events: at every multiple of this epoch, not at the last one"
+        default=10, ge=0, description="later events: at multiples of this epoch, not at the last one; 0 = none"
     )
-    fraction: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the remaining weights removed at each of them"
-    )
+    fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the remaining weights removed at each")
 
 
 class SweepSection(Section):

@@ -26,7 +26,7 @@ class SimulatedData(Section):
     regulators: int = Field(default=15, ge=1, description="genes that regulate others")
     edges: int = Field(default=90, ge=1, description="regulatory edges, at most one per ordered pair of genes")
     trajectories: int = Field(default=40, ge=2, description="training and validation trajectories")
-    test_trajectories: int = Field(default=10, ge=1, description="test trajectories, free of noise")
+    test_trajectories: int = Field(default=10, ge=0, description="test trajectories, free of noise; 0 = no test set")
     times: Annotated[tuple[float, ...], Field(strict=False, min_length=2)] = Field(
         default=(0.0, 2.0, 3.0, 7.0, 9.0), description="time points of every trajectory"
     )
@@ -45,15 +45,14 @@ class SimulatedData(Section):
             raise problem_at("times", "must increase")
         if self.regulators > self.genes:
             raise problem_at("regulators", f"must not be larger than genes = {self.genes}")
-        if self.edges < self.regulators:
-            raise problem_at("edges", f"must be at least regulators = {self.regulators}: each regulates something")
-        if self.edges > self.regulators * (self.genes - 1):
-            raise problem_at("edges", f"must not be larger than regulators × (genes − 1) = {self._most_edges}")
+        least = max(self.regulators, self.genes - self.regulators)
+        if self.edges < least:
+            message = f"must be {least} or more: each regulator needs a target, each other gene a regulator"
+            raise problem_at("edges", message)
+        most = self.regulators * (self.genes - 1)
+        if self.edges > most:
+            raise problem_at("edges", f"must not be larger than regulators × (genes − 1) = {most}")
         return self
-
-    @property
-    def _most_edges(self) -> int:
-        return self.regulators * (self.genes - 1)
 
 
 class CatalogueData(Section):
@@ -72,12 +71,15 @@ class FilesData(Section):
     train: str = Field(min_length=1, description="trajectories to train on")
     genes: str | None = Field(default=None, min_length=1, description="gene names, one per row of a trajectory")
     validation: Split | None = Field(
-        default=None, description="a file, a list of trajectories of train (from 0), or a fraction of them"
+        default=None, description="a file, trajectories of train (a list, from 0), or a fraction; default: 0.1"
     )
     test: str | None = Field(default=None, min_length=1, description="trajectories to test on")
     prior: str | None = Field(default=None, min_length=1, description="motif map, regulator × target")
     ppi: str | None = Field(
         default=None, min_length=1, description="protein interactions; left out: from common targets"
+    )
+    ppi_genes: str | None = Field(
+        default=None, min_length=1, description="gene names that numbered interactions refer to; default: genes"
     )
     truth: str | None = Field(default=None, min_length=1, description="reference network, for evaluation only")
     expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")

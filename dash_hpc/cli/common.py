@@ -1,0 +1,110 @@
+"""What all commands share: exit codes, errors in one line, ``--debug`` and ``--json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from dash_hpc.errors import DashHpcError
+
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_USE", "Command", "Group", "json_option", "print_json"]
+
+DONE = 0
+FAILED = 1
+WRONG_USE = 2
+INTERRUPTED = 3
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _ask_for_traceback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(dict)["debug"] = True
+
+
+class Command(click.Command):
+    """A command with ``--debug``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_ask_for_traceback,
+                help="Show where an error comes from.",
+            )
+        )
+
+
+class Group(click.Group):
+    """A group whose commands end in an exit code of the table above and at most one line of error."""
+
+    def main(  # type: ignore[override]  # it never returns, standalone or not
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run the command that ``args`` name and leave the process (SystemExit) with its exit code."""
+        settings: dict[str, Any] = {"debug": False}
+        extra.pop("standalone_mode", None)
+        try:
+            code = super().main(args=args, prog_name=prog_name, standalone_mode=False, obj=settings, **extra)
+            sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(WRONG_USE)
+        except click.ClickException as error:
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            where = f" (see {context.command_path} --help)" if context is not None else ""
+            _leave(f"error: {error.format_message()}{where}", WRONG_USE, settings)
+        except click.Abort:
+            _leave("interrupted; what is done is kept, and the same command goes on from there", INTERRUPTED, settings)
+        except BrokenPipeError:
+            # The reader (head, say) has what it wanted; Python must not complain again when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(DONE)
+        except DashHpcError as error:
+            _leave(f"error: {error}", error.exit_code, settings)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _leave(f"error: {where}{error.strerror or error}", WRONG_USE, settings)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            _leave(f"internal error: {reason}; --debug shows where, please report it", FAILED, settings)
+        sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _leave(message: str, code: int, settings: dict[str, Any]) -> NoReturn:
+    if settings["debug"]:
+        click.echo(traceback.format_exc().rstrip(), err=True)
+    click.echo(f"dash-hpc: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def json_option(function: Function) -> Function:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+def print_json(answer: Any) -> None:
+    """Print ``answer`` as one JSON document; NaN and infinity, which JSON does not have, become null."""
+    click.echo(json.dumps(_plain(answer), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

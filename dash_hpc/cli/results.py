@@ -1,0 +1,129 @@
+"""``status``, ``select`` and ``report``: reading the output folder of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dash_hpc.cli.common import Command, json_option, print_json
+
+__all__ = ["report", "select", "status"]
+
+_folder = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@click.command(cls=Command)
+@_folder
+@json_option
+def status(folder: Path, as_json: bool) -> None:
+    """Show how far a study is: runs by state, the best validation error, failures with their reasons.
+
+    \b
+    Example:
+      dash-hpc status results/quick
+    """
+    from dash_hpc.store import open_store
+
+    store = open_store(folder)
+    runs = store.runs
+    failed = runs[runs["status"] == "failed"]
+    best = _best(runs)
+    answer: dict[str, Any] = {
+        "study": store.name,
+        "folder": folder,
+        "runs": store.counts(),
+        "best": best,
+        "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in failed["reason"].items()],
+        "problems": store.problems,
+    }
+    if as_json:
+        print_json(answer)
+        return
+    counts = ", ".join(f"{number} {state}" for state, number in answer["runs"].items() if number)
+    click.echo(f"{store.name or folder}: {counts or 'no runs'}")
+    if best is not None:
+        click.echo(
+            f"best validation MSE {best['validation_mse']:.4g}: {best['strategy']}, seed {best['seed']}, "
+            f"sparsity {best['sparsity']:.1%}, run {best['run_id']}"
+        )
+    for run_id, reason in failed["reason"].items():
+        click.echo(f"failed: run {run_id}: {reason}")
+    for problem in store.problems:
+        click.echo(f"problem: {problem}")
+
+
+def _best(runs: Any) -> dict[str, Any] | None:
+    if "validation_mse" not in runs:
+        return None
+    done = runs[(runs["status"] == "done") & runs["validation_mse"].notna()]
+    if done.empty:
+        return None
+    row = done.loc[done["validation_mse"].idxmin()]
+    keys = ("strategy", "seed", "lambda_ppi", "lambda_motif", "validation_mse", "sparsity")
+    return {"run_id": row.name, **{key: row[key] for key in keys if key in row}}
+
+
+@click.command(cls=Command)
+@_folder
+@click.option(
+    "--rule", type=click.Choice(["one_se", "best"]), default="one_se", show_default=True, help="How to choose."
+)
+@click.option("--strategy", default="dash", show_default=True, help="Whose runs to compare.")
+@json_option
+def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
+    """Choose λ by the mean validation error over seeds; the true network plays no part.
+
+    one_se takes the sparsest λ within one standard error of the lowest error, best the lowest error.
+
+    \b
+    Example:
+      dash-hpc select results/quick --rule one_se
+    """
+    from dash_hpc.evaluation import select_lambda
+    from dash_hpc.store import open_store
+
+    chosen = select_lambda(open_store(folder).runs, rule, strategy=strategy)  # type: ignore[arg-type]
+    if as_json:
+        print_json(
+            {
+                "lambda_ppi": chosen.lambda_ppi,
+                "lambda_motif": chosen.lambda_motif,
+                "rule": chosen.rule,
+                "asked": chosen.asked,
+                "reason": chosen.reason,
+                "run_id": chosen.run_id,
+                "candidates": chosen.candidates.to_dict("records"),
+            }
+        )
+        return
+    table = chosen.candidates.assign(
+        eligible=chosen.candidates["eligible"].map({True: "yes", False: ""}),
+        chosen=chosen.candidates["chosen"].map({True: "chosen", False: ""}),
+    )
+    click.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    click.echo(chosen.reason)
+    click.echo(f"run {chosen.run_id} is its best; {folder} holds the network")
+
+
+@click.command(cls=Command)
+@_folder
+@json_option
+def report(folder: Path, as_json: bool) -> None:
+    """Write the report (HTML and figures) from the runs that are done, and print the summary.
+
+    \b
+    Example:
+      dash-hpc report results/quick
+    """
+    from dash_hpc.report import summary_table, write_report
+    from dash_hpc.store import open_store
+
+    store = open_store(folder)
+    path = write_report(store)
+    if as_json:
+        print_json({"report": path})
+        return
+    click.echo(summary_table(store))
+    click.echo(f"report: {path}")
