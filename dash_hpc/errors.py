@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "DashHpcError",
     "DataError",
+    "Interrupted",
     "NativeError",
     "PriorError",
     "RunFailed",
@@ -16,6 +17,7 @@ __all__ = [
     "StoreError",
     "StudyError",
     "UsageError",
+    "WorkerDied",
 ]
 
 
@@ -57,3 +59,15 @@ class RunFailed(DashHpcError):
 
 class NativeError(DashHpcError):
     """The native module is missing, does not fit this processor, or refused its arguments."""
+
+
+class Interrupted(DashHpcError):
+    """The study was stopped before its end; the same command goes on where it stood."""
+
+    exit_code = 3
+
+
+class WorkerDied(DashHpcError):
+    """A worker process ended in the middle of a run. The run is tried again, at most three times in all."""
+
+    exit_code = 1

@@ -20,7 +20,7 @@ from dash_hpc.store.publish import canonical_json, is_temporary, publish_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
 from dash_hpc.store.schema import INDEX_FORMAT, INDEX_VERSION, read_table, run_path, runs_folder, write_table
 
-__all__ = ["INDEX_FILE", "RunFile", "read_index", "rebuild_index", "scan", "summary", "write_index"]
+__all__ = ["INDEX_FILE", "RunFile", "merged_names", "read_index", "rebuild_index", "scan", "summary", "write_index"]
 
 INDEX_FILE = "index.h5"
 _STAMP = ("file_mtime_ns", "file_bytes")
@@ -92,6 +92,21 @@ def summary(record: RunRecord) -> dict[str, Any]:
     return row
 
 
+def merged_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys of all rows; one that not every row has stands behind its neighbour, not at the end."""
+    names: list[str] = []
+    for keys in dict.fromkeys(tuple(row) for row in rows):
+        known = set(names)
+        place = 0
+        for key in keys:
+            if key in known:
+                place = names.index(key) + 1
+            else:
+                names.insert(place, key)
+                place += 1
+    return names
+
+
 def write_index(folder: Path | str, rows: Sequence[tuple[RunFile, Mapping[str, Any]]]) -> None:
     """Publish the index of the given ended runs.
 
@@ -100,7 +115,7 @@ def write_index(folder: Path | str, rows: Sequence[tuple[RunFile, Mapping[str, A
     StoreError
         When the file cannot be written.
     """
-    names = list(dict.fromkeys(key for _, row in rows for key in row))
+    names = merged_names([row for _, row in rows])
     columns = {name: [row.get(name) for _, row in rows] for name in names}
     for name, values in columns.items():
         if any(isinstance(value, str) for value in values):

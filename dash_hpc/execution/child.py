@@ -1,0 +1,47 @@
+"""Inside a worker process: take calls from standard input, answer on the former standard output.
+
+One line of JSON each way: ``{"call": "module:function", "args": [...]}``, then ``{"value": ...}`` or ``{"error": type,
+"message": text}``. When standard input ends, the parent is gone and the process ends at once, in the middle of a run
+if need be: run files are published whole, so nothing is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Serve calls until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Prints of libraries belong in the log, not between the answers.
+    os.dup2(2, 1)
+    calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(calls,), daemon=True).start()
+    _answer(answers, {"ready": os.getpid()})
+    while True:
+        call = calls.get()
+        try:
+            module, _, name = call["call"].partition(":")
+            answer = {"value": getattr(import_module(module), name)(*call["args"])}
+        except Exception as error:
+            answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
+        _answer(answers, answer)
+
+
+def _listen(calls: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        calls.put(json.loads(line))
+    os._exit(3)
+
+
+def _answer(answers: Any, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()

@@ -1,0 +1,261 @@
+"""Worker processes of this machine behind the interface of ``concurrent.futures``.
+
+Each worker has its own pipe, so a worker that is killed fails exactly the call it was at; a fresh one takes its
+place. The processes are new interpreters that never import the caller's main module: a script needs no
+``if __name__ == "__main__"`` guard, and the thread limits are in force before any library loads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import dash_hpc
+from dash_hpc import errors
+from dash_hpc.errors import DashHpcError, RunFailed, UsageError, WorkerDied
+from dash_hpc.execution.threads import ONE_THREAD
+
+__all__ = ["LocalExecutor", "available_cores"]
+
+# The folder in which the user happens to be must not shadow modules ("random.py" beside the study).
+_START = "import sys; sys.path = [p for p in sys.path if p]; from dash_hpc.execution.child import main; main()"
+_GRACE_SECONDS = 5.0
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class LocalExecutor(Executor):
+    """Calls module-level functions in worker processes of this machine, one thread each.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes; they start with the first calls.
+    log_folder : path, optional
+        Existing folder for what workers print (``worker-<k>.log``); without it their output is discarded.
+
+    Raises
+    ------
+    UsageError
+        When ``workers`` is not 1 or more.
+    """
+
+    def __init__(self, workers: int, log_folder: Path | None = None) -> None:
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise UsageError(f"workers must be 1 or more, got {workers!r}")
+        self.workers = workers
+        self._queue: queue.SimpleQueue[tuple[Future[Any], str] | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._slots = [_Slot(self._queue, self._closed, _log(log_folder, k)) for k in range(workers)]
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call ``fn(*args)`` in a worker, in the order of submission.
+
+        Parameters
+        ----------
+        fn : callable
+            A function that can be imported by module and name; its arguments and result are plain (JSON) values.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Raises :class:`WorkerDied` when the process ended during the call; an exception of the function comes
+            back as the class of that name in ``dash_hpc.errors``, others as :class:`RunFailed`.
+        """
+        if kwargs:
+            raise UsageError("a worker takes positional arguments only")
+        if "<" in fn.__qualname__ or "." in fn.__qualname__:
+            raise UsageError(f"{fn.__qualname__} is not a module-level function, so a worker cannot import it")
+        call = json.dumps({"call": f"{fn.__module__}:{fn.__qualname__}", "args": args})
+        with self._lock:
+            if self._closed.is_set():
+                raise UsageError("this executor is closed")
+            future: Future[Any] = Future()
+            self._queue.put((future, call))
+            return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers after their calls; with ``cancel_futures`` calls that have not begun are cancelled."""
+        with self._lock:
+            if not self._closed.is_set():
+                self._closed.set()
+                if cancel_futures:
+                    self._cancel_waiting()
+                for _ in self._slots:
+                    self._queue.put(None)
+        if wait:
+            for slot in self._slots:
+                slot.join()
+
+    def stop(self) -> None:
+        """End everything now: waiting calls are cancelled, calls under way fail with :class:`WorkerDied`."""
+        with self._lock:
+            self._cancel_waiting()
+        self.shutdown(wait=False, cancel_futures=True)
+        for slot in self._slots:
+            slot.end()
+        for slot in self._slots:
+            slot.join()
+
+    def _cancel_waiting(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None:
+                    item[0].cancel()
+
+
+class _Slot(threading.Thread):
+    """Hands calls to one worker process and starts a new one when it has died."""
+
+    def __init__(self, calls: queue.SimpleQueue[Any], closed: threading.Event, log: Path | None) -> None:
+        super().__init__(daemon=True)
+        self._calls = calls
+        self._closed = closed
+        self._log = log
+        self._process: subprocess.Popen[str] | None = None
+        self._ending = False
+        self._process_lock = threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                value = self._call(call)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+            # Otherwise the loop variable keeps the last result alive while the slot waits.
+            del future, item
+        self._leave()
+
+    def end(self) -> None:
+        """Terminate the process, from any thread; it gets no successor."""
+        with self._process_lock:
+            self._ending = True
+            process = self._process
+        if process is not None and process.poll() is None:
+            with suppress(ProcessLookupError):
+                process.terminate()
+
+    def _call(self, call: str) -> Any:
+        process = self._running()
+        try:
+            if process.stdin is None or process.stdout is None:
+                raise WorkerDied("the worker has no pipes")
+            process.stdin.write(call + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except (BrokenPipeError, ConnectionResetError):
+            line = ""
+        if not line.endswith("\n"):
+            raise WorkerDied(_last_words(process, self._discard()))
+        answer = json.loads(line)
+        if "error" in answer:
+            kind = getattr(errors, answer["error"], None)
+            if isinstance(kind, type) and issubclass(kind, DashHpcError):
+                raise kind(answer["message"])
+            raise RunFailed(f"{answer['error']}: {answer['message']}")
+        return answer["value"]
+
+    def _running(self) -> subprocess.Popen[str]:
+        with self._process_lock:
+            if self._ending:
+                raise WorkerDied("the workers were stopped")
+            if self._process is not None and self._process.poll() is None:
+                return self._process
+            self._process = process = _start(self._log)
+        line = process.stdout.readline() if process.stdout is not None else ""
+        if '"ready"' not in line:
+            code = self._discard()
+            if self._ending:
+                raise WorkerDied("the workers were stopped")
+            where = f"; see {self._log}" if self._log else ""
+            raise UsageError(
+                f"a worker process cannot start (exit code {code}){where}; try: {sys.executable} -m dash_hpc"
+            )
+        return process
+
+    def _discard(self) -> int:
+        """Forget the process, which has ended or is useless, and return its exit code."""
+        with self._process_lock:
+            process, self._process = self._process, None
+        return _end(process) if process is not None else 0
+
+    def _leave(self) -> None:
+        self._discard()
+
+
+def _start(log: Path | None) -> subprocess.Popen[str]:
+    package_root = str(Path(dash_hpc.__file__).resolve().parents[1])
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join([*paths, package_root])}
+    output: IO[bytes] | int = subprocess.DEVNULL
+    with suppress(OSError):
+        if log is not None:
+            output = log.open("ab")
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+            # Ctrl-C in the terminal is for the driver, which decides what happens to the workers.
+            start_new_session=True,
+        )
+    finally:
+        if not isinstance(output, int):
+            output.close()
+
+
+def _end(process: subprocess.Popen[str]) -> int:
+    """Close the pipes (a waiting worker leaves then), wait, and kill what stays."""
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+    try:
+        code = process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    return code
+
+
+def _last_words(process: subprocess.Popen[str], code: int) -> str:
+    if code >= 0:
+        return f"worker process {process.pid} ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = ", often for lack of memory" if name == "SIGKILL" else ""
+    return f"worker process {process.pid} was killed by {name}{hint}"
+
+
+def _log(folder: Path | None, k: int) -> Path | None:
+    return None if folder is None else folder / f"worker-{k}.log"

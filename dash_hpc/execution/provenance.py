@@ -1,0 +1,86 @@
+"""Where, when and with what a run was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dash_hpc
+
+__all__ = ["now", "provenance"]
+
+
+def now() -> str:
+    """Return the time, UTC, ISO 8601 to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+@lru_cache(maxsize=1)
+def _fixed() -> dict[str, Any]:
+    import h5py
+    import numpy
+    import scipy
+    import torch
+
+    from dash_hpc.ops import native_info
+
+    return {
+        "dash_hpc": dash_hpc.__version__,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "torch": torch.__version__,
+        "h5py": h5py.__version__,
+        "hdf5": h5py.version.hdf5_version,
+        "native": native_info(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Return versions (dash-hpc, git revision, Python, NumPy, SciPy, torch, h5py, HDF5), native level, host,
+    processor, threads and process id. Plain, JSON-able.
+    """
+    import torch
+
+    return {**_fixed(), "threads": torch.get_num_threads(), "pid": os.getpid()}
+
+
+def _git_revision() -> str:
+    """Return the commit of a source checkout, with "+changes" when files differ from it; "" when installed."""
+    package = Path(dash_hpc.__file__).resolve().parent
+    if not (package.parent / ".git").exists():
+        return ""
+    revision = _git(package, "rev-parse", "HEAD")
+    if not revision:
+        return ""
+    return revision + ("+changes" if _git(package, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
