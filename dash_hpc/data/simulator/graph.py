@@ -212,7 +212,7 @@ def read_edge_table(path: str | Path, genes: Sequence[str] | None = None) -> Net
         raise DataError(f"{path}, line 1: column {missing[0]!r} is missing; expected {', '.join(_COLUMNS)}")
     numbers = {}
     for column in ("weight", "EC50", "n"):
-        values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+        values = np.array([_number(cell) for cell in table[column]], dtype=np.float64)
         _refuse_row(path, table, ~np.isfinite(values), column, "is not a number")
         numbers[column] = values
     sign = table["activation"].str.upper()
@@ -239,6 +239,14 @@ def read_edge_table(path: str | Path, genes: Sequence[str] | None = None) -> Net
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _number(cell: str) -> float:
+    """The exact value of a cell (pandas' parser rounds the last digit); NaN when it is not a number."""
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
 
 
 def _refuse_row(path: Path, table: pd.DataFrame, bad: np.ndarray, column: str, complaint: str) -> None:

@@ -86,7 +86,8 @@ def _advance(
     slope = derivative(x)
     for _ in range(_MAX_STEPS):
         h = np.minimum(step[lanes], left)
-        new, new_slope, error = _try_step(derivative, x, slope, h, rtol, atol)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is caught right below
+            new, new_slope, error = _try_step(derivative, x, slope, h, rtol, atol)
         finite = np.isfinite(error)
         if not finite.all() and np.any(h[~finite] < 1e-12 * span):
             raise SolveError(f"sample {first + lanes[np.argmin(finite)]}: the state is not finite; check the kinetics")
