@@ -222,6 +222,16 @@ def test_writing_twice_gives_the_same_bytes_and_never_overwrites_unasked(
     assert {name: path.read_bytes() for name, path in files.items()} == first
 
 
+def test_no_foreign_test_set_stays_beside_new_files(small: SimulatedSystem, tmp_path: Path) -> None:
+    untested = simulate({**SPEC, "test_trajectories": 0, "seed": 6})
+    (tmp_path / "expression_test.csv").write_text("another network's")
+    with pytest.raises(UsageError, match=r"expression_test\.csv exists"):
+        write(untested, tmp_path)
+    files = write(untested, tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    assert "expression_test.csv" not in files
+
+
 def test_a_failed_write_leaves_nothing_behind(
     small: SimulatedSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

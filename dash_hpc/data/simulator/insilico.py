@@ -154,7 +154,7 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
     folder : path
         Made when it does not exist.
     overwrite : bool, default False
-        Replace files of these names.
+        Replace files of these names; an ``expression_test.csv`` is removed when there is no test set.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
     if system.test is not None:
         names.insert(1, "expression_test.csv")
     if not overwrite:
-        for name in names:
+        for name in {**dict.fromkeys(names), "expression_test.csv": None}:
             if (folder / name).exists():
                 raise UsageError(f"{folder / name} exists; choose another folder or ask to overwrite")
     try:
@@ -195,6 +195,8 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
             (draft / "simulation.json").write_text(json.dumps(system.spec) + "\n", encoding="utf-8")
             for name in names:
                 _publish(draft / name, folder / name)
+        if system.test is None:  # one of an earlier simulation would belong to another network
+            (folder / "expression_test.csv").unlink(missing_ok=True)
         _sync(folder)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
