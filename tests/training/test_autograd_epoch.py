@@ -1,0 +1,138 @@
+"""The PyTorch epoch: equal to the operator's, and open to hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dash_hpc.data import DataSet
+from dash_hpc.models import initial_weights
+from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
+from dash_hpc.ops.train import train_epoch
+from dash_hpc.pruning import Strategy, create
+from dash_hpc.rng import stream
+from dash_hpc.training import PriorLoss, epoch_batches
+from dash_hpc.training.autograd_epoch import AutogradEpoch
+
+LR = dict.fromkeys(TENSORS, 2e-3) | {"v": 1e-2}
+ADAM = {"lr": LR, "betas": (0.9, 0.999), "eps": 1e-8}
+SOLVER = {"method": "dopri5", "rtol": 1e-6, "atol": 1e-8, "step": 0.25, "max_steps": 500}
+
+
+def masked_state() -> TrainState:
+    rng = np.random.default_rng(1)
+    weights = initial_weights(10, 4, rng, dtype=np.float64)
+    masks = {name: rng.random(weights[name].shape) < 0.6 for name in PRUNABLE}
+    return TrainState.fresh(weights, masks)
+
+
+def pairs_of(dataset: DataSet) -> tuple[np.ndarray, ...]:
+    pairs = dataset.train.pairs()
+    return (
+        pairs.y0,
+        pairs.y1,
+        pairs.t1 - pairs.t0,
+        *epoch_batches(pairs.trajectory, "trajectory", 0, stream(0, "batch-order", 1)),
+    )
+
+
+@pytest.mark.parametrize("solver", [SOLVER, SOLVER | {"method": "rk4"}], ids=["dopri5", "rk4"])
+def test_two_epochs_equal_the_operator(dataset: DataSet, solver: dict[str, Any]) -> None:
+    ours, theirs = masked_state(), masked_state()
+    epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0), 1.0, None)
+    for _ in range(2):  # the second starts from moments that are not 0
+        mine = epoch(ours, *pairs_of(dataset), **ADAM, solver=solver)
+        other = train_epoch(theirs, *pairs_of(dataset), **ADAM, solver=solver)
+        assert mine.reason is other.reason is None
+        np.testing.assert_allclose(mine.loss, other.loss, rtol=1e-9)
+    assert ours.step == theirs.step == 12
+    for name in TENSORS:
+        np.testing.assert_allclose(ours.weights[name], theirs.weights[name], atol=1e-9, rtol=0)
+        np.testing.assert_allclose(ours.moment1[name], theirs.moment1[name], atol=1e-9, rtol=0)
+        np.testing.assert_allclose(ours.moment2[name], theirs.moment2[name], atol=1e-9, rtol=0)
+    for name in PRUNABLE:
+        assert (ours.weights[name][~ours.masks[name]] == 0).all()
+        assert (ours.weights[name][ours.masks[name]] != 0).any()
+
+
+def test_prior_loss_pulls_towards_the_prior(dataset: DataSet) -> None:
+    assert dataset.prior is not None
+    loss = PriorLoss(
+        dataset.prior.motif, n_points=200, low=-0.5, high=0.5, rng=stream(0, "prior-points"), dtype=torch.float64
+    )
+
+    def reached(tau: float) -> float:
+        state = masked_state()
+        epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0), tau, loss)
+        for _ in range(10):
+            epoch(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
+        return float(loss({name: torch.from_numpy(state.weights[name]) for name in TENSORS}))
+
+    assert reached(0.05) < 0.8 * reached(1.0)
+
+
+class Gated(Strategy):
+    """One trainable gate for all of W_sums, and a penalty on it."""
+
+    name: ClassVar[str] = "gated"
+    needs_autograd = True
+
+    def __init__(self, dataset: DataSet, strength: float) -> None:
+        super().__init__({}, {}, dataset, 0)
+        self.gate = torch.ones((), dtype=torch.float64, requires_grad=True)
+        self.strength = strength
+
+    def parameters(self) -> list[Tensor]:
+        return [self.gate]
+
+    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        return params | {"W_sums": params["W_sums"] * self.gate}
+
+    def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
+        return self.strength * self.gate.abs()
+
+
+def test_hooks_take_part_in_the_loss(dataset: DataSet) -> None:
+    def gate_after(strength: float) -> float:
+        strategy = Gated(dataset, strength)
+        epoch = AutogradEpoch(strategy, 1.0, None)
+        state = masked_state()
+        for _ in range(3):
+            result = epoch(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
+            assert result.reason is None
+        return float(strategy.gate.detach())
+
+    assert gate_after(100.0) == pytest.approx(1 - 18 * 2e-3, abs=1e-6)  # Adam: one rate per step downhill
+    assert gate_after(0.0) > gate_after(100.0)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> None:
+    class Poisoned(Gated):
+        def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
+            return params["v"].sum() * float("nan")
+
+    state = masked_state()
+    before = {name: value.copy() for name, value in state.weights.items()}
+    result = AutogradEpoch(Poisoned(dataset, 1.0), 1.0, None)(
+        state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"}
+    )
+    assert result.reason is not None
+    assert "NaN" in result.reason
+    assert state.step == 0
+    for name in TENSORS:
+        np.testing.assert_array_equal(state.weights[name], before[name])
+
+
+def test_a_solve_that_fails_is_reported(dataset: DataSet, make_spec: Callable[..., dict[str, Any]]) -> None:
+    state = masked_state()
+    result = AutogradEpoch(Gated(dataset, 0.0), 1.0, None)(
+        state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"max_steps": 1}
+    )
+    assert result.reason is not None
+    assert "number of steps" in result.reason
+    assert np.isnan(result.loss).all()
