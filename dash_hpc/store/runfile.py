@@ -184,7 +184,7 @@ class RunWriter:
         def fill(file: h5py.File) -> None:
             text = {"format": RUN_FORMAT, "run_id": self._run_id, "status": status, "reason": reason}
             for key, value in {**text, "stop_reason": stop_reason}.items():
-                file.attrs.create(key, value, dtype=h5py.string_dtype("utf-8", len(value.encode()) or 1))
+                file.attrs[key] = value
             file.attrs["version"] = np.int64(RUN_VERSION)
             file.attrs["complete"] = status != "running"
             write_text(file, "spec", canonical_json(self._spec))
