@@ -13,7 +13,7 @@ import click
 
 from dash_hpc.errors import DashHpcError
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_USE", "Command", "Group", "json_option", "print_json"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_USE", "Command", "Group", "json_option", "print_json", "print_table"]
 
 DONE = 0
 FAILED = 1
@@ -71,7 +71,8 @@ class Group(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(DONE)
         except DashHpcError as error:
-            _leave(f"error: {error}", error.exit_code, settings)
+            label = "" if error.exit_code == INTERRUPTED else "error: "
+            _leave(f"{label}{error}", error.exit_code, settings)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _leave(f"error: {where}{error.strerror or error}", WRONG_USE, settings)
@@ -96,6 +97,16 @@ def json_option(function: Function) -> Function:
 def print_json(answer: Any) -> None:
     """Print ``answer`` as one JSON document; NaN and infinity, which JSON does not have, become null."""
     click.echo(json.dumps(_plain(answer), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(table: Any) -> None:
+    """Print a rich table in full: a line too long for the terminal wraps there, it is not cut."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=click.get_text_stream("stdout"))
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
+    console.print(table)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dash_hpc.cli.common import Command, json_option, print_json
+from dash_hpc.cli.common import Command, json_option, print_json, print_table
 
 __all__ = ["report", "select", "status"]
 
@@ -125,5 +125,5 @@ def report(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"report": path})
         return
-    click.echo(summary_table(store))
+    print_table(summary_table(store))
     click.echo(f"report: {path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json
+from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table
 from dash_hpc.errors import UsageError
 
 __all__ = ["init", "run"]
@@ -82,15 +82,14 @@ def run(
     from dash_hpc.execution import run_study
     from dash_hpc.report import summary_table, write_report
 
-    # Standard output is the answer alone when a machine reads it.
-    store = run_study(plan, output=folder, workers=workers, progress="none" if as_json else "auto")
+    store = run_study(plan, output=folder, workers=workers)
     counts = store.counts()
     report = write_report(store) if counts["done"] else None
     if as_json:
         print_json({"study": plan.name, "output": folder, "runs": counts, "report": report})
     else:
         if counts["done"]:
-            click.echo(summary_table(store))
+            print_table(summary_table(store))
             click.echo(f"report: {report}")
         _print_failures(store)
     if counts["pending"] or counts["running"]:

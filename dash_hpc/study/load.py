@@ -84,7 +84,8 @@ def parse_study(
         return Study.model_validate(raw)
     except ValidationError as error:
         found = problems(error, raw)
-    first = min(found, key=lambda problem: _line(problem.path, lines))
+    # A missing key may be the one that is misspelt elsewhere in its table, which says more.
+    first = min(found, key=lambda problem: (problem.missing, _line(problem.path, lines)))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     raise StudyError(f"{_place(first.path, source, lines, places)}: {first.message}{more}")
 

@@ -31,10 +31,11 @@ _PLAIN = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: the path of the key, and the sentence without its place."""
+    """One thing wrong: the path of the key, the sentence without its place, and whether the key is not there."""
 
     path: Path
     message: str
+    missing: bool = False
 
 
 def path_text(path: Path) -> str:
@@ -135,10 +136,10 @@ def _unknown(path: Path, model: type[BaseModel]) -> Problem:
 def _missing(path: Path, model: type[BaseModel]) -> Problem:
     if len(path) == 1:
         header = "[[strategy]]" if path[0] == "strategy" else f"[{path[0]}]"
-        return Problem((), f"the section {header} is missing; dash-hpc init writes a study to start from")
+        return Problem((), f"the section {header} is missing; dash-hpc init writes a study to start from", True)
     info = model.model_fields.get(str(path[-1]))
     note = f" ({info.description})" if info is not None and info.description else ""
-    return Problem(path, f"{path_text(path)} is missing{note}")
+    return Problem(path, f"{path_text(path)} is missing{note}", True)
 
 
 def _bad_tag(path: Path, kind: str, context: Mapping[str, Any]) -> Problem:

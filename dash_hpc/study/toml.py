@@ -36,8 +36,11 @@ def _parts(key: str) -> Iterator[str]:
 
 
 def _blank(match: re.Match[str]) -> str:
-    """Blank a string or comment but keep its line breaks, so that brackets inside do not count."""
-    return '""' + "\n" * match[0].count("\n") if match[0][0] != "#" else ""
+    """Blank a string or comment, so that brackets inside do not count; a string of several lines is a bracket."""
+    if match[0][0] == "#":
+        return ""
+    breaks = match[0].count("\n")
+    return "{" + "\n" * breaks + "}" if breaks else '""'
 
 
 def key_lines(text: str) -> dict[Path, int]:
@@ -70,12 +73,17 @@ def key_lines(text: str) -> dict[Path, int]:
     return lines
 
 
+def _text(value: str) -> str:
+    # JSON and TOML escape alike, but TOML also wants DEL escaped, and no surrogate pairs.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def value_text(value: Any) -> str:
     """Write one value as TOML: booleans, numbers, text and lists of these."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _text(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(value_text(item) for item in value)}]"
     if isinstance(value, Mapping):
@@ -85,7 +93,7 @@ def value_text(value: Any) -> str:
 
 
 def _key_text(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
 
 
 def to_toml(document: Mapping[str, Any]) -> str:

@@ -1,0 +1,105 @@
+"""The studies in ``examples/`` and the starters of ``dash-hpc init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dash_hpc.errors import UsageError
+from dash_hpc.study import STRATEGIES, load_study, parse_study, plan, starter, starters
+from dash_hpc.study.schema import SECTIONS
+from dash_hpc.study.sources import CATALOGUE_NAMES, DATA_KINDS
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_every_example_is_tested() -> None:
+    assert {file.stem for file in EXAMPLES.glob("*.toml")} == set(starters())
+
+
+@pytest.mark.parametrize("name", starters())
+def test_an_example_is_the_starter_of_its_name_and_has_a_plan(name: str) -> None:
+    file = EXAMPLES / f"{name}.toml"
+    assert file.read_text(encoding="utf-8") == starter(name)
+    study = load_study(file)
+    assert study.name == name
+    runs = plan(study, "")
+    assert len(runs) == study.n_runs
+    assert plan(parse_study(study.to_toml()), "") == runs
+
+
+def test_the_first_study_compares_four_strategies_over_24_runs_or_more() -> None:
+    study = load_study(EXAMPLES / "quick.toml")
+    assert {table.name for table in study.strategy} == {"none", "imp", "bioprune", "dash"}
+    assert study.n_runs >= 24
+    dash = next(table for table in study.strategy if table.name == "dash")
+    assert len(dash.axes["lambda_ppi"]) > 1
+    assert len(dash.axes["lambda_motif"]) > 1
+    assert len(study.sweep.seeds) > 1
+
+
+def test_sim350_is_the_published_setting() -> None:
+    study = load_study(EXAMPLES / "sim350.toml")
+    assert study.data_spec() == {
+        "kind": "catalogue",
+        "name": "sim350",
+        "expression_noise": 0.025,
+        "prior_noise": 0.05,
+    }
+    assert (study.model.hidden, study.training.epochs, study.training.lr) == (40, 200, 1e-3)
+    assert study.settings["schedule"] == {"first_epoch": 3, "first_fraction": 0.7, "every": 10, "fraction": 0.1}
+    assert study.sweep.seeds == (0, 1, 2)
+    dash = next(table for table in study.strategy if table.name == "dash")
+    assert (dash.axes["lambda_ppi"], dash.axes["lambda_motif"]) == ((0.05,), (0.01,))
+
+
+def test_hema_b_is_the_published_setting() -> None:
+    study = load_study(EXAMPLES / "hema_b.toml")
+    training = study.training
+    assert (study.model.hidden, training.epochs, training.lr, training.early_stop) == (50, 240, 1e-2, 0)
+    assert (training.plateau_threshold, training.batch) == (1e-7, "trajectory")
+
+
+def test_the_commented_starter_names_every_key() -> None:
+    text = starter("quick")
+    models = [*SECTIONS.values(), DATA_KINDS["simulate"], *STRATEGIES.values()]
+    keys = {key for model in models for key in model.model_fields} - {"base"}  # base is written by the program
+    assert {key for key in keys if f"{key} = " not in text} == set()
+
+
+def test_the_keys_that_the_starter_comments_out_are_legal_and_are_the_defaults() -> None:
+    lines = starter("quick").splitlines()
+    open_text = "\n".join(
+        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in lines
+    )
+    assert open_text != starter("quick")
+    assert plan(parse_study(open_text), "") == plan(parse_study(starter("quick")), "")
+
+
+def test_every_key_is_explained() -> None:
+    for model in (*SECTIONS.values(), *DATA_KINDS.values(), *STRATEGIES.values()):
+        for key, info in model.model_fields.items():
+            assert info.description, f"{model.__name__}.{key}"
+
+
+def test_an_unknown_starter_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is quick, sim350, hema_b"):
+        starter("nothing")
+
+
+def test_the_names_of_data_sets_and_strategies_are_those_that_exist() -> None:
+    from dash_hpc.data import CATALOGUE
+    from dash_hpc.pruning.registry import STRATEGIES as PRUNING
+
+    assert set(CATALOGUE_NAMES) == set(CATALOGUE)
+    assert set(STRATEGIES) == set(PRUNING)
+
+
+def test_the_options_and_defaults_of_a_strategy_are_those_of_its_implementation() -> None:
+    from dash_hpc.pruning.registry import STRATEGIES as PRUNING
+
+    for name, options in STRATEGIES.items():
+        defaults = {key: info.default for key, info in options.model_fields.items() if not info.is_required()}
+        assert {key: PRUNING[name].DEFAULTS[key] for key in defaults} == defaults
+        assert set(PRUNING[name].DEFAULTS) == set(options.model_fields)
