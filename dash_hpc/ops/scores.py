@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh, svd
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
+from threadpoolctl import ThreadpoolController
 
 from dash_hpc.errors import RunFailed, UsageError
 
@@ -101,7 +103,7 @@ def prior_terms(
     PriorTerms
         By Cholesky of S Sᵀ + ρI. Where that fails or cond(S Sᵀ) > 1e12, by truncated singular value decomposition
         of S (singular values below 1e-6 of the largest are dropped), which is the Moore–Penrose limit ρ → 0.
-        The inverse itself is never formed.
+        The inverse itself is never formed. BLAS runs on one thread here, so that masks do not depend on their number.
 
     Raises
     ------
@@ -112,7 +114,8 @@ def prior_terms(
     if not np.isfinite(S).all():
         raise RunFailed("prune scores: the score matrix of the previous event holds NaN or infinity")
     m = S.shape[0]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    one_thread = _blas().limit(limits=1, user_api="blas")  # sums of several threads differ in their last bits
+    with one_thread, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         M = S @ S.T
         if not np.isfinite(M).all():
             raise RunFailed("prune scores: the score matrix of the previous event is too large to square")
@@ -250,6 +253,11 @@ def single_layer_scores(W: np.ndarray, P: csr_array, lam: float) -> np.ndarray:
     score, _ = _mix(prior, data, lam, "paper")
     _check_scores(score, "W")
     return score
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _condition(M: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.sparse import random as sparse_random
+from threadpoolctl import threadpool_limits
 
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms, single_layer_scores
@@ -93,6 +94,16 @@ def test_both_methods_agree_and_say_what_they_did(rng: np.random.Generator) -> N
     assert terms.ridge == pytest.approx(1e-10 * np.trace(M_matrix) / M, rel=1e-12)
     np.testing.assert_allclose(terms.first, np.linalg.pinv(S.T) @ C.toarray(), atol=1e-7)
     np.testing.assert_allclose(terms.second, P.toarray() @ np.linalg.pinv(S), atol=1e-7)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
+    S, C = rng.random((40, 350)), some_csr(rng, 350, 350, density=0.01)
+    found = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, user_api="blas"):
+            terms = prior_terms(S, C, C)
+        found.append((terms.first.tobytes(), terms.second.tobytes(), terms.condition))
+    assert found[0] == found[1] == found[2]
 
 
 def test_magnitudes(rng: np.random.Generator) -> None:
