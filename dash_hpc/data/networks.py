@@ -219,7 +219,7 @@ def _read_edge_list(lines: Lines, genes: Sequence[str]) -> tuple[csr_array, tupl
     if not rows:
         raise PriorError(
             f"{path}: none of its {total} edges has both ends among the {len(genes)} genes; not among them: "
-            f"{shorten(list(unknown))}; the genes are {shorten(list(genes))}"
+            f"{shorten(list(unknown))}; the genes are {shorten(list(genes))}; check the gene-name file"
         )
     network, merged = merge_edges(rows, columns, weights, len(genes))
     notes = _outside_note(lines, total - len(rows), total, len(genes), "edges")
