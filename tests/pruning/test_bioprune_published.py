@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from dash_hpc.data import DataSet, Prior, TimeCourse
 from dash_hpc.ops.state import PRUNABLE
@@ -47,8 +48,8 @@ def replicate(root: Path, noise: str, seeds: int, last: int) -> dict[int, tuple[
             scores, _ = strategy.scores(weights, masks)
             chosen = strategy.select(scores, masks, 0.7 if k == 0 else 0.1)
             masks = {name: chosen[name][0] for name in PRUNABLE}
-            paths = [masks[f"U_{b}"].astype(float) @ masks[f"W_{b}"].astype(float) for b in ("sums", "prods")]
-            edges = (paths[0] + paths[1]) > 0
+            effect = sum(csr_array(masks[f"U_{b}"].astype(float)) @ masks[f"W_{b}"] for b in ("sums", "prods"))
+            edges = effect > 0
             accuracy = (edges[truth].mean() + (~edges)[~truth].mean()) / 2
             sparsity = 1 - sum(mask.sum() for mask in masks.values()) / (4 * M * G)
             found[k].append((100 * sparsity, accuracy, edges.sum() / G))
