@@ -19,7 +19,7 @@ from dash_hpc.errors import DataError
 __all__ = ["MISSING", "Lines", "clip", "is_number", "number_table", "read_lines", "read_raw"]
 
 MISSING = ("", "NA", "NaN", "nan")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NEWLINE, _COMMA = 10, 44
 
 

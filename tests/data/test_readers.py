@@ -140,6 +140,12 @@ def test_the_gene_is_called_by_its_name(tmp_path: Path) -> None:
         TimeCourse.read_csv(path, genes=["YAL0", "YAL1"])
 
 
+@pytest.mark.parametrize("cell", ["1 2", "0x1A", "١", "--1", "1e", "null", "#N/A"])
+def test_what_is_not_a_number(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(DataError, match=rf"x\.csv:2: cell 2 is {re.escape(repr(cell))}, not a finite number"):
+        TimeCourse.read_csv(write(tmp_path, f"1,1\n1,{cell},3\n0,1,2\n"))
+
+
 def test_the_first_bad_cell_of_the_file_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD.replace("0.4,0.5", "bad,0.5").replace("1,2,3", "1,2,worse"))
     with pytest.raises(DataError, match=r"x\.csv:3: cell 3 is 'worse'"):
