@@ -76,7 +76,7 @@ def _solve_backward(
     """Gradients of <grad, y1> with respect to y0 [B, G] and the seven tensors, through the accepted steps."""
     if _use_native(y0):
         grad_y0, grads = native_module().solve_backward(  # type: ignore[union-attr]
-            _arrays(weights), {}, y0.detach().contiguous().numpy(), step_sizes.contiguous().numpy(),
+            _arrays(weights), y0.detach().contiguous().numpy(), step_sizes.contiguous().numpy(),
             grad.contiguous().numpy(), method=method,
         )  # fmt: skip
         return torch.from_numpy(grad_y0), [torch.from_numpy(grads[name]) for name in TENSORS]

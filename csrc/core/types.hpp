@@ -1,0 +1,112 @@
+// Plain types that every operator and the bindings share. No templates from the standard library: files that
+// include this are compiled once per instruction set, and a shared inline function could bring AVX-512 code to a
+// processor without it.
+#pragma once
+#include <cstdint>
+
+namespace dash {
+
+struct OutOfMemory {};
+
+// Numbers of dash_hpc.ops.state.STATUS_REASONS.
+enum Status : int64_t { kSolved = 0, kMaxSteps = 1, kStepUnderflow = 2, kNonFinite = 3 };
+
+// Order of the seven tensors everywhere.
+enum Tensor { W_SUMS, B_SUMS, W_PRODS, B_PRODS, U_SUMS, U_PRODS, V, N_TENSORS };
+
+struct SolveOptions {
+    int method;         // 0 = dopri5, 1 = rk4
+    double rtol, atol;  // dopri5: tolerance of the local error, RMS over genes
+    double step;        // rk4: largest step, units of time
+    int64_t max_steps;  // accepted plus rejected, per sample
+};
+
+// Parameters as the caller holds them: row-major, contiguous.
+template <class T>
+struct Params {
+    int64_t G, m;                  // genes, hidden units per branch
+    const T* tensor[N_TENSORS];    // W [m, G], b [m], U [G, m], v [G]
+    const uint8_t* mask[N_TENSORS];  // 1 = active; null: entries other than 0 are active
+};
+
+// Where accepted step sizes go; implemented outside the per-instruction-set code.
+struct StepSink {
+    virtual void push(int64_t sample, double size) = 0;
+
+protected:
+    ~StepSink() = default;
+};
+
+template <class T>
+struct SolveArgs {
+    Params<T> params;
+    SolveOptions options;
+    int64_t B;
+    const T* y0;       // [B, G]
+    const double* dt;  // [B]
+    T* y1;             // [B, G]
+    int64_t *status, *steps, *rejected, *evaluations;  // [B]
+    StepSink* sink;
+};
+
+template <class T>
+struct AdjointArgs {
+    Params<T> params;
+    int method;
+    int64_t B, n;          // samples, columns of step_sizes
+    const T* y0;           // [B, G]
+    const double* sizes;   // [B, n], padded with 0
+    const T* grad_y1;      // [B, G]
+    T* grad_y0;            // [B, G]
+    T* grad[N_TENSORS];    // same shapes as the tensors
+};
+
+template <class T>
+struct TrainArgs {
+    int64_t G, m;
+    T* weight[N_TENSORS];
+    T* moment1[N_TENSORS];
+    T* moment2[N_TENSORS];
+    const uint8_t* mask[N_TENSORS];  // null for b and v
+    int64_t step;                    // Adam steps taken; updated
+    SolveOptions options;
+    int64_t n_batches;
+    const int64_t *batch_ptr, *batch_index;
+    const T *y0, *y1;   // [N, G]
+    const double* dt;   // [N]
+    double lr[N_TENSORS];
+    double beta1, beta2, eps;
+    double* loss;          // [n_batches]
+    int64_t evaluations;   // out
+    int64_t status;        // out
+};
+
+// (S Sᵀ + ridge)⁻¹ S C and P Sᵀ (S Sᵀ + ridge)⁻¹ by Cholesky, float64.
+struct PriorTermsArgs {
+    int64_t m, G, targets;
+    const double* S;  // [m, G]
+    double ridge;     // relative: times trace(S Sᵀ) / m
+    const int64_t *c_ptr, *c_index;  // C [G, G] as CSR, null to leave out
+    const double* c_value;
+    const int64_t *p_ptr, *p_index;  // P [targets, G] as CSR, null to leave out
+    const double* p_value;
+    double* first;   // [m, G]
+    double* second;  // [targets, m]
+    double condition;  // out: 1-norm condition number of S Sᵀ + ridge, an estimate from below
+    double rho;        // out: the absolute ridge
+    bool ok;           // out: false when Cholesky broke down
+};
+
+// The operators of one instruction set.
+struct Operators {
+    const char* isa;
+    void (*solve_f32)(SolveArgs<float>&);
+    void (*solve_f64)(SolveArgs<double>&);
+    void (*adjoint_f32)(AdjointArgs<float>&);
+    void (*adjoint_f64)(AdjointArgs<double>&);
+    void (*train_f32)(TrainArgs<float>&);
+    void (*train_f64)(TrainArgs<double>&);
+    void (*prior_terms)(PriorTermsArgs&);
+};
+
+}  // namespace dash

@@ -1,0 +1,175 @@
+// train_epoch: solve, mean squared error, discrete adjoint and masked Adam for every batch of an epoch.
+#include "adjoint.hpp"
+#include "operators.hpp"
+
+namespace dash {
+namespace DASH_ISA {
+
+template <class T, int L>
+struct Lanes {
+    Integrator<T, L> integrator;
+    Tape<T, L> tape;
+    ReverseSweep<T, L> sweep;
+};
+
+template <class T>
+class Trainer {
+  public:
+    explicit Trainer(TrainArgs<T>& args) : a_(args) {
+        Params<T> params{args.G, args.m, {}, {}};
+        for (int i = 0; i < N_TENSORS; ++i) params.tensor[i] = args.weight[i], params.mask[i] = args.mask[i];
+        model_.load(params, true);
+        for (int i = 0; i < N_TENSORS; ++i) {
+            moment1_[i].reserve(count(i));
+            moment2_[i].reserve(count(i));
+            pack(i, args.moment1[i], moment1_[i].data());
+            pack(i, args.moment2[i], moment2_[i].data());
+        }
+    }
+
+    void epoch() {
+        a_.evaluations = 0;
+        a_.status = kSolved;
+        for (int64_t k = 0; k < a_.n_batches && a_.status == kSolved; ++k) {
+            const double loss = gradients(a_.batch_index + a_.batch_ptr[k], a_.batch_ptr[k + 1] - a_.batch_ptr[k]);
+            if (a_.status == kSolved && !(std::isfinite(loss) && finite())) a_.status = kNonFinite;
+            if (a_.status != kSolved) break;
+            a_.loss[k] = loss;
+            adam();
+        }
+        for (int i = 0; i < N_TENSORS; ++i) {
+            unload(i, value(i), a_.weight[i]);
+            unload(i, moment1_[i].data(), a_.moment1[i]);
+            unload(i, moment2_[i].data(), a_.moment2[i]);
+        }
+    }
+
+  private:
+    static int branch(int i) { return i == W_PRODS || i == B_PRODS || i == U_PRODS; }
+    Matrix<T>* matrix(int i) {
+        if (i == W_SUMS || i == W_PRODS) return &model_.W[branch(i)];
+        if (i == U_SUMS || i == U_PRODS) return &model_.U[branch(i)];
+        return nullptr;
+    }
+    int64_t count(int i) { return matrix(i) ? matrix(i)->count() : i == V ? a_.G : a_.m; }
+    T* value(int i) { return matrix(i) ? matrix(i)->value.data() : i == V ? model_.v.data() : model_.b[branch(i)].data(); }
+    T* gradient(int i) {
+        if (i == V) return grads_.v.data();
+        if (i == W_SUMS || i == W_PRODS) return grads_.W[branch(i)].data();
+        if (i == U_SUMS || i == U_PRODS) return grads_.U[branch(i)].data();
+        return grads_.b[branch(i)].data();
+    }
+    void pack(int i, const T* from, T* to) {
+        if (matrix(i))
+            matrix(i)->pack(from, to);
+        else
+            std::memcpy(to, from, count(i) * sizeof(T));
+    }
+    void unload(int i, const T* from, T* to) {
+        if (matrix(i))
+            matrix(i)->unload(from, to);
+        else
+            std::memcpy(to, from, count(i) * sizeof(T));
+    }
+
+    // Gradients of the batch's mean squared error; returns the loss and sets the status.
+    double gradients(const int64_t* index, int64_t B) {
+        grads_.clear(model_);
+        double loss = 0;
+        for_tiles<T>(B, [&](auto width, int64_t first, int n) {
+            if (a_.status != kSolved) return;
+            if constexpr (decltype(width)::value == 4)
+                loss += tile(narrow_, index + first, n, B);
+            else if constexpr (decltype(width)::value == 8)
+                loss += tile(middle_, index + first, n, B);
+            else
+                loss += tile(wide_, index + first, n, B);
+        });
+        return loss / (double(B) * a_.G);
+    }
+
+    template <int L>
+    double tile(Lanes<T, L>& lanes, const int64_t* index, int n, int64_t B) {
+        const int64_t G = a_.G;
+        const T* row[L];
+        double dt[L] = {};
+        LaneResult result[L];
+        for (int l = 0; l < n; ++l) row[l] = a_.y0 + index[l] * G, dt[l] = a_.dt[index[l]];
+        lanes.integrator.prepare(model_);
+        lanes.sweep.prepare(model_);
+        load_tile<T, L>(row, n, G, lanes.integrator.y);
+        lanes.tape.clear();
+        lanes.integrator.run(n, dt, a_.options, result,
+                             [&](int lane, const T* state, double size) { lanes.tape.push(lane, state, size, G); });
+        for (int l = 0; l < n; ++l) {
+            a_.evaluations += result[l].evaluations;
+            if (result[l].status > a_.status) a_.status = result[l].status;
+        }
+        if (a_.status != kSolved) return 0;
+        const T scale = static_cast<T>(2.0 / (double(B) * G));
+        T* bar = lanes.sweep.bar;
+        std::memset(bar, 0, G * L * sizeof(T));
+        double total = 0;
+        for (int l = 0; l < n; ++l) {
+            const T* target = a_.y1 + index[l] * G;
+            for (int64_t g = 0; g < G; ++g) {
+                const T miss = lanes.integrator.y[g * L + l] - target[g];
+                total += double(miss) * double(miss);
+                bar[g * L + l] = scale * miss;
+            }
+        }
+        lanes.sweep.run(lanes.tape, a_.options.method, grads_);
+        return total;
+    }
+
+    bool finite() {
+        for (int i = 0; i < N_TENSORS; ++i) {
+            const T* g = gradient(i);
+            const int64_t n = count(i);
+            T sum = 0;
+            for (int64_t k = 0; k < n; ++k) sum += g[k] * T(0);
+            if (!(sum == T(0))) return false;
+        }
+        return true;
+    }
+
+    void adam() {
+        ++a_.step;
+        const T b1 = static_cast<T>(a_.beta1), b2 = static_cast<T>(a_.beta2), eps = static_cast<T>(a_.eps);
+        const T c1 = static_cast<T>(1 - std::pow(a_.beta1, double(a_.step)));
+        const T c2 = static_cast<T>(1 - std::pow(a_.beta2, double(a_.step)));
+        const T r1 = static_cast<T>(1 - a_.beta1), r2 = static_cast<T>(1 - a_.beta2);
+        for (int i = 0; i < N_TENSORS; ++i) {
+            T *w = value(i), *m1 = moment1_[i].data(), *m2 = moment2_[i].data();
+            T* g = gradient(i);
+            const int64_t n = count(i);
+            const T lr = static_cast<T>(a_.lr[i]);
+            const bool masked_dense = matrix(i) && !matrix(i)->sparse && a_.mask[i];
+            if (masked_dense)
+                for (int64_t k = 0; k < n; ++k) g[k] = a_.mask[i][k] ? g[k] : T(0);
+            for (int64_t k = 0; k < n; ++k) {
+                m1[k] = b1 * m1[k] + r1 * g[k];
+                m2[k] = b2 * m2[k] + r2 * (g[k] * g[k]);
+                w[k] -= lr * (m1[k] / c1) / (std::sqrt(m2[k] / c2) + eps);
+            }
+            if (masked_dense)
+                for (int64_t k = 0; k < n; ++k)
+                    if (!a_.mask[i][k]) w[k] = m1[k] = m2[k] = T(0);
+        }
+        model_.refresh(true);
+    }
+
+    TrainArgs<T>& a_;
+    Model<T> model_;
+    Gradients<T> grads_;
+    Buffer<T> moment1_[N_TENSORS], moment2_[N_TENSORS];
+    Lanes<T, 4> narrow_;
+    Lanes<T, 8> middle_;
+    Lanes<T, 16> wide_;
+};
+
+void train_f32(TrainArgs<float>& args) { Trainer<float>(args).epoch(); }
+void train_f64(TrainArgs<double>& args) { Trainer<double>(args).epoch(); }
+
+}  // namespace DASH_ISA
+}  // namespace dash
