@@ -12,6 +12,7 @@ from dash_hpc.data import DataSet
 from dash_hpc.errors import PriorError, RunFailed, UsageError
 from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
 from dash_hpc.pruning import STRATEGIES, Strategy, create, n_to_prune
+from dash_hpc.study import strategies as study_strategies
 
 Start = Callable[..., tuple[Strategy, TrainState]]
 FRACTIONS = (0.7, *[0.1] * 8)
@@ -207,6 +208,14 @@ def test_a_missing_prior_is_named(dataset: DataSet, name: str) -> None:
 def test_refuses_wrong_options(dataset: DataSet, options: dict, match: str) -> None:
     with pytest.raises(UsageError, match=match):
         create(options, {}, dataset, 0)
+
+
+def test_study_files_offer_the_same_options_and_defaults() -> None:
+    assert set(study_strategies.STRATEGIES) == set(STRATEGIES)
+    for name, model in study_strategies.STRATEGIES.items():
+        assert set(model.model_fields) == set(STRATEGIES[name].DEFAULTS)
+        for key, field in model.model_fields.items():
+            assert field.is_required() or field.default == STRATEGIES[name].DEFAULTS[key]
 
 
 def test_the_registry_knows_its_strategies() -> None:
