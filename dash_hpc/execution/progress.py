@@ -6,6 +6,7 @@ works, and the workers are not asked.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -153,7 +154,8 @@ class Progress:
             raise UsageError(f"progress must be auto, live, plain or none, got {mode!r}")
         self._stream = stream or sys.stderr
         if mode == "auto":
-            mode = "live" if self._stream.isatty() else "plain"
+            able = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+            mode = "live" if able else "plain"
         self.mode = mode
         self._store = store
         self._workers = workers

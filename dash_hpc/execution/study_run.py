@@ -99,15 +99,20 @@ def run_study(
 
     store = open_store(folder)
     journal = Journal(folder / "log" / "driver.log")
-    _set_damaged_aside(store, journal)
+    notices = _set_damaged_aside(store)
     todo = [run_id for run_id in store.planned if store.status(run_id) != "done"]
     if todo:
-        _execute(store, todo, min(workers, len(todo)), progress, journal)
+        _execute(store, todo, min(workers, len(todo)), progress, journal, notices)
+    else:
+        for notice in notices:
+            journal.write(notice)
     store.refresh().write_index()
     return store
 
 
-def _execute(store: Store, todo: Sequence[str], workers: int, mode: Mode, journal: Journal) -> None:
+def _execute(
+    store: Store, todo: Sequence[str], workers: int, mode: Mode, journal: Journal, notices: Sequence[str]
+) -> None:
     shown = Progress(store, mode)
     journal.echo = shown.echo
     skipped = len(store.planned) - len(todo)
@@ -115,6 +120,8 @@ def _execute(store: Store, todo: Sequence[str], workers: int, mode: Mode, journa
         f"{store.name}: {len(store.planned)} runs into {store.folder}, {workers} worker{'s' * (workers > 1)}"
         + (f", {skipped} done before" if skipped else "")
     )
+    for notice in notices:
+        journal.write(notice)
 
     def tick(active: Collection[str]) -> None:
         text = shown.tick(active)
@@ -151,12 +158,13 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _set_damaged_aside(store: Store, journal: Journal) -> None:
-    for problem in store.problems:
-        journal.write(problem)
+def _set_damaged_aside(store: Store) -> list[str]:
+    """Rename the damaged files of planned runs, so that these are done again; return what to tell the user."""
+    notices = list(store.problems)
     damaged = [run_id for run_id in store.planned if store.status(run_id) == "damaged"]
     for run_id in damaged:
         renamed = set_aside(run_path(store.folder, run_id))
-        journal.write(f"run {run_id}: its damaged file is now {renamed.name}; the run is done again")
+        notices.append(f"run {run_id}: its damaged file is now {renamed.name}; the run is done again")
     if damaged:
         store.refresh()
+    return notices

@@ -1,0 +1,153 @@
+"""A tiny study, and tasks that misbehave inside worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TINY = """
+[study]
+name = "tiny"
+[data]
+kind = "simulate"
+genes = 12
+regulators = 4
+edges = 16
+trajectories = 8
+test_trajectories = 2
+[model]
+hidden = 4
+[training]
+epochs = 4
+early_stop = 0
+[schedule]
+first_epoch = 2
+every = 2
+[sweep]
+seeds = [0, 1]
+[[strategy]]
+name = "none"
+[[strategy]]
+name = "dash"
+lambda_ppi = 0.5
+lambda_motif = 0.1
+"""
+
+TASKS = '''
+import os
+import time
+from pathlib import Path
+
+from dash_hpc.errors import RunFailed, StoreError
+from dash_hpc.execution.worker import run_one
+
+
+def add(a, b):
+    print("a library prints")
+    return a + b
+
+
+def environment(*names):
+    return [os.environ.get(name) for name in names]
+
+
+def threads():
+    import torch
+    return torch.get_num_threads()
+
+
+def refuse(message):
+    raise StoreError(message)
+
+
+def divide(a, b):
+    return a / b
+
+
+def pid():
+    return os.getpid()
+
+
+def leave(code):
+    os._exit(code)
+
+
+def kill_self():
+    os.kill(os.getpid(), 9)
+
+
+def sleep(seconds, started):
+    Path(started).touch()
+    time.sleep(seconds)
+
+
+def crash_some(folder, run_id):
+    """Die as often as <folder>/../deaths-<run id> says, then go on as usual."""
+    counter = Path(folder).parent / f"deaths-{run_id}"
+    left = int(counter.read_text()) if counter.exists() else 0
+    if left:
+        counter.write_text(str(left - 1))
+        import dash_hpc.training as training
+        whole = training.Trainer
+
+        class Dying(whole):
+            def __init__(self, dataset, spec, progress=None):
+                super().__init__(dataset, spec, lambda fit: os._exit(7) if fit.epoch == 2 else None)
+
+        training.Trainer = Dying
+    return run_one(folder, run_id)
+
+
+def fail_some(folder, run_id):
+    """Raise in the middle of the runs that <folder>/../fails names."""
+    import dash_hpc.training as training
+    whole = training.Trainer
+    if run_id not in (Path(folder).parent / "fails").read_text():
+        return run_one(folder, run_id)
+
+    class Failing(whole):
+        def _validate(self, epoch, *arguments):
+            if epoch == 3:
+                if self.seed:
+                    raise ZeroDivisionError("a bug\\non two lines")
+                raise RunFailed("epoch 3, validation pair 0: the step became too small")
+            return super()._validate(epoch, *arguments)
+
+    training.Trainer = Failing
+    try:
+        return run_one(folder, run_id)
+    finally:
+        training.Trainer = whole
+'''
+
+
+@pytest.fixture(scope="session")
+def tiny_text() -> str:
+    """A study: 12 genes, 4 runs (none and dash, 2 seeds) of 4 epochs."""
+    return TINY
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, tiny_text: str) -> Path:
+    """The study as a file."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny_text)
+    return path
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """The module of tasks, importable here and in worker processes."""
+    import importlib
+    import sys
+
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "worker_tasks.py").write_text(TASKS)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module("worker_tasks")
+    sys.modules.pop("worker_tasks", None)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dash_hpc.errors import RunFailed, StoreError, UsageError, WorkerDied
+from dash_hpc.execution import LocalExecutor
+
+
+def test_calls_in_other_processes(tasks: Any, tmp_path: Path) -> None:
+    with LocalExecutor(2, tmp_path) as executor:
+        sums = [executor.submit(tasks.add, k, 1) for k in range(6)]
+        assert [future.result(60) for future in sums] == [1, 2, 3, 4, 5, 6]
+        assert executor.submit(tasks.pid).result(60) != os.getpid()
+    assert "a library prints" in "".join(path.read_text() for path in tmp_path.glob("worker-*.log"))
+
+
+def test_workers_have_one_thread_and_a_fixed_hash(tasks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    (tmp_path / "random.py").write_text("raise RuntimeError('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    with LocalExecutor(1) as executor:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
+        assert executor.submit(tasks.environment, *names).result(60) == ["1", "1", "1", "0"]
+        assert executor.submit(tasks.threads).result(60) == 1
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_exceptions_come_back_by_name(tasks: Any) -> None:
+    with LocalExecutor(1) as executor:
+        with pytest.raises(StoreError, match="disk full"):
+            executor.submit(tasks.refuse, "disk full").result(60)
+        with pytest.raises(RunFailed, match="ZeroDivisionError: division by zero"):
+            executor.submit(tasks.divide, 1, 0).result(60)
+        assert executor.submit(tasks.add, 1, 1).result(60) == 2
+
+
+def test_killed_worker_fails_only_its_own_call(tasks: Any) -> None:
+    with LocalExecutor(1) as executor:
+        before = executor.submit(tasks.pid)
+        killed = executor.submit(tasks.kill_self)
+        left = executor.submit(tasks.leave, 5)
+        after = executor.submit(tasks.pid)
+        with pytest.raises(WorkerDied, match="killed by SIGKILL, often for lack of memory"):
+            killed.result(60)
+        with pytest.raises(WorkerDied, match="exit code 5"):
+            left.result(60)
+        assert before.result(60) != after.result(60)
+
+
+def test_stop_ends_calls_under_way_and_cancels_the_rest(tasks: Any, tmp_path: Path) -> None:
+    executor = LocalExecutor(1)
+    started = tmp_path / "started"
+    under_way = executor.submit(tasks.sleep, 600, str(started))
+    waiting = executor.submit(tasks.add, 1, 1)
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    began = time.monotonic()
+    executor.stop()
+    assert time.monotonic() - began < 10
+    with pytest.raises(WorkerDied):
+        under_way.result(1)
+    with pytest.raises(CancelledError):
+        waiting.result(1)
+    with pytest.raises(UsageError, match="closed"):
+        executor.submit(tasks.add, 1, 1)
+
+
+def test_worker_ends_when_its_parent_is_gone(tasks: Any) -> None:
+    executor = LocalExecutor(1)
+    pid = executor.submit(tasks.pid).result(60)
+    process = executor._slots[0]._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 3
+    assert process.pid == pid
+    executor.shutdown()
+
+
+def test_worker_that_cannot_start_is_reported(tasks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dash_hpc.execution.local._START", "raise SystemExit('no')")
+    executor = LocalExecutor(1, tmp_path)
+    with pytest.raises(UsageError, match=r"cannot start \(exit code 1\); see .*worker-0\.log"):
+        executor.submit(tasks.add, 1, 1).result(60)
+    executor.stop()
+    assert "no" in (tmp_path / "worker-0.log").read_text()
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 1.5, None])
+def test_number_of_workers(workers: Any) -> None:
+    with pytest.raises(UsageError, match="workers must be 1 or more"):
+        LocalExecutor(workers)
+
+
+def test_functions_that_no_worker_could_import() -> None:
+    before = threading.active_count()
+    with LocalExecutor(1) as executor, pytest.raises(UsageError, match="module-level"):
+        executor.submit(lambda: 1)
+    assert threading.active_count() == before
