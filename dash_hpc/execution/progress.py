@@ -20,8 +20,7 @@ from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.store import Store
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
 __all__ = ["Mode", "Progress", "RunView", "Snapshot", "line", "snapshot", "table"]
 
@@ -104,21 +103,26 @@ def line(state: Snapshot) -> str:
     return ", ".join(parts) + _times(state)
 
 
-def table(state: Snapshot) -> Table:
-    """Return the state as a table for a terminal: a title line, then one row per run under way."""
+def table(state: Snapshot) -> Group:
+    """Return the state for a terminal: the line, and below it a table with one row per run under way."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    result = Table(title=f"{state.name}: {line(state)}", title_justify="left", expand=False)
+    title = Text(f"{state.name}: {line(state)}", style="bold")
+    if not state.running:
+        return Group(title)
+    rows = Table()
     for name in ("run", "strategy", "epoch", "validation MSE", "sparsity"):
-        result.add_column(name, justify="left" if name in {"run", "strategy"} else "right", no_wrap=True)
+        rows.add_column(name, justify="left" if name in {"run", "strategy"} else "right", no_wrap=True)
     for view in state.running[:_MOST_ROWS]:
         epoch = f"{view.epoch} / {view.epochs}" if view.epochs else str(view.epoch)
         mse = f"{view.validation_mse:.4g}" if np.isfinite(view.validation_mse) else "–"
         share = f"{100 * view.sparsity:.1f} %" if np.isfinite(view.sparsity) else "–"
-        result.add_row(view.run_id, view.label, epoch, mse, share)
+        rows.add_row(view.run_id, view.label, epoch, mse, share)
     if len(state.running) > _MOST_ROWS:
-        result.add_row("…", f"{len(state.running) - _MOST_ROWS} more", "", "", "")
-    return result
+        rows.add_row("…", f"{len(state.running) - _MOST_ROWS} more", "", "", "")
+    return Group(title, rows)
 
 
 class Progress:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from dash_hpc.errors import UsageError
 from dash_hpc.execution import Progress, line, snapshot, table
@@ -137,7 +138,10 @@ def test_long_tables_are_cut(store: Store) -> None:
         advance(store, k, 1)
     state = snapshot(store.refresh())
     many = type(state)(**{**vars(state), "running": state.running * 10})
-    assert table(many).row_count == 21
+    rows = table(many).renderables[1]
+    assert isinstance(rows, Table)
+    assert rows.row_count == 21
+    assert len(table(type(state)(**{**vars(state), "running": ()})).renderables) == 1
 
 
 def test_looking_leaves_the_cores_to_the_workers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
