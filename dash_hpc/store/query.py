@@ -18,6 +18,9 @@ from dash_hpc.store.schema import run_path, runs_folder
 
 __all__ = ["Store", "open_store"]
 
+# The columns that every table has, even that of an empty store.
+_TEXTS = ("status", "reason", "strategy", "stop_reason")
+_NUMBERS = ("seed", "lambda_ppi", "lambda_motif", "epoch", "epochs", "sparsity", "validation_mse")
 _FIRST_COLUMNS = ("status", "reason", "strategy", "seed", "lambda_ppi", "lambda_motif")
 
 
@@ -257,17 +260,17 @@ def _row_or_problem(file: RunFile) -> dict[str, Any] | str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     names = [name for name in merged_names(rows) if name != "run_id"]
+    names += [name for name in _TEXTS + _NUMBERS if name not in names]
     first = [name for name in _FIRST_COLUMNS if name in names]
     last = [name for name in names if "." in name or name == "data_digest"]
     middle = [name for name in names if name not in first and name not in last]
-    columns = {name: _column([row.get(name) for row in rows]) for name in [*first, *middle, *last]}
-    index = pd.Index([row["run_id"] for row in rows], name="run_id", dtype=object)
-    if not rows:
-        columns = {name: pd.Series(dtype=object) for name in ("status", "reason", "strategy", "seed")}
-    return pd.DataFrame(columns, index=index)
+    columns = {name: _column(name, [row.get(name) for row in rows]) for name in [*first, *middle, *last]}
+    return pd.DataFrame(columns, index=pd.Index([row["run_id"] for row in rows], name="run_id", dtype=object))
 
 
-def _column(values: list[Any]) -> Any:
+def _column(name: str, values: list[Any]) -> Any:
+    if not values:
+        return np.empty(0, dtype=object if name in _TEXTS else np.float64)
     kinds = {type(value) for value in values}
     if kinds <= {bool}:
         return np.array(values, dtype=bool)

@@ -18,7 +18,8 @@ from dash_hpc.errors import RunFailed, StudyError, UsageError
 from dash_hpc.execution import LocalExecutor, run_one, run_study
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.journal import Journal
-from dash_hpc.store import RunWriter, Store, compare_runs, open_store, run_path
+from dash_hpc.store import RunWriter, Store, compare_runs, open_store, run_path, write_plan
+from dash_hpc.study import load_study, plan
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,17 @@ def test_interrupted_study_goes_on_with_the_same_command(tiny: Path, tmp_path: P
     assert set(store.runs["status"]) == {"running"}
 
 
+def test_ode_that_cannot_be_solved_is_a_failed_run_with_the_reason(tiny: Path, tmp_path: Path) -> None:
+    study = load_study(tiny, ["solver.max_steps=1"])
+    runs = plan(study, "")
+    write_plan(tmp_path / "out", [(run.id, run.spec) for run in runs], study=study.name, base=study.base)
+    assert run_one(str(tmp_path / "out"), runs[0].id) == "failed"
+    record = open_store(tmp_path / "out").record(runs[0].id)
+    assert record.complete
+    assert record.reason.startswith("epoch 1, batch ")
+    assert "steps" in record.reason
+
+
 def test_changed_data_fail_the_run(tmp_path: Path) -> None:
     from dash_hpc.execution import worker
 
@@ -193,8 +205,6 @@ def test_output_folder_with_other_files_is_refused(tiny: Path, tmp_path: Path) -
 
 
 def test_wrong_calls(tiny: Path, tmp_path: Path) -> None:
-    from dash_hpc.study import load_study
-
     with pytest.raises(UsageError, match="workers must be 1 or more, got 0"):
         run_study(tiny, output=tmp_path / "out", workers=0)
     with pytest.raises(UsageError, match="overrides belong to a study file"):

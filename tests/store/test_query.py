@@ -173,7 +173,14 @@ def test_strategies_with_different_options_share_a_table(make_store: Make, tmp_p
 def test_empty_store(make_store: Make) -> None:
     store = open_store(make_store([]))
     assert len(store) == len(store.runs) == 0
-    assert "status" in store.runs
+    assert (store.runs["status"] == "done").sum() == 0
+    assert store.runs["validation_mse"].dtype == np.float64
+
+
+def test_columns_that_every_table_has(make_store: Make) -> None:
+    runs = open_store(make_store(["running"])).runs
+    assert runs["validation_mse"].isna().all()
+    assert runs["sparsity"].dtype == np.float64
 
 
 def test_folders_that_are_no_store(tmp_path: Path) -> None:
