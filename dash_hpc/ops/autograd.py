@@ -94,6 +94,7 @@ def _(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     y0, _, weights, method, *_ = inputs
     ctx.method = method
+    ctx.mark_non_differentiable(output[1], output[2])
     ctx.save_for_backward(y0, output[2], *weights)
 
 

@@ -32,9 +32,7 @@ def native_module() -> ModuleType | None:
                 from dash_hpc import _native
             except ImportError as error:
                 if "dash_hpc._native" not in str(error) and "_native" not in str(error):
-                    raise NativeError(
-                        f"the native module cannot be loaded: {error}; reinstall dash-hpc"
-                    ) from error
+                    raise NativeError(f"the native module cannot be loaded: {error}; reinstall dash-hpc") from error
                 _cache["module"] = None
             else:
                 level = os.environ.get("DASH_HPC_ISA", "")

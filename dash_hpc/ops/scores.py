@@ -8,17 +8,20 @@ weights, and the G×G priors stay sparse.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh, svd
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, svd
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 from threadpoolctl import ThreadpoolController
 
 from dash_hpc.errors import RunFailed, UsageError
+from dash_hpc.ops.native import native_module
 
 __all__ = [
     "SCORE_NORMS",
@@ -27,6 +30,7 @@ __all__ = [
     "Scores",
     "dash_scores",
     "magnitudes",
+    "normal_equations",
     "prior_terms",
     "single_layer_scores",
 ]
@@ -42,8 +46,8 @@ class PriorTerms:
     """Least-squares solutions for one score matrix S (m×G), before the absolute value is taken.
 
     ``first`` (m×G) is (S Sᵀ)⁻¹ S C, ``second`` (G×m) is P Sᵀ (S Sᵀ)⁻¹; None where no C or P was given.
-    ``condition`` is the condition number of S Sᵀ, ``method`` is "cholesky" or "svd", ``ridge`` the absolute ρ that was
-    added to the diagonal (0 with "svd").
+    ``condition`` is the condition number of S Sᵀ (1-norm), ``method`` is "cholesky" or "svd", ``ridge`` the absolute ρ
+    that was added to the diagonal (0 with "svd").
     """
 
     first: np.ndarray | None
@@ -113,23 +117,46 @@ def prior_terms(
     S = np.asarray(S, dtype=np.float64)
     if not np.isfinite(S).all():
         raise RunFailed("prune scores: the score matrix of the previous event holds NaN or infinity")
+    native = native_module()
+    solve = normal_equations if native is None else partial(_native_normal_equations, native)
+    condition, terms = solve(S, C, P, ridge)
+    return terms if terms is not None else _truncated_svd(S, C, P, condition)
+
+
+def normal_equations(
+    S: np.ndarray, C: csr_array | None, P: csr_array | None, ridge: float
+) -> tuple[float, PriorTerms | None]:
+    """Solve by Cholesky of S Sᵀ + ρI: the meaning of the native operator of the same name.
+
+    Returns the condition number of S Sᵀ (1-norm), and the terms or None when it exceeds 1e12 or Cholesky breaks down.
+    """
     m = S.shape[0]
-    one_thread = _blas().limit(limits=1, user_api="blas")  # sums of several threads differ in their last bits
-    with one_thread, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with _one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         M = S @ S.T
         if not np.isfinite(M).all():
             raise RunFailed("prune scores: the score matrix of the previous event is too large to square")
         condition = _condition(M)
-        if condition <= LARGEST_CONDITION:
-            rho = float(ridge) * float(np.trace(M)) / m
-            try:
-                factor = cho_factor(M + rho * np.eye(m), lower=True, check_finite=False)
-            except LinAlgError:
-                pass
-            else:
-                first = None if C is None else cho_solve(factor, S @ C, check_finite=False)
-                second = None if P is None else cho_solve(factor, (P @ S.T).T, check_finite=False).T
-                return PriorTerms(first, second, condition, "cholesky", rho)
+        if not condition <= LARGEST_CONDITION:
+            return condition, None
+        rho = float(ridge) * float(np.trace(M)) / m
+        try:
+            factor = cho_factor(M + rho * np.eye(m), lower=True, check_finite=False)
+        except LinAlgError:
+            return condition, None
+        first = None if C is None else cho_solve(factor, S @ C, check_finite=False)
+        second = None if P is None else cho_solve(factor, (P @ S.T).T, check_finite=False).T
+        return condition, PriorTerms(first, second, condition, "cholesky", rho)
+
+
+def _native_normal_equations(
+    native: ModuleType, S: np.ndarray, C: csr_array | None, P: csr_array | None, ridge: float
+) -> tuple[float, PriorTerms | None]:
+    first, second, condition, rho, ok = native.prior_terms(np.ascontiguousarray(S), _csr(C), _csr(P), float(ridge))
+    return condition, PriorTerms(first, second, condition, "cholesky", rho) if ok else None
+
+
+def _truncated_svd(S: np.ndarray, C: csr_array | None, P: csr_array | None, condition: float) -> PriorTerms:
+    with _one_blas_thread():
         try:
             left, sigma, right = svd(S, full_matrices=False, check_finite=False)
         except LinAlgError as error:
@@ -260,9 +287,29 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """One thread for BLAS: sums of several threads differ in their last bits, and masks with them."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
 def _condition(M: np.ndarray) -> float:
-    values = eigvalsh(M, check_finite=False)
-    return float(values[-1] / values[0]) if values[0] > 0 else float("inf")
+    """Condition number in the 1-norm; infinite when M is not positive definite."""
+    try:
+        factor = cho_factor(M, lower=True, check_finite=False)
+    except LinAlgError:
+        return float("inf")
+    inverse = cho_solve(factor, np.eye(len(M)), check_finite=False)
+    return float(np.abs(M).sum(axis=0).max() * np.abs(inverse).sum(axis=0).max())
+
+
+def _csr(matrix: csr_array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Pointers, columns (sorted) and values with the native module's types."""
+    if matrix is None:
+        return None
+    matrix = csr_array(matrix, dtype=np.float64)
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
 
 
 def _unit_sum(values: np.ndarray) -> np.ndarray:

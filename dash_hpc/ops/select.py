@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dash_hpc.errors import RunFailed, UsageError
+from dash_hpc.ops.native import native_module
 
 __all__ = ["select"]
 
@@ -43,6 +44,16 @@ def select(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, flo
     values = np.asarray(score, dtype=np.float64).reshape(-1)[active]
     if not np.isfinite(values).all():
         raise RunFailed(f"prune scores: {int((~np.isfinite(values)).sum())} active entries are not finite")
+    native = native_module()
+    if native is not None:
+        return native.select(np.ascontiguousarray(score, dtype=np.float64), new_mask, int(n))
+    return smallest_by_partition(values, active, new_mask, n)
+
+
+def smallest_by_partition(
+    values: np.ndarray, active: np.ndarray, new_mask: np.ndarray, n: int
+) -> tuple[np.ndarray, float]:
+    """The meaning of the native operator: remove n of ``active`` (flat indices) by their ``values``, in place."""
     if n == 0:
         return new_mask, float("nan")
     threshold = np.partition(values, n - 1)[n - 1]

@@ -41,9 +41,7 @@ class SolverOptions:
 
     def __post_init__(self) -> None:
         if self.method not in reference.TABLEAUS:
-            raise UsageError(
-                f"solver method must be one of {', '.join(reference.TABLEAUS)}, got {self.method!r}"
-            )
+            raise UsageError(f"solver method must be one of {', '.join(reference.TABLEAUS)}, got {self.method!r}")
         for name in ("rtol", "atol", "step", "max_steps"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"solver {name} must be positive, got {getattr(self, name)!r}")
@@ -124,7 +122,5 @@ def solve_arrays(
     native = native_module()
     if native is not None:
         return Solution(*native.solve(dict(weights), dict(masks or {}), y0, dt, **options.as_dict()))
-    run = reference.integrate(
-        torch_weights(weights), torch.from_numpy(y0), torch.from_numpy(dt), **options.as_dict()
-    )
+    run = reference.integrate(torch_weights(weights), torch.from_numpy(y0), torch.from_numpy(dt), **options.as_dict())
     return Solution(*(tensor.numpy() for tensor in run))

@@ -67,9 +67,7 @@ def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
         if weights[name].shape != shape:
             raise UsageError(f"{name} must be {list(shape)}, got {list(weights[name].shape)}")
         if weights[name].dtype != dtype or dtype not in (np.float32, np.float64):
-            raise UsageError(
-                f"{name} must be float32 or float64 like W_sums ({dtype}), got {weights[name].dtype}"
-            )
+            raise UsageError(f"{name} must be float32 or float64 like W_sums ({dtype}), got {weights[name].dtype}")
     return G, m
 
 
@@ -96,17 +94,13 @@ class TrainState:
     masks: dict[str, np.ndarray]
 
     @classmethod
-    def fresh(
-        cls, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None
-    ) -> TrainState:
+    def fresh(cls, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None) -> TrainState:
         """State at the first step: copies of ``weights`` with the masks applied, zero moments."""
         check_weights(weights)
         masks = masks or {}
         for name in masks:
             if name not in PRUNABLE or masks[name].shape != weights[name].shape:
-                raise UsageError(
-                    f"mask of {name} must be one of {', '.join(PRUNABLE)} and have its tensor's shape"
-                )
+                raise UsageError(f"mask of {name} must be one of {', '.join(PRUNABLE)} and have its tensor's shape")
         own = {name: np.array(weights[name], order="C") for name in TENSORS}
         active = {
             name: np.array(masks[name], dtype=bool) if name in masks else np.ones(own[name].shape, bool)

@@ -67,12 +67,7 @@ def train_epoch(
     batch_index = np.ascontiguousarray(batch_index, dtype=np.int64)
     if y1.shape != y0.shape:
         raise UsageError(f"y1 must be {list(y0.shape)} like y0, got {list(y1.shape)}")
-    if (
-        len(batch_ptr) < 1
-        or batch_ptr[0] != 0
-        or batch_ptr[-1] != len(batch_index)
-        or (np.diff(batch_ptr) < 1).any()
-    ):
+    if len(batch_ptr) < 1 or batch_ptr[0] != 0 or batch_ptr[-1] != len(batch_index) or (np.diff(batch_ptr) < 1).any():
         raise UsageError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair")
     if len(batch_index) and (batch_index.min() < 0 or batch_index.max() >= len(y0)):
         raise UsageError(f"batch_index must lie in 0..{len(y0) - 1}")

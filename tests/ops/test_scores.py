@@ -9,7 +9,8 @@ from scipy.sparse import random as sparse_random
 from threadpoolctl import threadpool_limits
 
 from dash_hpc.errors import RunFailed, UsageError
-from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms, single_layer_scores
+from dash_hpc.ops.native import native_module
+from dash_hpc.ops.scores import dash_scores, magnitudes, normal_equations, prior_terms, single_layer_scores
 from dash_hpc.ops.select import select
 
 M, G = 6, 20
@@ -90,10 +91,34 @@ def test_both_methods_agree_and_say_what_they_did(rng: np.random.Generator) -> N
     terms = prior_terms(S, C, P)
     M_matrix = S @ S.T
     assert terms.method == "cholesky"
-    assert terms.condition == pytest.approx(np.linalg.cond(M_matrix), rel=1e-8)
+    assert terms.condition == pytest.approx(np.linalg.cond(M_matrix, 1), rel=1e-8)
     assert terms.ridge == pytest.approx(1e-10 * np.trace(M_matrix) / M, rel=1e-12)
     np.testing.assert_allclose(terms.first, np.linalg.pinv(S.T) @ C.toarray(), atol=1e-7)
     np.testing.assert_allclose(terms.second, P.toarray() @ np.linalg.pinv(S), atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [(1, 5), (6, 20), (7, 33), (40, 350)])
+def test_native_normal_equations_equal_the_twin(rng: np.random.Generator, size: tuple[int, int]) -> None:
+    if native_module() is None:
+        pytest.skip("the native module was not built")
+    _m, genes = size
+    S, C = rng.random(size), some_csr(rng, genes, genes, density=0.1)
+    P = some_csr(rng, genes + 3, genes, density=0.05)
+    best = native_module().build_info()["isa"]
+    condition, wanted = normal_equations(S, C, P, 1e-10)
+    assert wanted is not None
+    for level in native_module().build_info()["runnable_isas"]:
+        native_module().set_isa(level)
+        found = prior_terms(S, C, P)
+        assert found.method == "cholesky"
+        assert found.condition == pytest.approx(condition, rel=1e-9)
+        assert found.ridge == pytest.approx(wanted.ridge, rel=1e-12)
+        scale = np.abs(wanted.first).max(), np.abs(wanted.second).max()
+        np.testing.assert_allclose(found.first, wanted.first, rtol=0, atol=1e-13 * condition * scale[0])
+        np.testing.assert_allclose(found.second, wanted.second, rtol=0, atol=1e-13 * condition * scale[1])
+        assert prior_terms(S, None, P).first is None
+        assert prior_terms(S, C, None).second is None
+    native_module().set_isa(best)
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
