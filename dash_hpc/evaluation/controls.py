@@ -79,7 +79,7 @@ def structure_controls(prior: Any, truth: Any, universe: str = "all") -> dict[st
     return {name: confusion(make(prior, n_genes), truth, universe) for name, make in makers.items()}
 
 
-def shuffled_balanced_accuracy(edges: np.ndarray, truth: Any, *, draws: int = 20, seed: int = 0) -> float:
+def shuffled_balanced_accuracy(edges: np.ndarray, truth: Any, *, draws: int = 200, seed: int = 0) -> float:
     """Mean balanced accuracy, over all G² pairs, of the same network with its gene labels drawn anew.
 
     Regulators and targets are permuted independently, so the number of edges and all degrees stay; this is
@@ -140,7 +140,8 @@ def bioprune_curve(
     UsageError
         When ``hidden`` or ``events`` is not positive.
     """
-    from dash_hpc.ops import dash_scores, select
+    from dash_hpc.ops.scores import dash_scores
+    from dash_hpc.ops.select import select
 
     if hidden < 1 or events < 1:
         raise UsageError(f"hidden and events must be 1 or more, got {hidden} and {events}")

@@ -81,12 +81,14 @@ def select_lambda(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = 
     # Drop everything else first: the choice cannot depend on what is not here.
     table = runs.loc[runs["strategy"] == strategy, list(_NEEDED)]
     finite = np.isfinite(pd.to_numeric(table["validation_mse"], errors="coerce"))
+    keys = ["lambda_ppi", "lambda_motif"]
+    if len(table) and table[keys].isna().all(axis=None):
+        raise UsageError(f"strategy {strategy} has no λ to choose; choose among runs of dash")
     finished = table[(table["status"] == "done") & finite]
     if finished.empty:
         raise UsageError(
             f"no finished {strategy} run with a validation MSE among {len(runs)} runs: λ cannot be chosen yet"
         )
-    keys = ["lambda_ppi", "lambda_motif"]
     grouped = finished.groupby(keys, sort=True)
     candidates = grouped.agg(
         validation_mse=("validation_mse", "mean"),

@@ -1,0 +1,282 @@
+"""Everything that a report is made of, read once from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+
+from dash_hpc.errors import DashHpcError
+from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda
+
+__all__ = ["Group", "Material", "collect", "mean_sd"]
+
+_BIOPRUNE_SEEDS = (0, 1, 2)
+# Table and report of one study are made one after the other: the second need not read everything again.
+_RECENT: WeakKeyDictionary[Any, tuple[Any, Material]] = WeakKeyDictionary()
+_BIOPRUNE_GENES = 2500  # above this the untrained control takes minutes: it is left out, and the report says so
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that differ in their seed alone.
+
+    ``variant`` is the strategy with the options that vary besides λ (``"imp, rewind init"``); ``label`` adds
+    λ.
+    """
+
+    strategy: str
+    variant: str
+    label: str
+    lambda_ppi: float
+    lambda_motif: float
+    runs: pd.DataFrame
+    chosen: bool = False
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The finished runs."""
+        return self.runs[self.runs["status"] == "done"]
+
+    def count(self, status: str) -> int:
+        """Number of runs in that state."""
+        return int((self.runs["status"] == status).sum())
+
+
+@dataclass(frozen=True)
+class Material:
+    """One study, ready to be tabulated, drawn and told.
+
+    Attributes
+    ----------
+    store : Store
+    runs : pandas.DataFrame
+        All runs of the plan that have started.
+    spec : dict
+        Spec of one run: data, model, solver, training and schedule are the study's own.
+    groups : tuple of Group
+        In the order of the plan; candidates of one strategy sorted by λ.
+    selection : Selection or None
+    no_selection : str
+        Why λ was not chosen; empty when it was.
+    dataset : DataSet or None
+    data_problem : str
+        Why the data could not be read again; empty when they could.
+    controls : dict of float
+        Controls stored with the runs, mean over runs.
+    bioprune : pandas.DataFrame or None
+        Training-free control: mean over seeds by event, columns sparsity, balanced_accuracy, tpr, tnr, n, sd.
+    notes : tuple of str
+        What cannot be said, a sentence each.
+    data_notes : tuple of str
+        Facts about the data that belong beside every result.
+    """
+
+    store: Any
+    runs: pd.DataFrame
+    spec: dict[str, Any]
+    groups: tuple[Group, ...]
+    selection: Selection | None
+    no_selection: str
+    dataset: Any
+    data_problem: str
+    controls: dict[str, float] = field(default_factory=dict)
+    bioprune: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
+    data_notes: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> Group | None:
+        """The group of the chosen λ."""
+        return next((group for group in self.groups if group.chosen), None)
+
+    @property
+    def main_run(self) -> str | None:
+        """The run whose network is shown: the chosen one, else the finished run with the lowest validation MSE."""
+        return self.selection.run_id if self.selection is not None else self.best_run(self.groups)
+
+    def best_run(self, groups: Any) -> str | None:
+        """Of these groups' finished runs the one with the lowest validation MSE; None when there is none."""
+        frames = [group.done for group in groups if not group.done.empty]
+        if not frames:
+            return None
+        error = pd.concat(frames).get("validation_mse", pd.Series(dtype=float)).dropna()
+        return None if error.empty else str(error.astype(float).idxmin())
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether runs were compared with a reference network."""
+        return "balanced_accuracy" in self.runs and bool(self.runs["balanced_accuracy"].notna().any())
+
+    def shown_groups(self) -> list[Group]:
+        """One group per variant, for figures that have no room for a grid: the chosen λ, else the lowest error."""
+        shown = []
+        for variant in dict.fromkeys(group.variant for group in self.groups):
+            members = [group for group in self.groups if group.variant == variant and not group.done.empty]
+            if not members:
+                continue
+            chosen = [group for group in members if group.chosen]
+            shown.append(chosen[0] if chosen else min(members, key=_validation))
+        return shown
+
+
+def mean_sd(values: Any) -> tuple[float, float, int]:
+    """Return mean, standard deviation (n − 1; NaN for one value) and number of the finite values."""
+    array = np.asarray(pd.to_numeric(pd.Series(list(values)), errors="coerce"), dtype=float)
+    array = array[np.isfinite(array)]
+    if array.size == 0:
+        return float("nan"), float("nan"), 0
+    return float(array.mean()), float(array.std(ddof=1)) if array.size > 1 else float("nan"), int(array.size)
+
+
+def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
+    """Read a store: group its runs, choose λ, rebuild the data, and compute the controls that need no model.
+
+    Parameters
+    ----------
+    store : Store
+        As returned by ``open_store``.
+    rule : {"one_se", "best"}
+        For the choice of λ.
+    data : bool
+        Whether to build the data set again (for trajectories, gene names and the training-free control).
+
+    Raises
+    ------
+    StoreError
+        When the store has no run.
+    UsageError
+        Unknown rule.
+    """
+    runs = store.runs
+    state = (rule, data, tuple(runs.index), tuple(runs["status"]) if len(runs) else ())
+    known = _RECENT.get(store)
+    if known is not None and known[0] == state:
+        return known[1]
+    selection, no_selection = _select(runs, rule)
+    groups = _groups(runs, selection)
+    spec = _any_spec(store, runs, selection)
+    dataset, problem = _dataset(store, spec) if data and spec else (None, "")
+    notes = list(evaluation_notes(dataset)) if dataset is not None else []
+    if dataset is not None:
+        controls = {
+            str(name): mean_sd(runs[name])[0]
+            for name in runs.columns
+            if str(name).startswith("control_") or name == "persistence_mse"
+        }
+    bioprune = None
+    if dataset is not None and dataset.truth is not None and dataset.prior is not None:
+        if dataset.truth.shape[0] <= _BIOPRUNE_GENES:
+            bioprune = _untrained(dataset, spec)
+        else:
+            notes.append(
+                f"The training-free BioPrune control was not computed: {dataset.truth.shape[0]:,} genes are more than "
+                f"the {_BIOPRUNE_GENES:,} up to which a report does this."
+            )
+    controls = {name: value for name, value in controls.items() if np.isfinite(value)}
+    data_notes = tuple(dataset.notes) if dataset is not None else ()
+    material = Material(
+        store,
+        runs,
+        spec,
+        groups,
+        selection,
+        no_selection,
+        dataset,
+        problem,
+        controls,
+        bioprune,
+        tuple(notes),
+        data_notes,
+    )
+    _RECENT[store] = (state, material)
+    return material
+
+
+def _select(runs: pd.DataFrame, rule: str) -> tuple[Selection | None, str]:
+    if runs.empty or not (runs["strategy"] == "dash").any():
+        return None, "The study has no DASH run, so there was no λ to choose."
+    try:
+        return select_lambda(runs, rule), ""  # type: ignore[arg-type]
+    except DashHpcError as error:
+        if rule not in ("one_se", "best"):
+            raise
+        return None, f"{str(error)[:1].upper()}{str(error)[1:]}."
+
+
+def _option_names(strategy: str) -> list[str]:
+    from dash_hpc.study import STRATEGIES
+
+    return list(STRATEGIES[strategy].model_fields) if strategy in STRATEGIES else []
+
+
+def _groups(runs: pd.DataFrame, selection: Selection | None) -> tuple[Group, ...]:
+    groups: list[Group] = []
+    for strategy in dict.fromkeys(runs["strategy"]) if not runs.empty else ():
+        mine = runs[runs["strategy"] == strategy]
+        options = [name for name in _option_names(str(strategy)) if name in mine.columns]
+        lambdas = [name for name in ("lambda_ppi", "lambda_motif") if name in options]
+        others = [n for n in options if n not in lambdas and mine[n].astype(str).nunique() > 1]
+        keys = [*others, *lambdas]
+        parts = mine.groupby(keys, sort=True, dropna=False) if keys else [((), mine)]
+        for values, members in parts:
+            by_name: Mapping[str, Any] = dict(zip(keys, values, strict=True))
+            variant = ", ".join([str(strategy), *(f"{n} {by_name[n]}" for n in others)])
+            ppi, motif = (float(by_name[n]) if n in by_name else float("nan") for n in ("lambda_ppi", "lambda_motif"))
+            label = f"{variant} ({ppi:g}, {motif:g})" if lambdas else variant
+            chosen = (
+                selection is not None
+                and strategy == "dash"
+                and selection.run_id in members.index
+                and (ppi, motif) == (selection.lambda_ppi, selection.lambda_motif)
+            )
+            groups.append(Group(str(strategy), variant, label, ppi, motif, members, chosen))
+    return tuple(groups)
+
+
+def _validation(group: Group) -> float:
+    value = mean_sd(group.done.get("validation_mse", []))[0]
+    return value if np.isfinite(value) else float("inf")
+
+
+def _any_spec(store: Any, runs: pd.DataFrame, selection: Selection | None) -> dict[str, Any]:
+    if selection is not None:
+        return dict(store.spec(selection.run_id))
+    done = runs.index[runs["status"] == "done"] if not runs.empty else []
+    ids = [*done, *runs.index, *getattr(store, "planned", ())]
+    return dict(store.spec(str(ids[0]))) if ids else {}
+
+
+def _dataset(store: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:
+    from dash_hpc.data import build
+    from dash_hpc.store import plan_header
+
+    try:
+        return build(spec["data"], seed=int(spec["seed"]), base=plan_header(store.folder).base), ""
+    except (DashHpcError, OSError) as error:
+        return None, str(error)
+
+
+def _untrained(dataset: Any, spec: Mapping[str, Any]) -> pd.DataFrame | None:
+    schedule = spec["schedule"]
+    every, last = int(schedule["every"]), int(spec["training"]["epochs"])
+    later = sum(1 for epoch in range(every, last, every) if epoch > schedule["first_epoch"]) if every else 0
+    try:
+        curve = bioprune_curve(
+            dataset.prior,
+            dataset.truth,
+            hidden=int(spec["model"]["hidden"]),
+            schedule=schedule,
+            seeds=_BIOPRUNE_SEEDS,
+            events=1 + later,
+        )
+    except DashHpcError:
+        return None  # a prior that cannot be scored: the control is then absent from table and figure
+    table = curve.groupby("event")[["sparsity", "balanced_accuracy", "tpr", "tnr"]].mean()
+    table["sd"] = curve.groupby("event")["balanced_accuracy"].std()
+    table["n"] = len(_BIOPRUNE_SEEDS)
+    return table

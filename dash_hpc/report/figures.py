@@ -1,0 +1,320 @@
+"""Figures over all runs: sparsity against accuracy, λ heat maps, training curves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from dash_hpc.report.collect import Group, Material, mean_sd
+from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
+
+__all__ = ["lambda_maps", "tradeoff", "training_curves"]
+
+_SPARSITY_TICKS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+_MOST_STRATEGIES = 6
+_SEQUENTIAL = LinearSegmentedColormap.from_list("dash", ["#f3f7fb", "#9cc3e0", "#2f7db8", "#08335c"])
+
+
+def _place(sparsity: Any) -> np.ndarray:
+    """Position on the axis: the share of kept weights on a log scale, so that 90, 95 and 99 % stand apart."""
+    return -np.log10(np.clip(1.0 - np.asarray(sparsity, dtype=float), 1e-4, 1.0))
+
+
+def tradeoff(material: Material) -> Figure | None:
+    """Draw balanced accuracy (where a reference is known) and one-step error against sparsity, with the controls."""
+    groups = [group for group in material.groups if not group.done.empty and "sparsity" in group.done]
+    if not groups:
+        return None
+    error = "test_mse" if _has(groups, "test_mse") else "validation_mse"
+    panels = ["balanced_accuracy"] if _has(groups, "balanced_accuracy") else []
+    panels += [error] if _has(groups, error) else []
+    if not panels:
+        return None
+    with style():
+        figure = Figure(figsize=(5.0 * len(panels) + 1.0, 4.3), layout="constrained")
+        figure.set_layout_engine("constrained", w_pad=0.12)
+        axes = np.atleast_1d(figure.subplots(1, len(panels)))
+        for axis, metric in zip(axes, panels, strict=True):
+            for group in groups:
+                _points(axis, group, metric)
+            _sparsity_axis(axis, groups)
+            tidy(axis, grid="both")
+        for axis, metric in zip(axes, panels, strict=True):
+            (_accuracy_controls if metric == "balanced_accuracy" else _error_control)(axis, material, metric)
+        figure.legend(*_legend(material, groups), loc="outside upper left", ncols=6, handletextpad=0.3)
+    return figure
+
+
+def _has(groups: list[Group], metric: str) -> bool:
+    return any(metric in group.done and group.done[metric].notna().any() for group in groups)
+
+
+def _points(axis: Any, group: Group, metric: str) -> None:
+    if metric not in group.done:
+        return
+    shade, faint = colour(group.strategy), group.strategy == "dash" and not group.chosen
+    x, y = _place(group.done["sparsity"]), group.done[metric].astype(float)
+    axis.scatter(x, y, s=10, color=shade, alpha=0.18 if faint else 0.45, linewidths=0, zorder=2)
+    (mx, _, _), (my, sy, _) = mean_sd(group.done["sparsity"]), mean_sd(y)
+    sx = mean_sd(x)[1]
+    axis.errorbar(
+        _place(mx),
+        my,
+        xerr=None if math.isnan(sx) else sx,
+        yerr=None if math.isnan(sy) else sy,
+        fmt="D" if group.chosen else "o",
+        ms=9 if group.chosen else 5.5 if faint else 7.5,
+        color=shade,
+        mec="white",
+        mew=0.9,
+        elinewidth=1.0,
+        alpha=0.55 if faint else 1.0,
+        zorder=5 if group.chosen else 3,
+    )
+
+
+def _sparsity_axis(axis: Any, groups: list[Group]) -> None:
+    largest = max(float(group.done["sparsity"].max()) for group in groups)
+    stop = next((tick for tick in _SPARSITY_TICKS if tick > largest), 0.9999)
+    ticks = [tick for tick in _SPARSITY_TICKS if tick <= stop]
+    axis.xaxis.set_major_locator(FixedLocator([float(_place(tick)) for tick in ticks]))
+    axis.xaxis.set_major_formatter(FixedFormatter([f"{100 * tick:g}" for tick in ticks]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlim(-0.06, float(_place(stop)) + 0.02)
+    axis.set_xlabel("model sparsity (% of weights that are 0; kept share on a log scale)")
+
+
+def _accuracy_controls(axis: Any, material: Material, metric: str) -> None:
+    axis.set_ylabel("balanced accuracy, all gene pairs")
+    panel_title(axis, "Which edges", "against the reference network")
+    low, high = axis.get_ylim()
+    levels = [(0.5, "chance")]
+    for key, label in (("prior", "prior itself"), ("margins", "sources × targets"), ("sources", "sources × all")):
+        if f"control_{key}_ba" in material.controls:
+            levels.append((material.controls[f"control_{key}_ba"], label))
+    axis.set_ylim(min(low, 0.48), min(1.0, max([high, *(level + 0.02 for level, _ in levels)])))
+    for level, _ in levels:
+        axis.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
+    low, high = axis.get_ylim()
+    gap = 0.036 * (high - low)
+    for place, (level, label) in zip(_spread([v for v, _ in levels], gap), levels, strict=True):
+        axis.annotate(
+            f"{label} {level:.3f}" if label != "chance" else "chance 0.5",
+            (1.01, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=7.5,
+            color=QUIET,
+            annotation_clip=False,
+        )
+    if material.bioprune is not None:
+        limit = axis.get_xlim()[1]
+        x = _place(material.bioprune["sparsity"])
+        inside = x <= limit
+        shade = colour("bioprune")
+        axis.plot(x[inside], material.bioprune[metric].to_numpy()[inside], color=shade, lw=1.2, alpha=0.9, zorder=2)
+
+
+def _error_control(axis: Any, material: Material, metric: str) -> None:
+    data = "test" if metric == "test_mse" else "validation"
+    axis.set_yscale("log")
+    axis.set_ylabel(f"{data} MSE, one step ahead (expression²)")
+    panel_title(axis, "How well it predicts", f"{data} data, lower is better")
+    key = "control_persistence_mse" if metric == "test_mse" else "control_persistence_validation_mse"
+    if key in material.controls:
+        level = material.controls[key]
+        axis.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, level / 1.3), max(high, level * 1.3))
+        axis.annotate(
+            f"no change {level:.2e}", (0.01, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
+            textcoords="offset points", fontsize=7.5, color=QUIET,
+        )  # fmt: skip
+    _plain_log_ticks(axis)
+
+
+def _plain_log_ticks(axis: Any) -> None:
+    low, high = axis.get_ylim()
+    if high / low > 30:
+        return
+    steps = [m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in
+             ((1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 7))]  # fmt: skip
+    ticks = [step for step in steps if low <= step <= high]
+    if len(ticks) < 2:
+        ticks = list(np.linspace(low, high, 5)[1:-1])
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:.2g}" for tick in ticks]))
+    axis.yaxis.set_minor_locator(NullLocator())
+
+
+def _spread(values: list[float], gap: float) -> list[float]:
+    """Move label positions apart to at least ``gap``, keeping their order and centre."""
+    order = np.argsort(values)
+    placed = np.array(values, dtype=float)[order]
+    for _ in range(50):
+        for k in range(len(placed) - 1):
+            short = gap - (placed[k + 1] - placed[k])
+            if short > 1e-12:
+                placed[k] -= short / 2
+                placed[k + 1] += short / 2
+    result = np.empty(len(values))
+    result[order] = placed
+    return result.tolist()
+
+
+def _legend(material: Material, groups: list[Group]) -> tuple[list[Any], list[str]]:
+    from matplotlib.lines import Line2D
+
+    handles: list[Any] = []
+    labels: list[str] = []
+
+    def add(label: str, **options: Any) -> None:
+        handles.append(Line2D([], [], mec="white", mew=0.9, **options))
+        labels.append(label)
+
+    for strategy in dict.fromkeys(group.strategy for group in groups):
+        members = [group for group in groups if group.strategy == strategy]
+        shade = colour(strategy)
+        chosen = [group for group in members if group.chosen]
+        if chosen:
+            first = chosen[0]
+            label = f"dash, chosen λ ({first.lambda_ppi:g}, {first.lambda_motif:g}), {_seeds([first])}"
+            add(label, marker="D", ms=8, color=shade, ls="")
+            if len(members) > 1:
+                rest = [group for group in members if not group.chosen]
+                add(f"dash, {len(rest)} other λ", marker="o", ms=5.5, color=shade, ls="", alpha=0.55)
+        else:
+            add(f"{strategy}, {_seeds(members)}", marker="o", ms=7, color=shade, ls="")
+    if material.bioprune is not None and _has(groups, "balanced_accuracy"):
+        add("BioPrune, no training", color=colour("bioprune"), lw=1.2)
+    return handles, labels
+
+
+def _seeds(groups: list[Group]) -> str:
+    counts = sorted({len(group.done) for group in groups})
+    return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]}–{counts[-1]}"
+
+
+def lambda_maps(material: Material) -> Figure | None:
+    """Draw heat maps over (λ₁, λ₂) of validation MSE, balanced accuracy and sparsity; the chosen cell is
+    framed.
+
+    None when fewer than two λ have finished.
+    """
+    groups = [g for g in material.groups if g.strategy == "dash" and not g.done.empty]
+    if material.selection is not None:
+        variant = next((g.variant for g in groups if g.chosen), None)
+        groups = [g for g in groups if g.variant == variant]
+    if len(groups) < 2:
+        return None
+    panels = [("validation_mse", "Validation MSE", "this decides"), ("sparsity", "Sparsity (%)", "breaks near-ties")]
+    if _has(groups, "balanced_accuracy"):
+        panels.append(("balanced_accuracy", "Balanced accuracy", "not used to choose"))
+    ppi, motif = (sorted({getattr(g, key) for g in groups}) for key in ("lambda_ppi", "lambda_motif"))
+    with style():
+        size = (len(panels) * max(2.9, 0.62 * len(motif) + 1.6), max(2.6, 0.46 * len(ppi) + 1.5))
+        figure = Figure(figsize=size, layout="constrained")
+        for axis, (metric, title, subtitle) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+            exponent = _heat(axis, groups, metric, ppi, motif)
+            panel_title(axis, title, f"× 1e{exponent}, {subtitle}" if exponent else subtitle)
+        figure.axes[0].set_ylabel("λ₁ (interactions)")
+    return figure
+
+
+def _heat(axis: Any, groups: list[Group], metric: str, ppi: list[float], motif: list[float]) -> int:
+    """Draw one map and return the power of ten that its numbers are in."""
+    table = np.full((len(ppi), len(motif)), np.nan)
+    chosen = None
+    for group in groups:
+        cell = ppi.index(group.lambda_ppi), motif.index(group.lambda_motif)
+        table[cell] = mean_sd(group.done.get(metric, []))[0] * (100 if metric == "sparsity" else 1)
+        chosen = cell if group.chosen else chosen
+    finite = table[np.isfinite(table)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    high = high if high > low else low + max(abs(low), 1e-12) * 1e-3
+    exponent = math.floor(math.log10(high)) if metric.endswith("mse") and high > 0 else 0
+    axis.set_facecolor("#eceef0")
+    axis.imshow(table, cmap=_SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
+    dense = table.size > 60
+    for (r, c), value in np.ndenumerate(table):
+        if np.isfinite(value):
+            text = f"{value:.1f}" if metric == "sparsity" else f"{value / 10.0**exponent:.{2 if exponent else 3}f}"
+            shade = "white" if (value - low) / (high - low) > 0.55 else INK
+            axis.text(c, r, text, ha="center", va="center", fontsize=6 if dense else 8, color=shade)
+    if chosen is not None:
+        frame = Rectangle((chosen[1] - 0.5, chosen[0] - 0.5), 1, 1, fill=False, ec="#d55e00", lw=2.4, clip_on=False)
+        axis.add_patch(frame)
+    axis.set_xticks(range(len(motif)), [f"{value:g}" for value in motif])
+    axis.set_yticks(range(len(ppi)), [f"{value:g}" for value in ppi])
+    axis.set_xlabel("λ₂ (motif map)")
+    axis.tick_params(length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    return exponent
+
+
+def training_curves(material: Material) -> Figure | None:
+    """Draw validation MSE and sparsity over epochs, one column per strategy, pruning events marked."""
+    shown = material.shown_groups()[:_MOST_STRATEGIES]
+    curves = [(group, _histories(material, group)) for group in shown]
+    curves = [(group, runs) for group, runs in curves if runs]
+    if not curves:
+        return None
+    with style():
+        figure = Figure(figsize=(max(4.2, 2.5 * len(curves) + 0.6), 4.4), layout="constrained")
+        axes = figure.subplots(
+            2, len(curves), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": (1.6, 1)}
+        )
+        for column, (group, runs) in enumerate(curves):
+            _course(axes[0, column], axes[1, column], group, runs)
+        level = material.controls.get("control_persistence_validation_mse")
+        for column in range(len(curves)):
+            axes[1, column].set_xlabel("epoch")
+            for axis in axes[:, column]:
+                tidy(axis)
+            if level is not None:
+                axes[0, column].axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
+        if level is not None:
+            axes[0, 0].annotate("no change", (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+                                textcoords="offset points", ha="right", fontsize=7.5, color=QUIET)  # fmt: skip
+        axes[0, 0].set_yscale("log")
+        axes[0, 0].set_ylabel("validation MSE (log)")
+        axes[1, 0].set_ylabel("sparsity (%)")
+        axes[1, 0].set_ylim(-3, 103)
+        _plain_log_ticks(axes[0, 0])
+    return figure
+
+
+def _histories(material: Material, group: Group) -> list[tuple[pd.DataFrame, list[int], float]]:
+    found = []
+    for run_id, row in group.done.iterrows():
+        record = material.store.record(str(run_id), network=False)
+        history = pd.DataFrame(record.history)
+        if history.empty or "validation_mse" not in history:
+            continue
+        events = sorted({int(epoch) for epoch in record.events.get("epoch", [])})
+        found.append((history, events, float(row.get("epoch", math.nan))))
+    return found
+
+
+def _course(error: Any, sparsity: Any, group: Group, runs: list[tuple[pd.DataFrame, list[int], float]]) -> None:
+    shade = colour(group.strategy)
+    for event in sorted({epoch for _, events, _ in runs for epoch in events}):
+        for axis in (error, sparsity):
+            axis.axvline(event, color="#c3c8ce", lw=0.7, zorder=0)
+    for k, (history, _, kept) in enumerate(runs):
+        alpha = 1.0 if k == 0 else 0.4
+        error.plot(history["epoch"], history["validation_mse"], color=shade, lw=1.3 if k == 0 else 0.9, alpha=alpha)
+        sparsity.step(history["epoch"], 100 * history["sparsity"], where="mid", color=shade, alpha=alpha, lw=1.3)
+        at = history.loc[history["epoch"] == kept]
+        if len(at):
+            error.plot(at["epoch"], at["validation_mse"], "o", ms=5.5, color=shade, mec="white", mew=0.9, zorder=6)
+            sparsity.plot(at["epoch"], 100 * at["sparsity"], "o", ms=5.5, color=shade, mec="white", mew=0.9, zorder=6)
+    panel_title(error, group.label, f"{len(runs)} seed{'s' if len(runs) > 1 else ''}, ● kept epoch")

@@ -1,0 +1,276 @@
+"""Figures of single models: effects matrices beside the reference, predicted against measured trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dash_hpc.errors import DashHpcError
+from dash_hpc.evaluation import confusion, effects, prior_network, structural_edges
+from dash_hpc.report.collect import Material
+from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
+
+__all__ = ["effects_matrices", "trajectories"]
+
+_TRUE, _OTHER = "#0072b2", "#e08214"
+_ROWS, _SOURCES, _REST = 320, 220, 110  # most cells per panel: targets, regulators of interest, all other genes
+_PANEL_GENES, _PANEL_TRAJECTORIES = 6, 3
+_LONG = 30  # time points above which single steps are too short to draw one by one
+_FINE = 8  # points per predicted step
+
+
+def effects_matrices(material: Material) -> Figure | None:
+    """Draw |D̃| of one model per strategy beside the reference and the prior, genes in the same order
+    everywhere.
+
+    Blue cells are edges of the reference, orange cells are not; without a reference all are blue. Regulators
+    of the reference (or else of the prior) stand left of the line, all other genes right of it. Large
+    matrices are drawn in blocks of genes, each showing its largest effect.
+    """
+    networks = _networks(material)
+    if not networks:
+        return None
+    truth = _dense(material.dataset.truth) if material.dataset is not None else None
+    prior = (
+        material.dataset.prior.motif if material.dataset is not None and material.dataset.prior is not None else None
+    )
+    n_genes = next(iter(networks.values()))["v"].size
+    guide = truth if truth is not None else prior_network(prior, n_genes) if prior is not None else None
+    panels: list[tuple[str, str, np.ndarray]] = []
+    if truth is not None:
+        panels.append(("Reference", f"{int(truth.sum()):,} edges", truth.astype(np.float32)))
+    if prior is not None:
+        known = prior_network(prior, n_genes)
+        panels.append(("Prior", _counts(known, material), known.astype(np.float32)))
+    for title, weights in networks.items():
+        matrix = np.abs(effects(weights, normalise=True, dtype=np.float32))
+        panels.append((title, _counts(structural_edges(weights), material), matrix))
+    if guide is None:
+        guide = panels[-1][2] > 0
+    rows, columns, n_sources = _order(guide)
+    with style():
+        width = min(len(panels), 3)
+        height = -(-len(panels) // width)
+        figure = Figure(figsize=(3.5 * width, 3.75 * height + 0.3), layout="constrained")
+        grid = figure.subplots(height, width, squeeze=False).ravel()
+        for axis, (title, subtitle, matrix) in zip(grid, panels, strict=False):
+            _matrix(axis, matrix, truth, rows, columns, n_sources)
+            panel_title(axis, title, subtitle)
+        for axis in grid[len(panels) :]:
+            axis.set_axis_off()
+        for k, axis in enumerate(grid[: len(panels)]):
+            if k % width == 0:
+                axis.set_ylabel("targets")
+            if k + width >= len(panels):
+                axis.set_xlabel("regulators of the reference | other genes" if truth is not None else "regulators")
+        if truth is not None:
+            handles = [Line2D([], [], marker="s", ls="", ms=7, color=shade) for shade in (_TRUE, _OTHER)]
+            figure.legend(handles, ["edge of the reference", "not in the reference"], loc="outside upper right",
+                          ncols=2, handletextpad=0.2)  # fmt: skip
+    return figure
+
+
+def _networks(material: Material) -> dict[str, Mapping[str, np.ndarray]]:
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    groups = sorted(material.shown_groups(), key=lambda group: (group.strategy != "dash", group.strategy == "none"))
+    for group in groups[:4]:
+        run_id = material.main_run if group.chosen else material.best_run([group])
+        if run_id is not None:
+            found[f"{group.label}, seed {int(group.runs.loc[run_id, 'seed'])}"] = material.store.weights(run_id)
+    return found
+
+
+def _dense(truth: Any) -> np.ndarray | None:
+    return None if truth is None else prior_network(truth, truth.shape[0])
+
+
+def _counts(edges: np.ndarray, material: Material) -> str:
+    text = f"{int(np.count_nonzero(edges)):,} edges"
+    if material.dataset is not None and material.dataset.truth is not None:
+        counts = confusion(edges, material.dataset.truth)
+        text += f" · TPR {counts.tpr:.2f} · TNR {counts.tnr:.2f}"
+    return text
+
+
+def _order(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Genes as rows and columns: busiest regulators first, targets behind the first regulator that acts on them."""
+    out_degree = guide.sum(axis=0)
+    columns = np.argsort(-out_degree, kind="stable")
+    n_sources = int(np.count_nonzero(out_degree))
+    ordered = guide[:, columns[: max(1, n_sources)]]
+    first = np.where(ordered.any(axis=1), ordered.argmax(axis=1), ordered.shape[1])
+    return np.argsort(first, kind="stable"), columns, n_sources
+
+
+def _edges(n: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n, min(n, most) + 1).astype(int)[:-1])
+
+
+def _matrix(
+    axis: Any, matrix: np.ndarray, truth: np.ndarray | None, rows: np.ndarray, columns: np.ndarray, n_sources: int
+) -> None:
+    n_genes = len(rows)
+    row_starts = _edges(n_genes, _ROWS)
+    left = _edges(n_sources, _SOURCES) if n_sources else np.array([], dtype=int)
+    right = n_sources + _edges(n_genes - n_sources, _REST) if n_sources < n_genes else np.array([], dtype=int)
+    column_starts = np.concatenate([left, right])
+
+    def pooled(values: np.ndarray) -> np.ndarray:
+        ordered = values[np.ix_(rows, columns)]
+        return np.maximum.reduceat(np.maximum.reduceat(ordered, row_starts, axis=0), column_starts, axis=1)
+
+    image = np.ones((len(row_starts), len(column_starts), 3))
+    positive = matrix[matrix > 0]
+    scale = float(np.quantile(positive, 0.95)) if positive.size else 1.0
+    true = np.ones_like(matrix, dtype=bool) if truth is None else truth
+    # What is not in the reference first, so that a true edge in the same block stays visible.
+    for wanted, shade in ((~true, _OTHER), (true, _TRUE)):
+        strength = pooled(np.where(wanted, matrix, 0))
+        here = strength > 0
+        depth = 0.3 + 0.7 * np.sqrt(np.clip(strength[here] / scale, 0, 1))
+        image[here] = 1 - depth[:, None] * (1 - np.array(to_rgb(shade)))
+    axis.imshow(image, interpolation="nearest", aspect="auto")
+    if 0 < len(left) < len(column_starts):
+        axis.axvline(len(left) - 0.5, color=INK, lw=0.8)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for side in axis.spines.values():
+        side.set_visible(True)
+        side.set_color("#c3c8ce")
+
+
+def trajectories(material: Material) -> Figure | None:
+    """Draw measured and predicted expression of several genes, and predicted against measured change of all.
+
+    Test data, or validation data where there are none. Every predicted step starts from a measured state; the
+    dashed line runs from the first one to the end without looking at the data again.
+    """
+    if material.dataset is None or material.main_run is None:
+        return None
+    course, what = material.dataset.test, "test"
+    if course is None or len(course.pairs()) == 0:
+        course, what = material.dataset.validation, "validation"
+    if course is None or len(course.pairs()) == 0:
+        return None
+    weights = {name: value for name, value in material.store.weights(material.main_run).items() if name != "masks"}
+    solver = material.store.spec(material.main_run)["solver"]
+    group = next(group for group in material.groups if material.main_run in group.runs.index)
+    shade = colour(group.strategy)
+    pairs = course.pairs()
+    try:
+        end = _solve(weights, pairs.y0, pairs.t1 - pairs.t0, solver)
+    except DashHpcError:
+        return None
+    shown = np.unique(pairs.trajectory)[: 1 if len(pairs) > 100 else _PANEL_TRAJECTORIES]
+    genes = _different_genes(pairs, shown)
+    with style():
+        figure = Figure(figsize=(11.2, 4.6), layout="constrained")
+        grid = figure.add_gridspec(2, 5, width_ratios=(1, 1, 1, 0.06, 1.55))
+        first = None
+        for k, gene in enumerate(genes):
+            axis = figure.add_subplot(grid[k // 3, k % 3], sharex=first)
+            first = first or axis
+            for trajectory in shown:
+                _steps(axis, weights, solver, pairs, end, int(trajectory), int(gene), shade)
+            panel_title(axis, course.genes[gene])
+            tidy(axis)
+            if k >= 3:
+                axis.set_xlabel("time")
+            if k % 3 == 0:
+                axis.set_ylabel("expression")
+        _change(figure.add_subplot(grid[:, 4]), pairs, end, what)
+        handles = [
+            Line2D([], [], marker="o", ls="", ms=5, color=INK),
+            Line2D([], [], color=shade, lw=1.6),
+            Line2D([], [], color=shade, lw=1.1, ls=(0, (2, 2))),
+            Line2D([], [], color="#b0b5bc", lw=1.0),
+        ]
+        labels = ["measured", f"{group.label}: from each measured state", "from the first state only", "no change"]
+        figure.legend(handles, labels, loc="outside upper left", ncols=4, handletextpad=0.5)
+    return figure
+
+
+def _different_genes(pairs: Any, trajectories: np.ndarray) -> np.ndarray:
+    """Genes to draw, chosen from the measurements alone: large changes, and courses unlike one another."""
+    changes = (pairs.y1 - pairs.y0)[np.isin(pairs.trajectory, trajectories)]
+    size = np.sqrt(np.mean(changes**2, axis=0))
+    pool = np.argsort(-size, kind="stable")[: max(_PANEL_GENES, len(size) // 4)]
+    courses = changes[:, pool] / np.maximum(np.linalg.norm(changes[:, pool], axis=0), 1e-300)
+    likeness = np.abs(courses.T @ courses)
+    chosen = [0]
+    while len(chosen) < min(_PANEL_GENES, len(pool)):
+        nearest = likeness[:, chosen].max(axis=1)
+        nearest[chosen] = np.inf
+        chosen.append(int(np.argmin(nearest)))
+    return np.sort(pool[chosen])
+
+
+def _solve(weights: Any, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, Any]) -> np.ndarray:
+    from dash_hpc.ops import solve_arrays
+
+    solution = solve_arrays(weights, np.ascontiguousarray(y0), np.ascontiguousarray(dt), solver=solver)
+    return np.where(np.asarray(solution.ok)[:, None], np.asarray(solution.y1, dtype=float), np.nan)
+
+
+def _steps(
+    axis: Any,
+    weights: Any,
+    solver: Mapping[str, Any],
+    pairs: Any,
+    end: np.ndarray,
+    trajectory: int,
+    gene: int,
+    shade: str,
+) -> None:
+    mine = np.flatnonzero(pairs.trajectory == trajectory)
+    t0, t1 = pairs.t0[mine], pairs.t1[mine]
+    long = len(mine) > _LONG
+    if long:
+        axis.plot(t1, end[mine, gene], color=shade, lw=1.2, zorder=3)
+    else:
+        part = np.linspace(0, 1, _FINE + 1)[1:]
+        fine = _solve(weights, np.repeat(pairs.y0[mine], _FINE, axis=0), ((t1 - t0)[:, None] * part).ravel(), solver)[
+            :, gene
+        ].reshape(len(mine), _FINE)
+        for k in range(len(mine)):
+            start = pairs.y0[mine[k], gene]
+            axis.plot([t0[k], t1[k]], [start, start], color="#b0b5bc", lw=1.0, zorder=1)
+            axis.plot(
+                np.append(t0[k], t0[k] + (t1[k] - t0[k]) * part), np.append(start, fine[k]), color=shade, zorder=3
+            )
+    times = np.unique(np.concatenate([t0[:1], t1]))
+    if not long:
+        times = np.unique(np.concatenate([times, np.linspace(times[0], times[-1], 5 * _FINE)]))
+    whole = _solve(weights, np.repeat(pairs.y0[mine[:1]], len(times) - 1, axis=0), times[1:] - times[0], solver)
+    roll = np.append(pairs.y0[mine[0], gene], whole[:, gene])
+    axis.plot(times, roll, color=shade, lw=1.1, ls=(0, (2, 2)), zorder=2)
+    measured = np.append(pairs.y0[mine[:1], gene], pairs.y1[mine, gene])
+    size = 2.0 if long else 4.5
+    axis.plot(np.append(t0[0], t1), measured, "o", ms=size, color=INK, mec="white", mew=0 if long else 0.6, zorder=4)
+
+
+def _change(axis: Any, pairs: Any, end: np.ndarray, what: str) -> None:
+    measured, predicted = (pairs.y1 - pairs.y0).ravel(), (end - pairs.y0).ravel()
+    usable = np.isfinite(predicted)
+    measured, predicted = measured[usable], predicted[usable]
+    limit = float(np.quantile(np.abs(np.concatenate([measured, predicted])), 0.999)) or 1.0
+    bins = np.linspace(-limit, limit, 121)
+    counts, _, _ = np.histogram2d(measured, predicted, bins=(bins, bins))
+    density = np.where(counts.T > 0, np.log10(counts.T + 1), np.nan)
+    axis.pcolormesh(bins, bins, density, cmap="Blues", vmin=-0.4, rasterized=True)
+    axis.plot([-limit, limit], [-limit, limit], color=QUIET, lw=0.9)
+    axis.axhline(0, color="#b0b5bc", lw=1.0, zorder=0)
+    error, still = float(np.mean((predicted - measured) ** 2)), float(np.mean(measured**2))
+    share = 1 - error / still if still > 0 else float("nan")
+    panel_title(axis, "Change over one step, all genes", f"{what} data: MSE {error:.2e}, no change {still:.2e}")
+    axis.text(0.03, 0.97, f"explains {100 * share:.0f} % of the\nmean squared change", transform=axis.transAxes,
+              va="top", fontsize=8, color=QUIET)  # fmt: skip
+    axis.set_xlabel("measured change")
+    axis.set_ylabel("predicted change")
+    axis.set_aspect("equal", adjustable="box")
+    tidy(axis, grid="both")

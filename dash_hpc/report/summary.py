@@ -1,0 +1,253 @@
+"""The table that a study ends with: every candidate, and the controls below."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from dash_hpc.report.collect import Group, Material, collect, mean_sd
+
+__all__ = [
+    "COLUMNS",
+    "control_rows",
+    "format_metric",
+    "model_rows",
+    "row_cells",
+    "summary_rows",
+    "summary_table",
+    "used_columns",
+]
+
+#: Metric, heading, how it is written.
+COLUMNS = (
+    ("sparsity", "sparsity", "percent"),
+    ("balanced_accuracy", "BA", "share"),
+    ("tpr", "TPR", "share"),
+    ("tnr", "TNR", "share"),
+    ("auc", "AUC", "share"),
+    ("recovered_missing", "missing found", "share"),
+    ("rejected_spurious", "spurious cut", "share"),
+    ("test_mse", "test MSE", "error"),
+    ("validation_mse", "valid. MSE", "error"),
+)
+_SHOWN_CANDIDATES = 12
+# The terminal's table has to fit beside what else is on the screen.
+_REPORT_ONLY = ("recovered_missing", "rejected_spurious")
+_WITH_SPREAD = ("sparsity", "balanced_accuracy", "test_mse")
+
+
+def summary_rows(store: Any) -> list[dict[str, Any]]:
+    """Return the study's results as plain rows, models first, then controls.
+
+    Parameters
+    ----------
+    store : Store
+        As returned by ``open_store``.
+
+    Returns
+    -------
+    list of dict
+        ``kind`` ("model" or "control"), ``label``, ``strategy``, ``lambda_ppi``, ``lambda_motif``,
+        ``chosen``, ``n_runs`` (finished), ``n_failed``, and per metric its mean over seeds and
+        ``<metric>_sd`` (n − 1; NaN for one seed). Metrics that were not measured are absent.
+    """
+    material = collect(store)
+    return [*model_rows(material), *control_rows(material)]
+
+
+def model_rows(material: Material) -> list[dict[str, Any]]:
+    """One row per group of runs that differ in their seed alone."""
+    return [_row(group) for group in material.groups]
+
+
+def _row(group: Group) -> dict[str, Any]:
+    done = group.done
+    row: dict[str, Any] = {
+        "kind": "model",
+        "label": group.label,
+        "strategy": group.strategy,
+        "lambda_ppi": group.lambda_ppi,
+        "lambda_motif": group.lambda_motif,
+        "chosen": group.chosen,
+        "n_runs": len(done),
+        "n_failed": group.count("failed"),
+        "n_running": group.count("running"),
+    }
+    for name, _, _ in COLUMNS:
+        mean, sd, n = mean_sd(done[name]) if name in done.columns else (math.nan, math.nan, 0)
+        if n:
+            row[name], row[f"{name}_sd"] = mean, sd
+    return row
+
+
+def control_rows(material: Material) -> list[dict[str, Any]]:
+    """What predictors without training reach: the prior itself, its margins, its sources, BioPrune, no change."""
+    have = material.controls
+    rows = []
+    for key, label in (
+        ("prior", "the prior itself"),
+        ("margins", "prior sources × targets"),
+        ("sources", "prior sources × all genes"),
+    ):
+        if f"control_{key}_ba" in have:
+            rows.append(
+                _control(
+                    key,
+                    label,
+                    balanced_accuracy=have[f"control_{key}_ba"],
+                    tpr=have.get(f"control_{key}_tpr"),
+                    tnr=have.get(f"control_{key}_tnr"),
+                )
+            )
+    if material.bioprune is not None and len(material.bioprune):
+        point = _nearest(material, material.bioprune)
+        row = _control(
+            "bioprune",
+            "BioPrune, no training",
+            **{name: float(point[name]) for name in ("sparsity", "balanced_accuracy", "tpr", "tnr")},
+        )
+        row["n_runs"] = int(point["n"])
+        row["balanced_accuracy_sd"] = float(point["sd"])
+        rows.append(row)
+    shown = material.chosen.done if material.chosen is not None else material.runs
+    shuffled = mean_sd(shown["control_shuffled_ba"])[0] if "control_shuffled_ba" in shown else math.nan
+    if math.isfinite(shuffled):
+        rows.append(_control("shuffled", "model with genes shuffled", balanced_accuracy=shuffled))
+    persistence = {
+        "test_mse": have.get("control_persistence_mse", have.get("persistence_mse")),
+        "validation_mse": have.get("control_persistence_validation_mse"),
+    }
+    if any(value is not None for value in persistence.values()):
+        rows.append(_control("persistence", "no change (persistence)", **persistence))
+    return rows
+
+
+def _control(key: str, label: str, **values: float | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": "control", "strategy": key, "label": label, "chosen": False}
+    return row | {name: value for name, value in values.items() if value is not None}
+
+
+def _nearest(material: Material, curve: pd.DataFrame) -> pd.Series:
+    """The training-free network closest in sparsity to what it stands beside: the chosen λ, else all models."""
+    groups = [material.chosen] if material.chosen is not None else list(material.groups)
+    target = mean_sd([mean_sd(group.done["sparsity"])[0] for group in groups if "sparsity" in group.done])[0]
+    if not math.isfinite(target):
+        return curve.iloc[-1]
+    return curve.loc[(curve["sparsity"] - target).abs().idxmin()]
+
+
+def summary_table(store: Any) -> Table:
+    """Return the table that a study ends with, for a rich console: means over seeds, controls below a rule.
+
+    Sparsity, balanced accuracy and test MSE with their s.d.; the report has it for all columns. Candidates of
+    λ beyond a dozen are cut to the chosen one and those with the lowest validation MSE; a row says how many
+    were left out.
+    """
+    material = collect(store)
+    rows, left_out = _shorten(model_rows(material))
+    controls = control_rows(material)
+    everything = [*rows, *controls]
+    columns = [column for column in used_columns(everything) if column[0] not in _REPORT_ONLY]
+    powers = {name: _power(everything, name) for name, _, style in columns if style == "error"}
+    table = Table(
+        title=_title(material),
+        title_justify="left",
+        caption=_caption(material),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("strategy (λ₁, λ₂)", no_wrap=True)
+    table.add_column("runs", justify="right")
+    for name, heading, style in columns:
+        unit = f"e{powers[name]}" if name in powers else "%" if style == "percent" else ""
+        table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
+    for row in rows:
+        label = f"{row['label']} ★" if row["chosen"] else row["label"]
+        cells = [_short(row, name, style, powers.get(name, 0)) for name, _, style in columns]
+        table.add_row(label, _count(row), *cells, style="bold" if row["chosen"] else None)
+    if left_out:
+        table.add_row(f"… {left_out} more λ", "", *("" for _ in columns), style="dim")
+    if controls:
+        table.add_section()
+        for row in controls:
+            cells = [_short(row, name, style, powers.get(name, 0)) for name, _, style in columns]
+            table.add_row(row["label"], _count(row), *cells, style="dim")
+    return table
+
+
+def _power(rows: list[dict[str, Any]], name: str) -> int:
+    """One power of ten for a column of errors, so that its numbers can be compared at a glance."""
+    values = [row[name] for row in rows if row["kind"] == "model" and row.get(name, 0) > 0]
+    return math.floor(math.log10(min(values))) if values else 0
+
+
+def _short(row: dict[str, Any], name: str, style: str, power: int) -> str:
+    value, sd = row.get(name), row.get(f"{name}_sd", math.nan)
+    if value is None or not math.isfinite(value):
+        return "–"
+    scale, digits = {"percent": (100.0, 1), "share": (1.0, 3)}.get(style, (10.0**-power, 2))
+    spread = f" ± {sd * scale:.{digits}f}" if name in _WITH_SPREAD and math.isfinite(sd) else ""
+    return f"{value * scale:.{digits}f}{spread}"
+
+
+def used_columns(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """The columns in which at least one row has a value."""
+    return [column for column in COLUMNS if any(column[0] in row for row in rows)]
+
+
+def row_cells(row: dict[str, Any], columns: Any) -> list[str]:
+    """Write one row: label (chosen λ starred), number of runs, then mean ± s.d. per column ("–" = not measured)."""
+    label = f"{row['label']} ★" if row["chosen"] else str(row["label"])
+    return [label, _count(row), *(format_metric(row, name, style) for name, _, style in columns)]
+
+
+def _count(row: dict[str, Any]) -> str:
+    if "n_runs" not in row:
+        return ""
+    extra = [f"{row[key]} {word}" for key, word in (("n_failed", "failed"), ("n_running", "running")) if row.get(key)]
+    return f"{row['n_runs']}" + (f" ({', '.join(extra)})" if extra else "")
+
+
+def format_metric(row: dict[str, Any], name: str, style: str) -> str:
+    """Write mean ± s.d.: a percentage with one decimal, a share with three, an error with three digits."""
+    value, sd = row.get(name), row.get(f"{name}_sd", math.nan)
+    if value is None or not math.isfinite(value):
+        return "–"
+    if style == "percent":
+        return f"{100 * value:.1f} %" if not math.isfinite(sd) else f"{100 * value:.1f} ± {100 * sd:.1f} %"
+    if style == "share":
+        return f"{value:.3f}" if not math.isfinite(sd) else f"{value:.3f} ± {sd:.3f}"
+    exponent = math.floor(math.log10(value)) if value > 0 else 0
+    mantissa = value / 10.0**exponent
+    if not math.isfinite(sd):
+        return f"{mantissa:.2f}e{exponent}"
+    return f"({mantissa:.2f} ± {sd / 10.0**exponent:.2f})e{exponent}"
+
+
+def _shorten(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    candidates = [row for row in rows if not math.isnan(row["lambda_ppi"])]
+    if len(candidates) <= _SHOWN_CANDIDATES:
+        return rows, 0
+    by_error = sorted(candidates, key=lambda row: (not row["chosen"], row.get("validation_mse", math.inf)))
+    kept = [id(row) for row in by_error[:_SHOWN_CANDIDATES]]
+    shown = [row for row in rows if math.isnan(row["lambda_ppi"]) or id(row) in kept]
+    return shown, len(rows) - len(shown)
+
+
+def _title(material: Material) -> str:
+    name = getattr(material.store, "name", "") or "study"
+    return f"{name}: kept models, mean ± s.d. over seeds"
+
+
+def _caption(material: Material) -> str:
+    lines = [f"★ chosen on validation MSE: {material.selection.reason}" if material.selection else ""]
+    if not material.has_truth:
+        lines.append("No reference network: nothing here says whether the edges are true.")
+    elif material.controls:
+        lines.append("BA over all ordered gene pairs, self-pairs included. Dim rows: predictors without training.")
+    return "\n".join(line for line in lines if line)
