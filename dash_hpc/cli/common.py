@@ -104,7 +104,7 @@ def print_table(table: Any) -> None:
     from rich.console import Console
     from rich.measure import Measurement
 
-    console = Console(file=click.get_text_stream("stdout"))
+    console = Console(file=sys.stdout)
     console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
     console.print(table)
 
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if hasattr(value, "item"):
+    if hasattr(value, "dtype"):  # a number of NumPy
         value = value.item()
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None

@@ -89,7 +89,7 @@ def _native(problems: list[str]) -> str:
     if not info["available"]:
         problems.append("the native module is missing, so training is correct but slow; reinstall dash-hpc to build it")
         return "missing"
-    return f"{info['isa']}, built with {', '.join(map(str, info['built_isas']))}; {info['compiler']}"
+    return f"{info['isa']}, built with {', '.join(map(str, info['built_isas']))}, compiler {info['compiler']}"
 
 
 def _cores() -> str:

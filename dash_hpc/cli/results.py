@@ -117,13 +117,13 @@ def report(folder: Path, as_json: bool) -> None:
     Example:
       dash-hpc report results/quick
     """
-    from dash_hpc.report import summary_table, write_report
+    from dash_hpc.report import summary_rows, summary_table, write_report
     from dash_hpc.store import open_store
 
     store = open_store(folder)
     path = write_report(store)
     if as_json:
-        print_json({"report": path})
+        print_json({"report": path, "results": summary_rows(store)})
         return
     print_table(summary_table(store))
     click.echo(f"report: {path}")

@@ -80,13 +80,14 @@ def run(
         return
 
     from dash_hpc.execution import run_study
-    from dash_hpc.report import summary_table, write_report
+    from dash_hpc.report import summary_rows, summary_table, write_report
 
     store = run_study(plan, output=folder, workers=workers)
     counts = store.counts()
     report = write_report(store) if counts["done"] else None
     if as_json:
-        print_json({"study": plan.name, "output": folder, "runs": counts, "report": report})
+        rows = summary_rows(store) if counts["done"] else []
+        print_json({"study": plan.name, "output": folder, "runs": counts, "report": report, "results": rows})
     else:
         if counts["done"]:
             print_table(summary_table(store))

@@ -86,6 +86,7 @@ def test_select_names_a_strategy_without_runs(finished: tuple[Path, Result]) -> 
 def test_report_is_written_again(finished: tuple[Path, Result]) -> None:
     folder, _ = finished
     answer = json.loads(call("report", folder, "--json").stdout)
+    assert {row["strategy"] for row in answer["results"] if row["kind"] == "model"} == {"dash", "none"}
     path = Path(answer["report"])
     path.unlink()
     result = call("report", folder)
