@@ -1,0 +1,164 @@
+"""The HTML report: complete, honest about what is missing, alone on its page, the same bytes from the same store."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from dash_hpc.report import summary_rows, write_report
+from dash_hpc.report.collect import collect
+from dash_hpc.report.network_tables import network_tables
+from dash_hpc.report.published import published_rows
+from dash_hpc.store import open_store
+
+FIGURES = ("tradeoff", "lambda_maps", "effects", "trajectories", "training")
+
+
+class Outline(HTMLParser):
+    """Collects headings, image sources, links, and checks that tags close in order."""
+
+    VOID = ("meta", "img", "br", "link", "input")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.headings, self.sources = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.sources += [attrs[key] for key in ("src", "href") if key in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="session")
+def page(small_store, tmp_path_factory):
+    path = write_report(small_store, tmp_path_factory.mktemp("report"))
+    return path, path.read_text(encoding="utf-8")
+
+
+def test_report_has_every_part(page, small_store):
+    _, text = page
+    outline = Outline()
+    outline.feed(text)
+    assert outline.open == []
+    assert outline.headings == [
+        "What was run",
+        "Results, and what no training reaches",
+        "How λ was chosen",
+        "The network",
+        "Prediction",
+        "Training",
+        "Failed runs",
+        "What this cannot say",
+        "Provenance",
+    ]
+    for row in summary_rows(small_store):
+        assert f"<td>{row['label']}" in text
+    material = collect(small_store)
+    assert material.selection.reason in text
+    assert material.selection.run_id in text
+    assert "dash-hpc run" in text
+    main = network_tables(small_store, material.selection.run_id, material.dataset).regulators[0]
+    assert f"<td>{main.gene}</td><td>{main.strength:.2f}</td><td>{main.targets}</td>" in text
+
+
+def test_failed_runs_stand_with_their_escaped_reason(page, small_store):
+    _, text = page
+    failed = small_store.runs.index[small_store.runs["status"] == "failed"][0]
+    assert failed in text
+    assert "diverged at epoch 2 &lt;state&gt; &amp; infinite" in text
+
+
+def test_report_needs_no_network(page):
+    _, text = page
+    outline = Outline()
+    outline.feed(text)
+    assert len(outline.sources) == len(FIGURES)
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in outline.sources)
+    for source in outline.sources:
+        assert base64.b64decode(source.split(",", 1)[1]).startswith(b"<?xml")
+    without_figures = re.sub(r"data:image/[^\"]*", "", text)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", without_figures)
+
+
+def test_figures_are_files_too_and_repeat_bit_for_bit(page, small_store, tmp_path):
+    path, text = page
+    again = write_report(open_store(small_store.folder), tmp_path)
+    assert again.read_text(encoding="utf-8") == text
+    for name in FIGURES:
+        for kind, magic in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+            first = (path.parent / "figures" / f"{name}.{kind}").read_bytes()
+            assert first.startswith(magic)
+            assert (tmp_path / "figures" / f"{name}.{kind}").read_bytes() == first
+    names = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == names
+
+
+def test_without_a_candidate_there_is_no_selection_and_no_map(tmp_path, make_store, study_text):
+    text = study_text.split("[[strategy]]")[0] + '[[strategy]]\nname = "imp"\n'
+    store = make_store(tmp_path / "imp", text)
+    stale = tmp_path / "imp" / "report" / "figures" / "lambda_maps.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of an earlier study")
+    path = write_report(store)
+    assert path == store.folder / "report" / "index.html"
+    page = path.read_text(encoding="utf-8")
+    assert "no DASH run" in page
+    assert not stale.exists()
+    assert "Failed runs" not in page
+
+
+def test_a_store_without_finished_runs_still_reports(tmp_path, make_store, study_text):
+    text = study_text.split("[[strategy]]")[0] + '[[strategy]]\nname = "imp"\n'
+    page = write_report(make_store(tmp_path, text, fail=(0, 1))).read_text(encoding="utf-8")
+    assert "No run is done yet" in page
+    assert "2 failed" in page
+
+
+def test_missing_reference_is_said(tmp_path, small_store, make_store, study_text):
+    data = tmp_path / "data"
+    data.mkdir()
+    course = collect(small_store).dataset.train
+    course.write_csv(data / "train.csv")
+    collect(small_store).dataset.validation.write_csv(data / "validation.csv")
+    text = (
+        study_text.split("[data]")[0]
+        + f"""
+[data]
+kind = "files"
+train = "{data}/train.csv"
+validation = "{data}/validation.csv"
+[model]
+hidden = 4
+[training]
+epochs = 12
+[sweep]
+seeds = [0, 1]
+[[strategy]]
+name = "none"
+[[strategy]]
+name = "imp"
+"""
+    )
+    page = write_report(make_store(tmp_path / "out", text)).read_text(encoding="utf-8")
+    assert "No reference network is known for these data" in page
+    assert "nothing here says whether the edges are true" in page
+    assert "no test data" in page
+    assert "balanced accuracy over" not in page
+
+
+def test_published_figures_only_beside_the_data_they_are_for():
+    right = {"kind": "catalogue", "name": "sim350", "expression_noise": 0.025, "prior_noise": 0.05}
+    assert {row.strategy for row in published_rows({"data": right})} >= {"DASH", "BioPrune"}
+    for key, value in (("name", "hema_b"), ("expression_noise", 0.05), ("prior_noise", 0.0), ("kind", "files")):
+        assert published_rows({"data": {**right, key: value}}) == ()
