@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from dash_hpc.data import TimeCourse
+from dash_hpc.data import Prior, TimeCourse
+from dash_hpc.errors import UsageError
 from dash_hpc.evaluation import (
+    bioprune_curve,
     margins_network,
     persistence_mse,
     prior_network,
@@ -77,3 +79,24 @@ def test_persistence_on_published_data(data_root, path, expected):
     genes = {"sim350": "gene_names.csv", "breast": "desmedt_gene_names_11165.csv"}[path.split("/")[0]]
     course = TimeCourse.read_csv(data_root / path, genes=data_root / path.split("/")[0] / genes)
     assert persistence_mse(course.pairs()) == pytest.approx(expected, rel=3e-3 if expected > 1e-3 else 1e-4)
+
+
+SCHEDULE = {"first_fraction": 0.7, "fraction": 0.1}
+
+
+def test_untrained_bioprune_follows_the_lattice_and_the_published_accuracy(data_root):
+    """Hossain et al. 2024 show BioPrune at about 83.6 % sparsity and 87.4 % balanced accuracy on SIM350."""
+    folder = data_root / "sim350"
+    prior = Prior.read_csv(folder / "edge_prior_matrix_simu_350_noise_0.025.csv", genes=folder / "gene_names.csv")
+    clean = Prior.read_csv(folder / "edge_prior_matrix_simu_350_noise_0.0.csv", genes=folder / "gene_names.csv")
+    curve = bioprune_curve(prior, clean.motif, hidden=40, schedule=SCHEDULE, seeds=(0, 1), events=9)
+    means = curve.groupby("event")[["sparsity", "balanced_accuracy", "out_degree"]].mean()
+    assert means["sparsity"].to_numpy() == pytest.approx(1 - 0.3 * 0.9 ** np.arange(9), abs=1e-3)
+    for event, accuracy, degree in ((5, 0.8745, 81.5), (6, 0.8776, 78.4), (8, 0.8841, 70.7)):
+        assert means.loc[event, "balanced_accuracy"] == pytest.approx(accuracy, abs=0.02)
+        assert means.loc[event, "out_degree"] == pytest.approx(degree, rel=0.1)
+
+
+def test_untrained_bioprune_refuses_nonsense():
+    with pytest.raises(UsageError, match="1 or more"):
+        bioprune_curve(Prior.from_arrays(PRIOR), PRIOR, hidden=0, schedule=SCHEDULE, seeds=(0,))
