@@ -29,7 +29,8 @@ def build_parameters() -> dict[str, list[str]]:
     """Flags, in one place: common ones and those of each instruction set (the compiler's baseline elsewhere)."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     common = [
-        "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes",
+        "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden",
+        "-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes",
         # neither changes a result: errno and floating-point traps are not used
         "-fno-math-errno", "-fno-trapping-math",
         f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}",

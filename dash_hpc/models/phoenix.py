@@ -48,9 +48,7 @@ class Phoenix(torch.nn.Module):
             raise UsageError(f"unknown tensor {unknown[0]!r}; a PHOENIX model has {', '.join(TENSORS)}")
         self.n_genes, self.n_hidden = check_weights(arrays)
         for name in TENSORS:
-            self.register_parameter(
-                name, torch.nn.Parameter(torch.from_numpy(np.array(arrays[name], order="C")))
-            )
+            self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(np.array(arrays[name], order="C"))))
 
     @classmethod
     def from_arrays(

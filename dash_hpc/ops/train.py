@@ -88,7 +88,7 @@ def train_epoch(
         batches = []
         for k in range(len(losses)):
             chosen = batch_index[batch_ptr[k] : batch_ptr[k + 1]]
-            batches.append(tuple(torch.from_numpy(array[chosen]) for array in (y0, y1, dt)))
+            batches.append((torch.from_numpy(y0[chosen]), torch.from_numpy(y1[chosen]), torch.from_numpy(dt[chosen])))
         state.step, found, evaluations, status = reference.train_epoch(
             torch_weights(state.weights), torch_weights(state.moment1), torch_weights(state.moment2),
             {name: torch.from_numpy(mask) for name, mask in state.masks.items()}, state.step,
