@@ -22,6 +22,10 @@ class BestKept:
         self.best = math.inf
         self.best_epoch = 0
 
+    def forget(self) -> None:
+        """Drop the best so far, not the count: at the first pruning event the unpruned models leave the race."""
+        self.best = math.inf
+
     def step(self, epoch: int, metric: float) -> bool:
         """Return True when ``metric`` is strictly lower than all before: this epoch is the one to keep."""
         if metric < self.best:

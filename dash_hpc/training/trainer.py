@@ -55,7 +55,8 @@ class Trainer:
     -----
     Epochs count from 1. An event happens at the start of its epoch; pruned weights and their Adam moments are set to
     0, the other moments are kept. With ``reset_lr_at_events`` the rates start anew with a fresh plateau rule. The
-    early-stop count is not reset. Results depend on the spec and the data alone, not on time, processes or threads.
+    early-stop count is not reset. The model with the lowest validation error is kept; once a strategy has pruned, only
+    pruned models are candidates. Results depend on the spec and the data alone, not on time, processes or threads.
     """
 
     def __init__(
@@ -113,6 +114,8 @@ class Trainer:
             began = perf_counter()
             fraction = self.strategy.fraction(epoch, last)
             if fraction is not None:
+                if not fit.events:
+                    best.forget()
                 fit.events.extend(self._event(epoch, fraction, clock))
                 if options["reset_lr_at_events"]:
                     plateau = self._fresh_plateau(after_event=True)

@@ -41,8 +41,8 @@ def test_training_learns_and_records(dataset: DataSet, make_spec: MakeSpec) -> N
 def test_the_kept_model_is_the_one_with_the_lowest_validation_error(dataset: DataSet, make_spec: MakeSpec) -> None:
     fit = Trainer(dataset, make_spec(strategy=DASH, epochs=12, first_epoch=9, lr=0.02)).fit()
     assert fit.kept is not None
-    errors = fit.history["validation_mse"]
-    assert fit.kept.epoch == int(np.argmin(errors)) + 1
+    errors = fit.history["validation_mse"][8:]  # unpruned models leave the race at the first event
+    assert fit.kept.epoch == int(np.argmin(errors)) + 9
     assert fit.kept.validation_mse == min(errors)
     pairs = dataset.validation.pairs()
     solver = make_spec()["solver"]
@@ -102,6 +102,17 @@ def test_early_stop_counts_through_events(dataset: DataSet, make_spec: MakeSpec)
     assert fit.stop_reason == "early_stop"
     assert fit.epoch == fit.kept.epoch + 5
     assert any(fit.kept.epoch < event["epoch"] <= fit.epoch for event in fit.events)
+
+
+def test_unpruned_models_are_not_kept_once_a_strategy_has_pruned(dataset: DataSet, make_spec: MakeSpec) -> None:
+    # A cut of 97 % late in training makes the error worse: the best of all epochs is unpruned.
+    spec = make_spec(strategy={"name": "bioprune"}, epochs=31, lr=0.02, first_epoch=30, first_fraction=0.97, every=0)
+    fit = Trainer(dataset, spec).fit()
+    errors = fit.history["validation_mse"]
+    assert fit.kept is not None
+    assert min(errors[:29]) < min(errors[29:])
+    assert fit.kept.epoch >= 30
+    assert fit.kept.validation_mse == min(errors[29:])
 
 
 def test_no_early_stop_when_off(dataset: DataSet, make_spec: MakeSpec) -> None:
