@@ -136,7 +136,7 @@ def _reason(candidates: pd.DataFrame, row: pd.Series, best: pd.Series, asked: st
     name = f"λ = ({row['lambda_ppi']:g}, {row['lambda_motif']:g})"
     n = len(candidates)
     if n == 1:
-        return f"{name} is the only candidate with finished runs; nothing was chosen between."
+        return f"{name} is the only candidate with finished runs: there was nothing to choose between."
     lowest = f"the lowest mean validation MSE ({best['validation_mse']:.3g}) of {n} candidates"
     if applied == "one_se":
         return (

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from dash_hpc.report.collect import Group, Material, mean_sd
 from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
@@ -132,7 +132,7 @@ def _error_control(axis: Any, material: Material, metric: str) -> None:
         level = material.controls[key]
         axis.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
         low, high = axis.get_ylim()
-        axis.set_ylim(min(low, level / 1.3), max(high, level * 1.3))
+        axis.set_ylim(min(low, level / 1.08), max(high, level * 1.08))
         axis.annotate(
             f"no change {level:.2e}", (0.01, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
             textcoords="offset points", fontsize=7.5, color=QUIET,
@@ -141,16 +141,18 @@ def _error_control(axis: Any, material: Material, metric: str) -> None:
 
 
 def _plain_log_ticks(axis: Any) -> None:
+    """Readable ticks on a log axis that spans little: whole numbers of the leading digit, not powers of ten alone."""
     low, high = axis.get_ylim()
     if high / low > 30:
         return
-    steps = [m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in
-             ((1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 7))]  # fmt: skip
-    ticks = [step for step in steps if low <= step <= high]
-    if len(ticks) < 2:
-        ticks = list(np.linspace(low, high, 5)[1:-1])
+    if high / low < 4:
+        ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high)]
+    else:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
     axis.yaxis.set_major_locator(FixedLocator(ticks))
-    axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:.2g}" for tick in ticks]))
+    axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:.3g}" for tick in ticks]))
     axis.yaxis.set_minor_locator(NullLocator())
 
 

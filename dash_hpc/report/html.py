@@ -56,7 +56,7 @@ _PICTURES = (
     _Picture(
         "effects",
         "network",
-        "Effects beside the reference",
+        "Effects beside what is known",
         "|D̃|, the share of a target's total effect that a regulator has (darker is stronger, each panel on its own "
         "scale), for each strategy's run with the lowest validation error. Rows and columns have the same order in all "
         "panels: busiest regulators first, their targets from the top. Large matrices are drawn in blocks of genes "
@@ -68,8 +68,9 @@ _PICTURES = (
         "prediction",
         "Predicted against measured",
         "Genes are picked from the measurements alone: large changes, and courses unlike one another. Each solid line "
-        "starts at a measured state; the dashed line never looks at the data after the first. Right: all genes and "
-        "steps; colour is the number of points on a log scale, and the horizontal line is the prediction of no change.",
+        "(in long courses: each coloured dot) starts at a measured state; the dashed line never looks at the data "
+        "after the first. Right: all genes and steps; colour is the number of points on a log scale, and the "
+        "horizontal line is the prediction of no change.",
         network_figures.trajectories,
     ),
     _Picture(
@@ -156,6 +157,7 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
     failed = material.runs[material.runs["status"] == "failed"] if len(material.runs) else material.runs
     return {
         "name": material.store.name or Path(material.store.folder).name,
+        "description": _description(material),
         "counts": material.store.counts(),
         "facts": _facts(material),
         "tiles": _tiles(material),
@@ -178,6 +180,15 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "provenance": _provenance(material),
         "command": f"dash-hpc run {shlex.quote(str(Path(material.store.folder) / 'study.toml'))} --output again",
     }
+
+
+def _description(material: Material) -> str:
+    from dash_hpc.study import load_study
+
+    try:
+        return load_study(Path(material.store.folder) / "study.toml").study.description
+    except DashHpcError:
+        return ""  # a store without its study file, or of another version: the text is a courtesy
 
 
 def _facts(material: Material) -> list[tuple[str, str]]:
@@ -230,9 +241,9 @@ def _tiles(material: Material) -> list[dict[str, str]]:
         return []
     row = next(row for row in model_rows(material) if row["label"] == group.label)
     have = material.controls
-    tiles = [
-        {"value": group.label, "label": "chosen on validation error" if group.chosen else "lowest error", "beside": ""}
-    ]
+    only = material.selection is not None and len(material.selection.candidates) == 1
+    how = "lowest validation error" if not group.chosen else "the only λ" if only else "chosen on validation error"
+    tiles = [{"value": group.label, "label": how, "beside": ""}]
 
     def add(metric: str, label: str, style: str, beside: str) -> None:
         if metric in row:
@@ -272,7 +283,8 @@ def _verdicts(material: Material, models: list[dict[str, Any]], controls: list[d
     still = next((c["test_mse"] for c in controls if "test_mse" in c), None)
     if still and "test_mse" in row:
         share = 1 - row["test_mse"] / still
-        comparison = f"{100 * share:.0f} % below" if share >= 0 else f"{-100 * share:.0f} % above"
+        worse = f"{1 - share:.1f} times" if share < -1 else f"{-100 * share:.0f} % above"
+        comparison = f"{100 * share:.0f} % below" if share >= 0 else worse
         told.append(f"Its test error is {comparison} that of predicting no change.")
         if abs(share) < 0.05:
             told.append("Errors this close to “no change” do not tell models apart.")
@@ -336,8 +348,8 @@ def _limits(material: Material, problems: list[str]) -> list[str]:
         limits.append(f"{open_runs} planned runs are not done: the table and the choice of λ may still change.")
     if published_rows(material.spec):
         limits.append(
-            "Cells of the published table that are not listed below are not in the material this software was written "
-            "from: n/a, not zero."
+            "Published cells that are not listed above are n/a: they are not in the material this software was "
+            "written from."
         )
     return limits
 

@@ -17,20 +17,19 @@ from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
 
 __all__ = ["effects_matrices", "trajectories"]
 
-_TRUE, _OTHER = "#0072b2", "#e08214"
+_TRUE, _OTHER = "#005a92", "#f0ac62"
 _ROWS, _SOURCES, _REST = 320, 220, 110  # most cells per panel: targets, regulators of interest, all other genes
 _PANEL_GENES, _PANEL_TRAJECTORIES = 6, 3
 _LONG = 30  # time points above which single steps are too short to draw one by one
+_STRETCHES = 20  # parts into which a long course is averaged
 _FINE = 8  # points per predicted step
 
 
 def effects_matrices(material: Material) -> Figure | None:
-    """Draw |D̃| of one model per strategy beside the reference and the prior, genes in the same order
-    everywhere.
+    """Draw |D̃| of one model per strategy beside the reference and the prior, genes in one order everywhere.
 
-    Blue cells are edges of the reference, orange cells are not; without a reference all are blue. Regulators
-    of the reference (or else of the prior) stand left of the line, all other genes right of it. Large
-    matrices are drawn in blocks of genes, each showing its largest effect.
+    Blue cells are edges of the reference (or else of the prior), orange cells are not. Its regulators stand left of
+    the line, all other genes right of it. Large matrices are drawn in blocks of genes, each showing its largest effect.
     """
     networks = _networks(material)
     if not networks:
@@ -50,16 +49,15 @@ def effects_matrices(material: Material) -> Figure | None:
     for title, weights in networks.items():
         matrix = np.abs(effects(weights, normalise=True, dtype=np.float32))
         panels.append((title, _counts(structural_edges(weights), material), matrix))
-    if guide is None:
-        guide = panels[-1][2] > 0
-    rows, columns, n_sources = _order(guide)
+    rows, columns, n_sources = _order(panels[-1][2] > 0 if guide is None else guide)
+    name = "reference" if truth is not None else "prior"
     with style():
         width = min(len(panels), 3)
         height = -(-len(panels) // width)
         figure = Figure(figsize=(3.5 * width, 3.75 * height + 0.3), layout="constrained")
         grid = figure.subplots(height, width, squeeze=False).ravel()
         for axis, (title, subtitle, matrix) in zip(grid, panels, strict=False):
-            _matrix(axis, matrix, truth, rows, columns, n_sources)
+            _matrix(axis, matrix, guide, rows, columns, n_sources)
             panel_title(axis, title, subtitle)
         for axis in grid[len(panels) :]:
             axis.set_axis_off()
@@ -67,10 +65,10 @@ def effects_matrices(material: Material) -> Figure | None:
             if k % width == 0:
                 axis.set_ylabel("targets")
             if k + width >= len(panels):
-                axis.set_xlabel("regulators of the reference | other genes" if truth is not None else "regulators")
-        if truth is not None:
+                axis.set_xlabel("regulators" if guide is None else f"regulators of the {name} | other genes")
+        if guide is not None:
             handles = [Line2D([], [], marker="s", ls="", ms=7, color=shade) for shade in (_TRUE, _OTHER)]
-            figure.legend(handles, ["edge of the reference", "not in the reference"], loc="outside upper right",
+            figure.legend(handles, [f"edge of the {name}", f"not in the {name}"], loc="outside upper right",
                           ncols=2, handletextpad=0.2)  # fmt: skip
     return figure
 
@@ -129,10 +127,10 @@ def _matrix(
     scale = float(np.quantile(positive, 0.95)) if positive.size else 1.0
     true = np.ones_like(matrix, dtype=bool) if truth is None else truth
     # What is not in the reference first, so that a true edge in the same block stays visible.
-    for wanted, shade in ((~true, _OTHER), (true, _TRUE)):
+    for wanted, shade, least in ((~true, _OTHER, 0.35), (true, _TRUE, 0.6)):
         strength = pooled(np.where(wanted, matrix, 0))
         here = strength > 0
-        depth = 0.3 + 0.7 * np.sqrt(np.clip(strength[here] / scale, 0, 1))
+        depth = least + (1 - least) * np.sqrt(np.clip(strength[here] / scale, 0, 1))
         image[here] = 1 - depth[:, None] * (1 - np.array(to_rgb(shade)))
     axis.imshow(image, interpolation="nearest", aspect="auto")
     if 0 < len(left) < len(column_starts):
@@ -184,23 +182,33 @@ def trajectories(material: Material) -> Figure | None:
             if k % 3 == 0:
                 axis.set_ylabel("expression")
         _change(figure.add_subplot(grid[:, 4]), pairs, end, what)
+        long = any(np.count_nonzero(pairs.trajectory == trajectory) > _LONG for trajectory in shown)
+        step: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4} if long else {"lw": 1.6}
         handles = [
-            Line2D([], [], marker="o", ls="", ms=5, color=INK),
-            Line2D([], [], color=shade, lw=1.6),
+            Line2D([], [], marker="o", ls="", ms=5, color="#9aa1aa" if long else INK),
+            Line2D([], [], color=shade, **step),
             Line2D([], [], color=shade, lw=1.1, ls=(0, (2, 2))),
-            Line2D([], [], color="#b0b5bc", lw=1.0),
         ]
-        labels = ["measured", f"{group.label}: from each measured state", "from the first state only", "no change"]
+        labels = ["measured", f"{group.label}: from each measured state", "from the first state only"]
+        if not long:
+            handles.append(Line2D([], [], color="#b0b5bc", lw=1.0))
+            labels.append("no change")
         figure.legend(handles, labels, loc="outside upper left", ncols=4, handletextpad=0.5)
     return figure
 
 
 def _different_genes(pairs: Any, trajectories: np.ndarray) -> np.ndarray:
     """Genes to draw, chosen from the measurements alone: large changes, and courses unlike one another."""
-    changes = (pairs.y1 - pairs.y0)[np.isin(pairs.trajectory, trajectories)]
-    size = np.sqrt(np.mean(changes**2, axis=0))
-    pool = np.argsort(-size, kind="stable")[: max(_PANEL_GENES, len(size) // 4)]
-    courses = changes[:, pool] / np.maximum(np.linalg.norm(changes[:, pool], axis=0), 1e-300)
+    mine = np.isin(pairs.trajectory, trajectories)
+    if mine.sum() > _LONG * len(trajectories):
+        # Steps of long, noisy courses are mostly noise: compare their levels, averaged over stretches of time.
+        courses = np.stack([part.mean(axis=0) for part in np.array_split(pairs.y0[mine], _STRETCHES)])
+        courses = courses - courses.mean(axis=0)
+    else:
+        courses = (pairs.y1 - pairs.y0)[mine]
+    size = np.linalg.norm(courses, axis=0)
+    pool = np.argsort(-size, kind="stable")[: max(_PANEL_GENES, len(size) // 8)]
+    courses = courses[:, pool] / np.maximum(size[pool], 1e-300)
     likeness = np.abs(courses.T @ courses)
     chosen = [0]
     while len(chosen) < min(_PANEL_GENES, len(pool)):
@@ -231,7 +239,7 @@ def _steps(
     t0, t1 = pairs.t0[mine], pairs.t1[mine]
     long = len(mine) > _LONG
     if long:
-        axis.plot(t1, end[mine, gene], color=shade, lw=1.2, zorder=3)
+        axis.plot(t1, end[mine, gene], "o", ms=2.2, color=shade, mew=0, zorder=4)
     else:
         part = np.linspace(0, 1, _FINE + 1)[1:]
         fine = _solve(weights, np.repeat(pairs.y0[mine], _FINE, axis=0), ((t1 - t0)[:, None] * part).ravel(), solver)[
@@ -248,10 +256,12 @@ def _steps(
         times = np.unique(np.concatenate([times, np.linspace(times[0], times[-1], 5 * _FINE)]))
     whole = _solve(weights, np.repeat(pairs.y0[mine[:1]], len(times) - 1, axis=0), times[1:] - times[0], solver)
     roll = np.append(pairs.y0[mine[0], gene], whole[:, gene])
-    axis.plot(times, roll, color=shade, lw=1.1, ls=(0, (2, 2)), zorder=2)
+    axis.plot(times, roll, color=shade, lw=1.8 if long else 1.1, ls=(0, (2, 2)), zorder=5 if long else 2)
     measured = np.append(pairs.y0[mine[:1], gene], pairs.y1[mine, gene])
-    size = 2.0 if long else 4.5
-    axis.plot(np.append(t0[0], t1), measured, "o", ms=size, color=INK, mec="white", mew=0 if long else 0.6, zorder=4)
+    dots: dict[str, Any] = {"ms": 4.5, "color": INK, "mec": "white", "mew": 0.6}
+    if long:
+        dots = {"ms": 3.0, "color": "#9aa1aa", "mew": 0}
+    axis.plot(np.append(t0[0], t1), measured, "o", zorder=3 if long else 4, **dots)
 
 
 def _change(axis: Any, pairs: Any, end: np.ndarray, what: str) -> None:

@@ -14,6 +14,7 @@ from dash_hpc.study import parse_study, plan
 STUDY = """
 [study]
 name = "small"
+description = "random models, no training"
 [data]
 kind = "simulate"
 genes = 20
@@ -79,6 +80,7 @@ def fill(folder, text=STUDY, *, fail=()):
     study = parse_study(text)
     runs = plan(study, "")
     write_plan(folder, [(run.id, run.spec) for run in runs], study=study.name, base=folder)
+    (folder / "study.toml").write_text(study.to_toml(), encoding="utf-8")
     for number, run in enumerate(runs):
         if number in fail:
             writer = RunWriter(folder, run.id, run.spec, {})

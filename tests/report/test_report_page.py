@@ -68,6 +68,7 @@ def test_report_has_every_part(page, small_store):
     assert material.selection.reason in text
     assert material.selection.run_id in text
     assert "dash-hpc run" in text
+    assert "random models, no training" in text
     main = network_tables(small_store, material.selection.run_id, material.dataset).regulators[0]
     assert f"<td>{main.gene}</td><td>{main.strength:.2f}</td><td>{main.targets}</td>" in text
 
