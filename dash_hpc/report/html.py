@@ -78,7 +78,7 @@ _PICTURES = (
         "training",
         "Training and pruning",
         "One line per seed (the first one strong). Vertical lines are pruning events, after which weights have to "
-        "settle again. The dot is the epoch that was kept: the lowest validation error.",
+        "settle again. The dot is the epoch that was kept: the lowest validation error since the first event.",
         figures.training_curves,
     ),
 )
