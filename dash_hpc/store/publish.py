@@ -1,12 +1,14 @@
 """The one place that writes files: to a temporary in the same folder, then fsync, rename, fsync of the folder.
 
 A reader therefore sees the old file or the new one, never a mixture, and a writer that is killed leaves at most a
-temporary (named ``.tmp-<pid>-<random>``) that blocks nobody. No existing path is ever opened for writing.
+temporary (named ``.tmp-<pid>-<random>``) that blocks nobody. No existing path is ever opened for writing. All of it
+goes through ``layer``, which tests replace.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -17,22 +19,35 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import StoreError
+from dash_hpc.store.files import FileLayer, free_space, in_bytes
 
 __all__ = [
     "canonical_json",
     "is_temporary",
+    "layer",
     "make_folder",
     "publish_bytes",
     "publish_json",
+    "publish_sealed_text",
     "publish_text",
     "publishing",
+    "remove_file",
+    "remove_folder",
+    "seal_of_text",
     "set_aside",
     "sweep_temporaries",
 ]
 
+layer: FileLayer = FileLayer()
+
 _PREFIX = ".tmp-"
+_SEAL = "# sha256 of the lines above: "
 _LEFTOVER_SECONDS = 600.0
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+_PIECE_BYTES = 1 << 22
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENOTCONN}
+_DISK_ERRORS = _FULL | _FORBIDDEN | _GONE | {errno.EIO, errno.EFBIG}
 
 
 def canonical_json(value: Any) -> str:
@@ -61,8 +76,8 @@ def make_folder(path: Path | str) -> None:
         folder = folder.parent
     try:
         for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            _sync_folder(folder.parent)
+            layer.make_folder(folder)
+            layer.sync_folder(folder.parent)
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "a file of this name is in the way")
     except OSError as error:
@@ -79,38 +94,80 @@ def publishing(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     StoreError
-        When the disk is full, the folder is read-only or gone, and the like: path, reason and remedy.
+        When the disk is full, the folder is read-only or gone, and the like: path, reason, need and remedy.
     """
     path = Path(path)
     make_folder(path.parent)
+    with _temporary(path) as temporary:
+        yield temporary
+        layer.sync_file(temporary)
+        layer.rename(temporary, path)
+        layer.sync_folder(path.parent)
+
+
+def publish_bytes(path: Path | str, data: bytes, *, make_parents: bool = True) -> None:
+    """Publish ``data`` as the whole content of ``path``; raises :class:`StoreError` like :func:`publishing`.
+
+    With ``make_parents=False`` the folder must be there: what vanished (unmounted, removed) is not made anew.
+    """
+    path = Path(path)
+    if make_parents:
+        make_folder(path.parent)
+    with _temporary(path, len(data)) as temporary:
+        try:
+            descriptor = layer.open(temporary)
+        except FileNotFoundError:
+            # The folder was empty a moment ago and somebody who compacts has removed it.
+            if not make_parents:
+                raise
+            make_folder(path.parent)
+            descriptor = layer.open(temporary)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[layer.write(descriptor, rest[:_PIECE_BYTES]) :]
+            layer.sync(descriptor)
+        finally:
+            layer.close(descriptor)
+        layer.rename(temporary, path)
+        layer.sync_folder(path.parent)
+
+
+@contextmanager
+def _temporary(path: Path, need: int | None = None) -> Iterator[Path]:
+    """Yield a new name beside ``path`` and remove what is left of it; turn refusals of the disk into StoreError."""
     temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{path.suffix}")
+    places = {temporary, path, path.parent}
     try:
-        try:
-            yield temporary
-        except OSError as error:
-            if error.errno in _DISK_ERRORS:
-                raise _refused(path, error) from error
+        yield temporary
+    except OSError as error:
+        # The body of ``publishing`` may read other files; what goes wrong there is not about this one.
+        named = error.filename is not None
+        if Path(os.fsdecode(error.filename)) not in places if named else error.errno not in _DISK_ERRORS:
             raise
-        try:
-            _sync_file(temporary)
-            _replace(temporary, path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise _refused(path, error) from error
+        raise _refused(path, error, need) from error
     finally:
         with suppress(OSError):
-            temporary.unlink()
-
-
-def publish_bytes(path: Path | str, data: bytes) -> None:
-    """Publish ``data`` as the whole content of ``path``; raises :class:`StoreError` like :func:`publishing`."""
-    with publishing(path) as temporary, temporary.open("xb") as file:
-        file.write(data)
+            layer.remove(temporary)
 
 
 def publish_text(path: Path | str, text: str) -> None:
     """Publish ``text`` (UTF-8, newlines as they are) as the whole content of ``path``."""
     publish_bytes(path, text.encode())
+
+
+def publish_sealed_text(path: Path | str, text: str) -> None:
+    """Publish ``text``, followed by a comment line with its SHA-256; for formats in which ``#`` begins a comment."""
+    text = text if text.endswith("\n") else text + "\n"
+    publish_text(path, f"{text}{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n")
+
+
+def seal_of_text(data: bytes) -> bool | None:
+    """Return whether ``data`` is what :func:`publish_sealed_text` wrote; None when it bears no seal."""
+    text, found, digest = data.rpartition(_SEAL.encode())
+    if not found:
+        return None
+    return digest == hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
 def publish_json(path: Path | str, value: Any) -> None:
@@ -125,11 +182,28 @@ def set_aside(path: Path | str) -> Path:
     while (target := path.with_name(f"{path.name}.damaged-{k}")).exists():
         k += 1
     try:
-        path.rename(target)
-        _sync_folder(path.parent)
+        layer.rename(path, target)
+        layer.sync_folder(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
     return target
+
+
+def remove_file(path: Path | str) -> None:
+    """Remove one file; none of that name is fine. Raises :class:`StoreError` when it cannot be removed."""
+    try:
+        layer.remove(Path(path))
+    except OSError as error:
+        raise _refused(Path(path), error, doing="remove") from error
+
+
+def remove_folder(path: Path | str) -> bool:
+    """Remove a folder if it is empty; return whether it is gone."""
+    try:
+        layer.remove_folder(Path(path))
+    except OSError:
+        return not Path(path).exists()
+    return True
 
 
 def sweep_temporaries(folder: Path | str) -> int:
@@ -143,37 +217,25 @@ def sweep_temporaries(folder: Path | str) -> int:
     for path in Path(folder).glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if path.lstat().st_mtime < limit:
-                path.unlink()
+                layer.remove(path)
                 removed += 1
     return removed
 
 
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    os.replace(temporary, path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _refused(path: Path, error: OSError) -> StoreError:
+def _refused(path: Path, error: OSError, need: int | None = None, doing: str = "write") -> StoreError:
     reason = error.strerror or str(error)
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in _FULL:
+        sizes = [] if need is None else [f"{in_bytes(need)} needed"]
+        if (free := free_space(path.parent)) is not None:
+            sizes.append(f"{in_bytes(free.bytes)} free there")
+            if free.files == 0:
+                sizes.append("no more files allowed")
+        reason += f" ({', '.join(sizes)})" if sizes else ""
         remedy = "make room and give the same command again; earlier files are intact"
-    elif error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        remedy = "choose a folder that you may write to"
+    elif error.errno in _FORBIDDEN:
+        remedy = "choose a folder that you may write to; earlier files are intact"
+    elif error.errno in _GONE:
+        remedy = "bring the folder back (is it mounted?) and give the same command again"
     else:
         remedy = "check the folder and give the same command again; earlier files are intact"
-    return StoreError(f"cannot write {path}: {reason}; {remedy}")
+    return StoreError(f"cannot {doing} {path}: {reason}; {remedy}")
