@@ -162,12 +162,11 @@ def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
     spec = _any_spec(store, runs, selection)
     dataset, problem = _dataset(store, spec) if data and spec else (None, "")
     notes = list(evaluation_notes(dataset)) if dataset is not None else []
-    if dataset is not None:
-        controls = {
-            str(name): mean_sd(runs[name])[0]
-            for name in runs.columns
-            if str(name).startswith("control_") or name == "persistence_mse"
-        }
+    controls = {
+        str(name): mean_sd(runs[name])[0]
+        for name in runs.columns
+        if str(name).startswith("control_") or name == "persistence_mse"
+    }
     bioprune = None
     if dataset is not None and dataset.truth is not None and dataset.prior is not None:
         if dataset.truth.shape[0] <= _BIOPRUNE_GENES:

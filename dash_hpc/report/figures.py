@@ -272,7 +272,7 @@ def training_curves(material: Material) -> Figure | None:
     with style():
         figure = Figure(figsize=(max(4.2, 2.5 * len(curves) + 0.6), 4.4), layout="constrained")
         axes = figure.subplots(
-            2, len(curves), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": (1.6, 1)}
+            2, len(curves), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (1.6, 1)}
         )
         for column, (group, runs) in enumerate(curves):
             _course(axes[0, column], axes[1, column], group, runs)

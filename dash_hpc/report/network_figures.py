@@ -185,7 +185,7 @@ def trajectories(material: Material) -> Figure | None:
         long = any(np.count_nonzero(pairs.trajectory == trajectory) > _LONG for trajectory in shown)
         step: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4} if long else {"lw": 1.6}
         handles = [
-            Line2D([], [], marker="o", ls="", ms=5, color="#9aa1aa" if long else INK),
+            Line2D([], [], marker="o", ls="", ms=5, color="#b9bfc7" if long else INK),
             Line2D([], [], color=shade, **step),
             Line2D([], [], color=shade, lw=1.1, ls=(0, (2, 2))),
         ]
@@ -239,7 +239,7 @@ def _steps(
     t0, t1 = pairs.t0[mine], pairs.t1[mine]
     long = len(mine) > _LONG
     if long:
-        axis.plot(t1, end[mine, gene], "o", ms=2.2, color=shade, mew=0, zorder=4)
+        axis.plot(t1, end[mine, gene], "o", ms=1.8, color=shade, mew=0, zorder=4)
     else:
         part = np.linspace(0, 1, _FINE + 1)[1:]
         fine = _solve(weights, np.repeat(pairs.y0[mine], _FINE, axis=0), ((t1 - t0)[:, None] * part).ravel(), solver)[
@@ -260,7 +260,7 @@ def _steps(
     measured = np.append(pairs.y0[mine[:1], gene], pairs.y1[mine, gene])
     dots: dict[str, Any] = {"ms": 4.5, "color": INK, "mec": "white", "mew": 0.6}
     if long:
-        dots = {"ms": 3.0, "color": "#9aa1aa", "mew": 0}
+        dots = {"ms": 5.0, "color": "#b9bfc7", "mew": 0}  # larger than the prediction upon them
     axis.plot(np.append(t0[0], t1), measured, "o", zorder=3 if long else 4, **dots)
 
 

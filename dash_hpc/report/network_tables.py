@@ -30,11 +30,15 @@ class RegulatorRow:
 
 @dataclass(frozen=True)
 class EdgeRow:
-    """An edge: signed share of the target's total effect, and whether prior and reference have it (None = unknown)."""
+    """An edge: its effect D, D as a share of the target's total |D|, and whether prior and reference have it.
+
+    None is unknown.
+    """
 
     regulator: str
     target: str
     effect: float
+    share: float
     in_prior: bool | None
     in_truth: bool | None
 
@@ -108,6 +112,7 @@ def network_tables(store: Any, run_id: str, dataset: Any, *, regulators: int = 1
                 EdgeRow(
                     names[regulator],
                     names[target],
+                    float(raw[target, regulator]),
                     float(share[target, regulator]),
                     None if prior is None else bool(prior[target, regulator]),
                     None if truth is None else bool(truth[target, regulator]),

@@ -13,6 +13,7 @@ from dash_hpc.report.collect import Group, Material, collect, mean_sd
 
 __all__ = [
     "COLUMNS",
+    "column_units",
     "control_rows",
     "format_metric",
     "model_rows",
@@ -152,7 +153,7 @@ def summary_table(store: Any) -> Table:
     controls = control_rows(material)
     everything = [*rows, *controls]
     columns = [column for column in used_columns(everything) if column[0] not in _REPORT_ONLY]
-    powers = {name: _power(everything, name) for name, _, style in columns if style == "error"}
+    powers = _powers(everything, columns)
     table = Table(
         title=_title(material),
         title_justify="left",
@@ -180,19 +181,27 @@ def summary_table(store: Any) -> Table:
     return table
 
 
-def _power(rows: list[dict[str, Any]], name: str) -> int:
-    """One power of ten for a column of errors, so that its numbers can be compared at a glance."""
-    values = [row[name] for row in rows if row["kind"] == "model" and row.get(name, 0) > 0]
-    return math.floor(math.log10(min(values))) if values else 0
+def _powers(rows: list[dict[str, Any]], columns: Any) -> dict[str, int]:
+    """One power of ten for each column of errors, so that its numbers can be compared at a glance."""
+    powers = {}
+    for name in (name for name, _, style in columns if style == "error"):
+        values = [row[name] for row in rows if row["kind"] == "model" and row.get(name, 0) > 0]
+        powers[name] = math.floor(math.log10(min(values))) if values else 0
+    return powers
+
+
+def _number(row: dict[str, Any], name: str, style: str, power: int) -> tuple[str, str]:
+    """Write the mean and the s.d. ("" when there is none) in the column's unit; "–" is not measured."""
+    value, sd = row.get(name), row.get(f"{name}_sd", math.nan)
+    if value is None or not math.isfinite(value):
+        return "–", ""
+    scale, digits = {"percent": (100.0, 1), "share": (1.0, 3)}.get(style, (10.0**-power, 2))
+    return f"{value * scale:.{digits}f}", f"± {sd * scale:.{digits}f}" if math.isfinite(sd) else ""
 
 
 def _short(row: dict[str, Any], name: str, style: str, power: int) -> str:
-    value, sd = row.get(name), row.get(f"{name}_sd", math.nan)
-    if value is None or not math.isfinite(value):
-        return "–"
-    scale, digits = {"percent": (100.0, 1), "share": (1.0, 3)}.get(style, (10.0**-power, 2))
-    spread = f" ± {sd * scale:.{digits}f}" if name in _WITH_SPREAD and math.isfinite(sd) else ""
-    return f"{value * scale:.{digits}f}{spread}"
+    value, spread = _number(row, name, style, power)
+    return f"{value} {spread}" if spread and name in _WITH_SPREAD else value
 
 
 def used_columns(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -200,17 +209,42 @@ def used_columns(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [column for column in COLUMNS if any(column[0] in row for row in rows)]
 
 
-def row_cells(row: dict[str, Any], columns: Any) -> list[str]:
-    """Write one row: label (chosen λ starred), number of runs, then mean ± s.d. per column ("–" = not measured)."""
-    label = f"{row['label']} ★" if row["chosen"] else str(row["label"])
-    return [label, _count(row), *(format_metric(row, name, style) for name, _, style in columns)]
+def column_units(rows: list[dict[str, Any]], columns: Any) -> list[str]:
+    """Unit of each column, to stand below its heading: "%", a power of ten, or nothing."""
+    powers = _powers(rows, columns)
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return [
+        "%" if style == "percent" else f"× 10{str(powers[name]).translate(raised)}" if powers.get(name) else ""
+        for name, _, style in columns
+    ]
+
+
+def row_cells(rows: list[dict[str, Any]], columns: Any) -> list[list[tuple[str, str]]]:
+    """Write each row: label (chosen λ starred), number of runs, then a mean and its s.d. for each column.
+
+    A cell is (what is told, what stands below it in small type), in the units of ``column_units``.
+    """
+    powers = _powers(rows, columns)
+    table = []
+    for row in rows:
+        label = f"{row['label']} ★" if row["chosen"] else str(row["label"])
+        count = str(row["n_runs"]) if "n_runs" in row else ""
+        numbers = [_number(row, name, style, powers.get(name, 0)) for name, _, style in columns]
+        table.append([(label, ""), (count, _unfinished(row)), *numbers])
+    return table
+
+
+def _unfinished(row: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{row[key]} {word}" for key, word in (("n_failed", "failed"), ("n_running", "running")) if row.get(key)
+    )
 
 
 def _count(row: dict[str, Any]) -> str:
     if "n_runs" not in row:
         return ""
-    extra = [f"{row[key]} {word}" for key, word in (("n_failed", "failed"), ("n_running", "running")) if row.get(key)]
-    return f"{row['n_runs']}" + (f" ({', '.join(extra)})" if extra else "")
+    extra = _unfinished(row)
+    return f"{row['n_runs']} ({extra})" if extra else str(row["n_runs"])
 
 
 def format_metric(row: dict[str, Any], name: str, style: str) -> str:

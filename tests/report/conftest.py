@@ -39,6 +39,16 @@ name = "dash"
 lambda_ppi = [0.05, 0.5]
 lambda_motif = [0.01, 0.5]
 """
+PROVENANCE = {
+    "dash_hpc": "0.1.0",
+    "git": "0123456789abcdef0123456789abcdef01234567+changes",
+    "python": "3.11.7",
+    "native": {"available": True, "isa": "avx2", "built_isas": ["baseline", "avx2"], "compiler": "12.2.0"},
+    "host": "here",
+    "command": ["/opt/venv/bin/dash-hpc", "run", "small.toml", "--set", "sweep.seeds=[0, 1]"],
+    "started": "2026-01-02T03:04:05.678+00:00",
+    "ended": "2026-01-02T03:05:06.789+00:00",
+}
 PRUNED = ("W_sums", "W_prods", "U_sums", "U_prods")
 
 
@@ -61,7 +71,7 @@ def record(folder, spec, dataset, *, sparsity):
         "seconds": np.full(12, 0.1),
     }
     events = [{"epoch": 3, "tensor": name, "n_before": 80, "n_pruned": 56, "threshold": 0.1} for name in PRUNED]
-    writer = RunWriter(folder, spec.id, spec.spec, {"host": "here", "command": ["dash-hpc", "run", "small.toml"]})
+    writer = RunWriter(folder, spec.id, spec.spec, PROVENANCE)
     writer.finish(
         history=history,
         events=events if sparsity else [],

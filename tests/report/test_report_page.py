@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dash_hpc.report import summary_rows, write_report
+from dash_hpc.report import summary_rows, words, write_report
 from dash_hpc.report.collect import collect
 from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.published import published_rows
 from dash_hpc.store import open_store
+from dash_hpc.study import load_study
 
 FIGURES = ("tradeoff", "lambda_maps", "effects", "trajectories", "training")
 
@@ -84,9 +85,13 @@ def test_report_needs_no_network(page):
     _, text = page
     outline = Outline()
     outline.feed(text)
-    assert len(outline.sources) == len(FIGURES)
-    assert all(source.startswith("data:image/svg+xml;base64,") for source in outline.sources)
-    for source in outline.sources:
+    jumps = [source for source in outline.sources if source.startswith("#")]
+    assert len(jumps) >= 5
+    assert all(f'id="{jump[1:]}"' in text for jump in jumps)
+    pictures = [source for source in outline.sources if not source.startswith("#")]
+    assert len(pictures) == len(FIGURES)
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in pictures)
+    for source in pictures:
         assert base64.b64decode(source.split(",", 1)[1]).startswith(b"<?xml")
     without_figures = re.sub(r"data:image/[^\"]*", "", text)
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", without_figures)
@@ -156,6 +161,57 @@ name = "imp"
     assert "nothing here says whether the edges are true" in page
     assert "no test data" in page
     assert "balanced accuracy over" not in page
+
+
+def test_provenance_reads_as_people_write(page, small_store):
+    _, text = page
+    told = dict(words.provenance(collect(small_store)))
+    assert told["Started"] == "2026-01-02 03:04:05 UTC"
+    assert told["Ended"] == "2026-01-02 03:05:06 UTC"
+    assert told["Command"] == "dash-hpc run small.toml --set 'sweep.seeds=[0, 1]'"
+    assert told["Software"] == "dash-hpc 0.1.0, source revision 0123456789ab with uncommitted changes"
+    assert told["Native operators"].startswith("avx2 (built for baseline, avx2;")
+    assert "· 2026-01-02</p>" in text
+    assert "{" not in " ".join(told.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["/opt/venv/bin/dash-hpc", "run", "a b.toml"], "dash-hpc run 'a b.toml'"),
+        (["/x/dash_hpc/__main__.py", "run", "s.toml"], "dash-hpc run s.toml"),
+        (["/home/me/study.py", "--fast"], "study.py --fast"),
+        ([], ""),
+    ],
+)
+def test_commands_are_told_without_the_place_of_the_program(typed, told):
+    assert words._command(typed) == told
+
+
+def test_the_lines_to_type_work(small_store, monkeypatch):
+    material = collect(small_store)
+    monkeypatch.chdir(small_store.folder.parent)
+    names: dict = {}
+    exec(words.in_python(material), names)
+    assert names["D"].shape == (20, 20)
+    assert 0 < (names["D"] != 0).sum() < 400
+    move, start = words.again(material).splitlines()
+    assert move.split()[:2] == ["cd", small_store.folder.name]
+    assert load_study(small_store.folder / start.split()[2]).name == "small"
+
+
+def test_a_store_whose_data_are_gone_still_reports(tmp_path, small_store, make_store, study_text):
+    course = collect(small_store).dataset
+    for part in ("train", "validation"):
+        getattr(course, part).write_csv(tmp_path / f"{part}.csv")
+    files = f'kind = "files"\ntrain = "{tmp_path}/train.csv"\nvalidation = "{tmp_path}/validation.csv"\n'
+    text = f'[study]\nname = "gone"\n[data]\n{files}[model]\nhidden = 4\n[training]\nepochs = 12\n'
+    store = make_store(tmp_path / "out", text + '[[strategy]]\nname = "imp"\n')
+    (tmp_path / "train.csv").unlink()
+    page = write_report(open_store(store.folder)).read_text(encoding="utf-8")
+    assert "The data could not be read again" in page
+    assert "train.csv" in page
+    assert "no change (persistence)" in page
 
 
 def test_published_figures_only_beside_the_data_they_are_for():

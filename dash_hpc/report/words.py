@@ -1,0 +1,326 @@
+"""What a report says in words: facts, verdicts, limits and provenance of one study."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dash_hpc.errors import DashHpcError
+from dash_hpc.evaluation import prior_network
+from dash_hpc.report.collect import Material, mean_sd
+from dash_hpc.report.network_tables import NetworkTables
+from dash_hpc.report.published import published_rows
+from dash_hpc.report.summary import format_metric, model_rows
+
+__all__ = [
+    "again",
+    "candidates",
+    "date",
+    "description",
+    "facts",
+    "failed_label",
+    "group_label",
+    "in_python",
+    "limits",
+    "provenance",
+    "tiles",
+    "verdicts",
+]
+
+_VERSIONS = {"python": "Python", "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "hdf5": "HDF5"}
+
+
+def description(material: Material) -> str:
+    """The study's own description; empty when its file cannot be read."""
+    from dash_hpc.study import load_study
+
+    try:
+        return load_study(Path(material.store.folder) / "study.toml").study.description
+    except DashHpcError:
+        return ""  # a store without its study file, or of another version: the text is a courtesy
+
+
+def facts(material: Material) -> list[tuple[str, str]]:
+    """What was run, as (label, text) pairs."""
+    spec = material.spec
+    if not spec:
+        return []
+    data, model, solver = spec["data"], spec["model"], spec["solver"]
+    listed = [("Data", _data(material, data))]
+    noise = []
+    if data.get("expression_noise"):
+        noise.append(f"s.d. {data['expression_noise']:g} on expression")
+    if data.get("prior_noise"):
+        noise.append(f"{100 * data['prior_noise']:g} % of the prior's edges relocated")
+    listed.append(("Noise added", ", ".join(noise) or "none"))
+    listed.append(("Model", f"PHOENIX, {model['hidden']} hidden units in each branch, {model['dtype']}"))
+    if solver["method"] == "dopri5":
+        listed.append(("Solver", f"dopri5, rtol {solver['rtol']:g}, atol {solver['atol']:g}"))
+    else:
+        listed.append(("Solver", f"{solver['method']}, steps of at most {solver['step']:g}"))
+    listed.append(("Training", _training(spec["training"])))
+    listed.append(("Pruning", _pruning(spec["schedule"])))
+    seeds = {int(seed) for seed in material.runs["seed"]} if len(material.runs) else set()
+    sizes: dict[str, int] = {}
+    for group in material.groups:
+        sizes[group.strategy] = sizes.get(group.strategy, 0) + 1
+    strategies = ", ".join(f"{name} ({size} settings)" if size > 1 else name for name, size in sizes.items())
+    listed.append(("Strategies", f"{strategies}; {len(seeds)} seed{'s' if len(seeds) != 1 else ''} each"))
+    return listed
+
+
+def _data(material: Material, data: Mapping[str, Any]) -> str:
+    source = {"simulate": "simulated in silico", "catalogue": data.get("name", ""), "files": "own files"}
+    text = str(source.get(data["kind"], data["kind"]))
+    dataset = material.dataset
+    if dataset is not None:
+        sizes = [f"{dataset.n_genes:,} genes"]
+        for part, course in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test)):
+            if course is not None:
+                sizes.append(f"{len(course.pairs()):,} {part}")
+        text += f": {', '.join(sizes)} steps"
+    return text
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    stop = f"stop after {training['early_stop']} without a new best" if training["early_stop"] else "no early stop"
+    batch = "a trajectory" if training["batch"] == "trajectory" else f"{training['batch_size']} pairs"
+    return (
+        f"at most {training['epochs']} epochs, {stop}; Adam, {batch} per step, learning rate {training['lr']:g} "
+        f"(× {training['v_lr_factor']:g} for v); the best on validation data is kept"
+    )
+
+
+def _pruning(schedule: Mapping[str, Any]) -> str:
+    text = f"{100 * schedule['first_fraction']:g} % of the weights at epoch {schedule['first_epoch']}"
+    if not schedule["every"]:
+        return text
+    return f"{text}, then {100 * schedule['fraction']:g} % of the rest every {schedule['every']} epochs"
+
+
+def tiles(material: Material) -> list[dict[str, str]]:
+    """The figures at the top: the chosen model (else the best), each beside what it is measured against."""
+    group = material.chosen
+    if group is None:
+        run_id = material.main_run
+        group = next((g for g in material.groups if run_id is not None and run_id in g.runs.index), None)
+    if group is None:
+        return []
+    row = next(row for row in model_rows(material) if row["label"] == group.label)
+    have = material.controls
+    only = material.selection is not None and len(material.selection.candidates) == 1
+    how = "lowest validation error" if not group.chosen else "the only λ" if only else "chosen on validation error"
+    shown = [{"value": group.label, "label": how, "beside": ""}]
+
+    def add(metric: str, label: str, style: str, beside: str) -> None:
+        if metric in row:
+            mean_only = {metric: row[metric]}
+            shown.append({"value": format_metric(mean_only, metric, style), "label": label, "beside": beside})
+
+    add("sparsity", "of the weights are 0", "percent", f"mean of {len(group.done)} runs")
+    prior = f"the prior itself {have['control_prior_ba']:.3f}" if "control_prior_ba" in have else ""
+    add("balanced_accuracy", "balanced accuracy", "share", prior)
+    still = format_metric(have, "control_persistence_mse", "error")
+    add("test_mse", "test MSE", "error", f"no change {still}")
+    return shown
+
+
+def verdicts(material: Material, models: list[dict[str, Any]], controls: list[dict[str, Any]]) -> list[str]:
+    """Compare the shown model with every control, in words; better and worse are told alike."""
+    row = next((row for row in models if row["chosen"]), None)
+    if row is None:
+        return []
+    told = []
+    if "balanced_accuracy" in row:
+        mine = row["balanced_accuracy"]
+        above = [c for c in controls if c.get("balanced_accuracy", 2) < mine]
+        below = [c for c in controls if "balanced_accuracy" in c and c["balanced_accuracy"] >= mine]
+        parts = []
+        for word, members in (("above", above), ("not above", below)):
+            if members:
+                listed = ", ".join(f"{c['label']} ({c['balanced_accuracy']:.3f})" for c in members)
+                parts.append(f"{word} {listed}")
+        told.append(f"Its balanced accuracy, {mine:.3f}, is {'; '.join(parts)}." if parts else "")
+        untrained = next((c for c in controls if c["strategy"] == "bioprune"), None)
+        if untrained is not None:
+            gain = mine - untrained["balanced_accuracy"]
+            told.append(
+                f"What training adds to the prior knowledge is its distance from BioPrune without training at about "
+                f"the same sparsity: {gain:+.3f}."
+            )
+    if "recovered_missing" in row and "rejected_spurious" in row:
+        missing, spurious = _flawed_edges(material)
+        told.append(
+            f"It has {100 * row['recovered_missing']:.0f} % of the {missing}true edges that the prior lacks, and left "
+            f"out {100 * row['rejected_spurious']:.0f} % of the prior's {spurious}wrong edges; read both beside its "
+            "TNR, because a dense network finds everything."
+        )
+    still = next((c["test_mse"] for c in controls if "test_mse" in c), None)
+    if still and "test_mse" in row:
+        share = 1 - row["test_mse"] / still
+        worse = f"{1 - share:.1f} times" if share < -1 else f"{-100 * share:.0f} % above"
+        comparison = f"{100 * share:.0f} % below" if share >= 0 else worse
+        told.append(f"Its test error is {comparison} that of predicting no change.")
+        if abs(share) < 0.05:
+            told.append("Errors this close to “no change” do not tell models apart.")
+    return [sentence for sentence in told if sentence]
+
+
+def _flawed_edges(material: Material) -> tuple[str, str]:
+    """How many true edges the prior lacks and how many it has in excess, each with a space behind; "" if unknown."""
+    dataset = material.dataset
+    if dataset is None or dataset.prior is None or dataset.truth is None:
+        return "", ""
+    known, true = (prior_network(edges, dataset.n_genes) for edges in (dataset.prior.motif, dataset.truth))
+    return f"{int((true & ~known).sum()):,} ", f"{int((known & ~true).sum()):,} "
+
+
+def candidates(material: Material) -> list[dict[str, Any]]:
+    """Rows of the table of λ, the best 40."""
+    if material.selection is None:
+        return []
+    return [
+        {
+            "lambda": f"({row['lambda_ppi']:g}, {row['lambda_motif']:g})",
+            "mse": f"{row['validation_mse']:.3e}",
+            "se": f"{row['se']:.1e}" if row["se"] == row["se"] else "–",
+            "sparsity": f"{100 * row['sparsity']:.1f} %",
+            "runs": int(row["n_runs"]),
+            "failed": int(row["n_failed"]),
+            "eligible": bool(row["eligible"]),
+            "chosen": bool(row["chosen"]),
+        }
+        for _, row in material.selection.candidates.head(40).iterrows()
+    ]
+
+
+def group_label(material: Material, network: NetworkTables | None) -> str:
+    """Strategy, λ and seed of the network that is shown."""
+    if network is None:
+        return ""
+    for group in material.groups:
+        if network.run_id in group.runs.index:
+            return f"{group.label}, seed {int(group.runs.loc[network.run_id, 'seed'])}"
+    return ""
+
+
+def failed_label(row: Any) -> str:
+    """Strategy, λ and seed of a failed run."""
+    values = [row.get("lambda_ppi"), row.get("lambda_motif")]
+    text = f" ({values[0]:g}, {values[1]:g})" if all(v is not None and v == v for v in values) else ""
+    return f"{row['strategy']}{text}, seed {int(row['seed'])}"
+
+
+def limits(material: Material, problems: list[str]) -> list[str]:
+    """What a reader must not conclude, a sentence each."""
+    listed = list(material.notes)
+    if material.data_problem:
+        listed.append(
+            f"The data could not be read again, so figures that need them are missing: {material.data_problem}"
+        )
+    listed += problems
+    if material.has_truth:
+        listed.append(
+            "Balanced accuracy is over all ordered gene pairs, self-pairs included. With so few true edges it rewards "
+            "naming the right regulators; compare it with the controls, and read TPR and TNR apart."
+        )
+    counts = [mean_sd(group.done.get("validation_mse", []))[2] for group in material.groups]
+    smallest = min((n for n in counts if n), default=0)
+    if smallest == 1:
+        listed.append("Some rows rest on one run: their spread over seeds is unknown.")
+    elif 1 < smallest < 5:
+        listed.append(f"Means and standard deviations rest on as few as {smallest} seeds.")
+    pending = material.store.counts()
+    open_runs = pending.get("pending", 0) + pending.get("running", 0)
+    if open_runs:
+        listed.append(f"{open_runs} planned runs are not done: the table and the choice of λ may still change.")
+    if published_rows(material.spec):
+        listed.append("Published figures that are not listed above could not be had in a form that can be quoted.")
+    return listed
+
+
+def date(material: Material) -> str:
+    """Day on which the run that is shown ended; empty when nothing has."""
+    if material.main_run is None:
+        return ""
+    return str(material.store.provenance(material.main_run).get("ended", ""))[:10]
+
+
+def provenance(material: Material) -> list[tuple[str, str]]:
+    """With what, where and when the run that is shown was made, as (label, text) pairs."""
+    if material.main_run is None:
+        return []
+    found = material.store.provenance(material.main_run)
+    seconds = material.runs["seconds_total"].dropna().sum() if "seconds_total" in material.runs else 0.0
+    software = f"dash-hpc {found.get('dash_hpc', '?')}"
+    if found.get("git"):
+        revision, plus, _ = str(found["git"]).partition("+")
+        software += f", source revision {revision[:12]}{' with uncommitted changes' if plus else ''}"
+    listed = [
+        ("Run shown", material.main_run),
+        ("Started", _moment(found.get("started"))),
+        ("Ended", _moment(found.get("ended"))),
+        ("All runs together", f"{_duration(float(seconds))}, one core each" if seconds else ""),
+        ("Software", software),
+        ("With", ", ".join(f"{label} {found[key]}" for key, label in _VERSIONS.items() if found.get(key))),
+        ("Native operators", _native(found.get("native"))),
+        ("Machine", ", ".join(str(found[key]) for key in ("host", "cpu", "platform") if found.get(key))),
+        ("Data, SHA-256", str(material.spec.get("data_digest") or "")),
+        ("Command", _command(found.get("command") or [])),
+    ]
+    return [(label, text) for label, text in listed if text]
+
+
+def _moment(stamp: Any) -> str:
+    """``2026-11-20T22:15:00.742+00:00`` as people read it; all stamps are UTC."""
+    return f"{str(stamp)[:19].replace('T', ' ')} UTC" if stamp else ""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _native(info: Any) -> str:
+    if not isinstance(info, Mapping) or not info.get("available"):
+        return "missing: the slow twins in Python were used"
+    built = ", ".join(map(str, info.get("built_isas", ())))
+    return f"{info.get('isa')} (built for {built}; compiler {info.get('compiler')})"
+
+
+def _command(words: Any) -> str:
+    """The command as typed: without the folder that dash-hpc is installed in."""
+    first, *rest = (str(word) for word in words) if words else ("",)
+    name = Path(first).name
+    if name in ("dash-hpc", "__main__.py", "-c"):
+        name = "dash-hpc" if rest else ""
+    return shlex.join([name, *rest]) if name else ""
+
+
+def again(material: Material) -> str:
+    """Lines to type that run the same study into another folder."""
+    folder = Path(material.store.folder).resolve().name
+    lines = [f"cd {shlex.quote(folder)}    # the folder of this study, which holds study.toml"]
+    if material.spec.get("data", {}).get("kind") == "catalogue":
+        lines.append("export DASH_HPC_DATA=…    # the folder of the published data")
+    return "\n".join([*lines, f"dash-hpc run study.toml --output {shlex.quote(f'../{folder}-again')}"])
+
+
+def in_python(material: Material) -> str:
+    """Lines that read the network that is shown; empty when there is none."""
+    if material.main_run is None:
+        return ""
+    return "\n".join(
+        [
+            "import dash_hpc",
+            "from dash_hpc.evaluation import effects",
+            "",
+            f'store = dash_hpc.open_store("{Path(material.store.folder).resolve().name}")',
+            f'network = store.network("{material.main_run}")',
+            "D = effects(network.weights, network.masks, normalise=True)   # target × regulator, 0 = no edge",
+        ]
+    )
