@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dash_hpc.training.batches import epoch_batches
+from dash_hpc.training.checkpoint import Checkpoint
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Kept
 from dash_hpc.training.plateau import Plateau
@@ -13,6 +14,7 @@ __all__ = [
     "EVENT_COLUMNS",
     "HISTORY_COLUMNS",
     "BestKept",
+    "Checkpoint",
     "Fit",
     "Kept",
     "Plateau",

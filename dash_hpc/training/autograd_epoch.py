@@ -102,6 +102,34 @@ class AutogradEpoch:
             state.step += 1
         return EpochResult(losses, 0, status, reason)
 
+    def own_state(self) -> dict[str, np.ndarray]:
+        """Return values, steps and moments of the strategy's own tensors, in their order; empty before any step."""
+        arrays: dict[str, np.ndarray] = {}
+        if self._own is None:
+            return arrays
+        for k, tensor in enumerate(self.strategy.parameters()):
+            arrays[f"{k}/value"] = tensor.detach().numpy().copy()
+            for key, value in self._own.state.get(tensor, {}).items():
+                arrays[f"{k}/{key}"] = value.detach().numpy().copy()
+        return arrays
+
+    def load_own_state(self, arrays: Mapping[str, np.ndarray], betas: Sequence[float], eps: float) -> None:
+        """Take over what :meth:`own_state` returned; the strategy must have as many tensors of the same shapes."""
+        tensors = self.strategy.parameters()
+        if not arrays or not tensors:
+            return
+        self._own = torch.optim.Adam(tensors, betas=(betas[0], betas[1]), eps=eps)
+        for k, tensor in enumerate(tensors):
+            with torch.no_grad():
+                tensor.copy_(torch.from_numpy(arrays[f"{k}/value"]))
+            state = {
+                key: torch.from_numpy(np.array(arrays[f"{k}/{key}"]))
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{k}/{key}" in arrays
+            }
+            if state:
+                self._own.state[tensor] = state
+
     @staticmethod
     def _adam(
         state: TrainState,

@@ -1,0 +1,169 @@
+"""Checkpoints of runs under way: ``runs/<xx>/<run-id>.ckpt.h5`` and ``<run-id>.2.ckpt.h5``, written in turn.
+
+The older of the two is replaced, as a whole and behind the same envelope as all files, so that one good checkpoint
+always remains whatever happens to the other. Both go when the run is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dash_hpc.errors import StoreError
+from dash_hpc.store.envelope import open_envelope, pack
+from dash_hpc.store.publish import canonical_json, publish_bytes, set_aside
+from dash_hpc.store.schema import read_array, read_text, run_path, write_array, write_text
+
+__all__ = [
+    "CHECKPOINT_FORMAT",
+    "CHECKPOINT_VERSION",
+    "CheckpointFile",
+    "StoredCheckpoint",
+    "checkpoint_paths",
+    "read_checkpoint",
+]
+
+CHECKPOINT_FORMAT = "dash-hpc checkpoint"
+CHECKPOINT_VERSION = 1
+_SUFFIXES = (".ckpt.h5", ".2.ckpt.h5")
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """Content of a checkpoint file: the last complete epoch, facts (JSON) and arrays by name, where it was made."""
+
+    path: Path
+    run_id: str
+    epoch: int
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    provenance: dict[str, Any]
+
+
+def checkpoint_paths(folder: Path | str, run_id: str) -> tuple[Path, Path]:
+    """Return the two places where checkpoints of a run may lie; raises :class:`StoreError` for a malformed id."""
+    path = run_path(folder, run_id)
+    first, second = (path.with_name(run_id + suffix) for suffix in _SUFFIXES)
+    return first, second
+
+
+def read_checkpoint(path: Path | str) -> StoredCheckpoint:
+    """Read a checkpoint file, checked as a whole.
+
+    Raises
+    ------
+    StoreError
+        Missing, foreign, of another version, truncated or damaged file; with its path and the remedy.
+    """
+    path = Path(path)
+    with open_envelope(path, CHECKPOINT_FORMAT, CHECKPOINT_VERSION) as file:
+        try:
+            names = json.loads(read_text(file, "names"))
+            group = file["arrays"]
+            return StoredCheckpoint(
+                path=path,
+                run_id=json.loads(read_text(file, "run_id")),
+                epoch=int(file.attrs["epoch"]),
+                facts=json.loads(read_text(file, "facts")),
+                arrays={name: read_array(group, name).reshape(shape) for name, shape in names},
+                provenance=json.loads(read_text(file, "provenance")),
+            )
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}; move it away and run the study again") from error
+        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise StoreError(f"{path}: not a complete checkpoint ({reason}); move it away") from error
+
+
+class CheckpointFile:
+    """The checkpoints of one run.
+
+    Parameters
+    ----------
+    folder : path
+        The store.
+    run_id : str
+        16 hexadecimal digits.
+
+    Attributes
+    ----------
+    problems : list of str
+        One line for each damaged checkpoint that :meth:`load` has set aside.
+    """
+
+    def __init__(self, folder: Path | str, run_id: str) -> None:
+        self.run_id = run_id
+        self.paths = checkpoint_paths(folder, run_id)
+        self.problems: list[str] = []
+        self._next = 0
+
+    def load(self) -> StoredCheckpoint | None:
+        """Return the newest good checkpoint, None without any; damaged ones are renamed and reported."""
+        found: list[tuple[int, StoredCheckpoint]] = []
+        for k, path in enumerate(self.paths):
+            if not path.is_symlink() and not path.exists():
+                continue
+            try:
+                stored = read_checkpoint(path)
+                if stored.run_id != self.run_id:
+                    raise StoreError(f"{path}: holds run {stored.run_id}")
+            except StoreError as error:
+                self._put_away(path, str(error))
+            else:
+                found.append((k, stored))
+        if not found:
+            self._next = 0
+            return None
+        newest, stored = max(found, key=lambda item: item[1].epoch)
+        self._next = 1 - newest
+        return stored
+
+    def reject(self, stored: StoredCheckpoint, reason: str) -> StoredCheckpoint | None:
+        """Set aside a checkpoint that was read but cannot be used; return the other one, if there is one."""
+        self._put_away(stored.path, reason)
+        return self.load()
+
+    def save(
+        self, epoch: int, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], provenance: Mapping[str, Any]
+    ) -> Path:
+        """Publish a checkpoint in place of the older one and return its path.
+
+        Raises
+        ------
+        StoreError
+            When it cannot be written; the earlier ones are intact.
+        """
+
+        def fill(file: h5py.File) -> None:
+            file.attrs["epoch"] = np.int64(epoch)
+            file.attrs["complete"] = True
+            write_text(file, "run_id", json.dumps(self.run_id))
+            write_text(file, "provenance", canonical_json(dict(provenance)))
+            # Not canonical: the order of an event's keys is that of the columns in the run file.
+            write_text(file, "facts", json.dumps(dict(facts)))
+            write_text(file, "names", canonical_json([[name, list(value.shape)] for name, value in arrays.items()]))
+            group = file.create_group("arrays")
+            for name, value in arrays.items():
+                write_array(group, name, value)
+
+        path = self.paths[self._next]
+        publish_bytes(path, pack(CHECKPOINT_FORMAT, CHECKPOINT_VERSION, fill))
+        self._next = 1 - self._next
+        return path
+
+    def remove(self) -> None:
+        """Delete the checkpoints: their run is done."""
+        for path in self.paths:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+    def _put_away(self, path: Path, reason: str) -> None:
+        renamed = set_aside(path)
+        self.problems.append(f"{reason.split('; move')[0]}; it is now {renamed.name}")

@@ -1,0 +1,228 @@
+"""Everything that the next epoch depends on, as plain arrays and JSON-able facts.
+
+Random numbers come from streams keyed by (seed, name, epoch), so a checkpoint holds no generator: a resumed run draws
+what the undisturbed one would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dash_hpc.errors import StoreError
+from dash_hpc.ops.state import PRUNABLE, TENSORS, tensor_shapes
+from dash_hpc.training.early_stop import BestKept
+from dash_hpc.training.fit import HISTORY_COLUMNS, TIMERS, Fit, Kept
+from dash_hpc.training.plateau import Plateau
+
+if TYPE_CHECKING:
+    from dash_hpc.training.trainer import Trainer
+
+__all__ = ["Checkpoint", "CheckpointTimer", "capture", "restore"]
+
+#: Share of the time that checkpoints may take.
+_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training run after a complete epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The last complete one.
+    facts : dict
+        JSON-able: steps, plateau rule, early stop, events, seconds.
+    arrays : dict of ndarray
+        Weights, moments, masks, history, kept model, the strategy's own state. Of a pruned matrix only the active
+        entries (in C order), masks as packed bits.
+    """
+
+    epoch: int
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(repr=False)
+
+
+def capture(trainer: Trainer, fit: Fit, best: BestKept, plateau: Plateau) -> Checkpoint:
+    """Copy the state of ``trainer`` between two epochs."""
+    state = trainer.state
+    arrays: dict[str, np.ndarray] = {}
+    _put_model(arrays, "weights", state.weights, state.masks)
+    _put_model(arrays, "moment1", state.moment1, state.masks)
+    _put_model(arrays, "moment2", state.moment2, state.masks)
+    _put_masks(arrays, "masks", state.masks)
+    for key, value in trainer.strategy.state_arrays().items():
+        arrays[f"strategy/{key}"] = np.array(value)
+    own = trainer.own_state()
+    for key, value in own.items():
+        arrays[f"own/{key}"] = value
+    for column, values in fit.history.items():
+        arrays[f"history/{column}"] = np.asarray(values, dtype=np.int64 if column == "epoch" else np.float64)
+    kept = None
+    if fit.kept is not None:
+        kept = {"epoch": fit.kept.epoch, "validation_mse": fit.kept.validation_mse}
+        _put_model(arrays, "kept_weights", fit.kept.weights, fit.kept.masks)
+        _put_masks(arrays, "kept_masks", fit.kept.masks)
+    G, m = state.weights["U_sums"].shape
+    facts = {
+        "genes": G,
+        "hidden": m,
+        "dtype": str(state.weights["v"].dtype),
+        "step": int(state.step),
+        "plateau": {"lr": dict(plateau.lr), "best": plateau.best, "bad_epochs": plateau.bad_epochs},
+        "best": {"best": best.best, "best_epoch": best.best_epoch},
+        "kept": kept,
+        "events": [{key: _plain(value) for key, value in event.items()} for event in fit.events],
+        "seconds": dict(fit.seconds),
+    }
+    return Checkpoint(fit.epoch, facts, arrays)
+
+
+def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: Plateau) -> Fit:
+    """Bring a fresh ``trainer``, ``best`` and ``plateau`` to the state of the checkpoint; return its Fit.
+
+    Raises
+    ------
+    StoreError
+        When the checkpoint belongs to a model of other shape or precision, or lacks something. The trainer must not
+        be used then.
+    """
+    facts, arrays, state = checkpoint.facts, checkpoint.arrays, trainer.state
+    G, m = state.weights["U_sums"].shape
+    dtype = state.weights["v"].dtype
+    found = (facts.get("genes"), facts.get("hidden"), facts.get("dtype"))
+    if found != (G, m, str(dtype)):
+        raise StoreError(f"checkpoint of {found[0]} genes, {found[1]} hidden units, {found[2]} is of another model")
+    shapes = tensor_shapes(G, m)
+    try:
+        masks = _take_masks(arrays, "masks", shapes)
+        for part in ("weights", "moment1", "moment2"):
+            for name, value in _take_model(arrays, part, shapes, masks, dtype).items():
+                getattr(state, part)[name][...] = value
+        for name in PRUNABLE:
+            state.masks[name][...] = masks[name]
+        state.step = int(facts["step"])
+        trainer.strategy.load_state(_below(arrays, "strategy/"))
+        trainer.load_own_state(_below(arrays, "own/"))
+        plateau.lr = {name: float(facts["plateau"]["lr"][name]) for name in TENSORS}
+        plateau.best = float(facts["plateau"]["best"])
+        plateau.bad_epochs = int(facts["plateau"]["bad_epochs"])
+        best.best, best.best_epoch = float(facts["best"]["best"]), int(facts["best"]["best_epoch"])
+        kept = None
+        if facts["kept"] is not None:
+            kept_masks = _take_masks(arrays, "kept_masks", shapes)
+            kept = Kept(
+                _take_model(arrays, "kept_weights", shapes, kept_masks, dtype),
+                kept_masks,
+                int(facts["kept"]["epoch"]),
+                float(facts["kept"]["validation_mse"]),
+            )
+        history = {column: arrays[f"history/{column}"].tolist() for column in HISTORY_COLUMNS}
+        if {len(column) for column in history.values()} != {checkpoint.epoch}:
+            raise ValueError("the history does not reach the epoch")
+        return Fit(
+            history=history,
+            events=[dict(event) for event in facts["events"]],
+            kept=kept,
+            epoch=checkpoint.epoch,
+            seconds={name: float(facts["seconds"][name]) for name in ("total", *TIMERS)},
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"checkpoint after epoch {checkpoint.epoch} is not complete: {error}") from error
+
+
+class CheckpointTimer:
+    """Says after which epochs to make a checkpoint: at an interval, and at pruning events.
+
+    Checkpoints take at most 2 % of the time: when one is slow, the interval grows to 50 times its cost, and one at a
+    pruning event waits until it fits.
+
+    Parameters
+    ----------
+    interval : float
+        Seconds between checkpoints, 0 for one after each epoch (regardless of cost).
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float]) -> None:
+        self.interval = interval
+        self._clock = clock
+        self._last = clock()
+        self._cost = 0.0
+
+    def due(self, *, at_event: bool) -> bool:
+        """Return whether it is time, after an epoch that did or did not begin with a pruning event."""
+        since = self._clock() - self._last
+        rest = self._cost / _SHARE if self.interval > 0 else 0.0
+        return since >= (rest if at_event else max(self.interval, rest))
+
+    def made(self, began: float) -> None:
+        """Note that a checkpoint was begun at ``began`` and is finished now."""
+        self._last = self._clock()
+        self._cost = self._last - began
+
+
+def _put_model(
+    arrays: dict[str, np.ndarray], part: str, tensors: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+) -> None:
+    for name in TENSORS:
+        value = tensors[name]
+        if name in masks and not masks[name].all():
+            gone = value[~masks[name]]
+            if not gone.any() and not np.signbit(gone).any():
+                arrays[f"{part}/{name}/active"] = value[masks[name]]
+                continue
+        arrays[f"{part}/{name}"] = value.copy()
+
+
+def _take_model(
+    arrays: Mapping[str, np.ndarray],
+    part: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    masks: Mapping[str, np.ndarray],
+    dtype: np.dtype,
+) -> dict[str, np.ndarray]:
+    tensors = {}
+    for name in TENSORS:
+        whole = arrays.get(f"{part}/{name}")
+        value = np.zeros(shapes[name], dtype=dtype)
+        if whole is None:
+            active = arrays[f"{part}/{name}/active"]
+            if active.dtype != dtype:
+                raise ValueError(f"{part}/{name} is {active.dtype}")
+            value[masks[name]] = active
+        else:
+            if whole.shape != shapes[name] or whole.dtype != dtype:
+                raise ValueError(f"{part}/{name} is {whole.dtype}{list(whole.shape)}")
+            value[...] = whole
+        tensors[name] = value
+    return tensors
+
+
+def _put_masks(arrays: dict[str, np.ndarray], part: str, masks: Mapping[str, np.ndarray]) -> None:
+    for name in PRUNABLE:
+        arrays[f"{part}/{name}"] = np.packbits(masks[name])
+
+
+def _take_masks(
+    arrays: Mapping[str, np.ndarray], part: str, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    masks = {}
+    for name in PRUNABLE:
+        size = int(np.prod(shapes[name]))
+        bits = np.unpackbits(arrays[f"{part}/{name}"], count=size)
+        masks[name] = bits.astype(bool).reshape(shapes[name])
+    return masks
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
