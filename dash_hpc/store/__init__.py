@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dash_hpc.store.compact import Compaction, compact
+from dash_hpc.store.files import FileLayer, FreeSpace, free_space, in_bytes
 from dash_hpc.store.index import rebuild_index
 from dash_hpc.store.network import Network
 from dash_hpc.store.plan import is_store, plan_header, planned_ids, planned_spec, write_plan
@@ -10,22 +12,34 @@ from dash_hpc.store.publish import (
     make_folder,
     publish_bytes,
     publish_json,
+    publish_sealed_text,
     publish_text,
     publishing,
+    remove_file,
     set_aside,
     sweep_temporaries,
 )
 from dash_hpc.store.query import Store, open_store
-from dash_hpc.store.runfile import RunRecord, RunWriter, compare_runs, read_run
+from dash_hpc.store.runfile import RunRecord, RunWriter, compare_records, compare_runs, read_run
 from dash_hpc.store.schema import run_path
+from dash_hpc.store.verify import Finding, Verification, verify
 
 __all__ = [
+    "Compaction",
+    "FileLayer",
+    "Finding",
+    "FreeSpace",
     "Network",
     "RunRecord",
     "RunWriter",
     "Store",
+    "Verification",
     "canonical_json",
+    "compact",
+    "compare_records",
     "compare_runs",
+    "free_space",
+    "in_bytes",
     "is_store",
     "make_folder",
     "open_store",
@@ -34,12 +48,15 @@ __all__ = [
     "planned_spec",
     "publish_bytes",
     "publish_json",
+    "publish_sealed_text",
     "publish_text",
     "publishing",
     "read_run",
     "rebuild_index",
+    "remove_file",
     "run_path",
     "set_aside",
     "sweep_temporaries",
+    "verify",
     "write_plan",
 ]

@@ -19,7 +19,7 @@ import h5py
 
 from dash_hpc.errors import StoreError
 
-__all__ = ["HEADER_BYTES", "open_envelope", "pack", "read_header"]
+__all__ = ["HEADER_BYTES", "check_envelope", "open_envelope", "pack", "read_bytes", "read_header", "seal"]
 
 HEADER_BYTES = 512
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -36,13 +36,15 @@ def pack(form: str, version: int, fill: Callable[[h5py.File], None]) -> bytes:
         fill(file)
         file.flush()
         body = file.id.get_file_image()
-    return _header(form, version, body) + body
+    return seal(form, version, body) + body
 
 
-def _header(form: str, version: int, body: bytes) -> bytes:
+def seal(form: str, version: int, body: bytes | memoryview, more: str = "", size: int = HEADER_BYTES) -> bytes:
+    """Return the text in front of ``body``: ``size`` bytes with the checksum of both, then the lines ``more``."""
+
     def text(digest: str) -> bytes:
-        lines = f"{form}\nversion {version}\nbytes {len(body)}\nsha256 {digest}\n"
-        return lines.encode("ascii").ljust(HEADER_BYTES - 1) + b"\n"
+        lines = f"{form}\nversion {version}\nbytes {len(body)}\nsha256 {digest}\n{more}"
+        return lines.encode("ascii").ljust(size - 1) + b"\n"
 
     digest = hashlib.sha256(text(_PLACEHOLDER))
     digest.update(body)
@@ -57,38 +59,24 @@ def read_header(path: Path | str) -> tuple[str, int]:
     StoreError
         When the file is missing, not a regular file, or not from dash-hpc.
     """
-    return _identify(Path(path), _read_regular(Path(path), HEADER_BYTES))
+    return _identify(Path(path), read_bytes(path, 0, HEADER_BYTES))
 
 
 @contextmanager
-def open_envelope(path: Path | str, form: str, version: int) -> Iterator[h5py.File]:
+def open_envelope(path: Path | str, form: str, version: int, data: bytes | None = None) -> Iterator[h5py.File]:
     """Check the file at ``path`` as a whole and yield its content, opened from memory for reading.
 
-    What is read is exactly what was checked: a later replacement of the file has no effect on it.
+    What is read is exactly what was checked: a later replacement of the file has no effect on it. With ``data`` these
+    are the bytes of the file, and ``path`` only names them.
 
     Raises
     ------
     StoreError
         Missing, foreign, of another format or version, truncated, or damaged; with path and remedy.
     """
-    path = Path(path)
-    data = _read_regular(path, None)
-    found, number = _identify(path, data)
-    if found != form:
-        raise StoreError(f"{path}: this is a {found!r} file where a {form!r} file belongs; move it away")
-    if number != version:
-        raise StoreError(
-            f"{path}: format version {number}, but this dash-hpc reads version {version}; "
-            f"use the dash-hpc that wrote it"
-        )
-    header, body = data[:HEADER_BYTES], data[HEADER_BYTES:]
-    declared = _declared_bytes(header)
-    if declared is not None and len(body) < declared:
-        raise StoreError(
-            f"{path}: truncated, {len(body)} of {declared} bytes are left; move it away and run the study again"
-        )
-    if header != _header(form, version, body):
-        raise StoreError(f"{path}: damaged, its checksum differs; move it away and run the study again")
+    if data is None:
+        data = read_bytes(path)
+    check_envelope(path, form, version, data)
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
     except (OSError, RuntimeError) as error:
@@ -97,14 +85,43 @@ def open_envelope(path: Path | str, form: str, version: int) -> Iterator[h5py.Fi
         yield file
 
 
-def _read_regular(path: Path, limit: int | None) -> bytes:
+def check_envelope(path: Path | str, form: str, version: int, data: bytes) -> None:
+    """Check format, version, length and checksum of the bytes of a file; raises StoreError as above."""
+    found, number = _identify(Path(path), data)
+    if found != form:
+        raise StoreError(f"{path}: this is a {found!r} file where a {form!r} file belongs; move it away")
+    if number != version:
+        raise StoreError(
+            f"{path}: format version {number}, but this dash-hpc reads version {version}; "
+            f"use the dash-hpc that wrote it"
+        )
+    header, body = data[:HEADER_BYTES], memoryview(data)[HEADER_BYTES:]
+    declared = _declared_bytes(header)
+    if declared is not None and len(body) < declared:
+        raise StoreError(
+            f"{path}: truncated, {len(body)} of {declared} bytes are left; move it away and run the study again"
+        )
+    if header != seal(form, version, body):
+        raise StoreError(f"{path}: damaged, its checksum differs; move it away and run the study again")
+
+
+def read_bytes(path: Path | str, offset: int = 0, size: int = -1) -> bytes:
+    """Read a regular file, or ``size`` bytes from ``offset``; a FIFO or device of that name is refused, not waited for.
+
+    Raises
+    ------
+    StoreError
+        Missing, not a regular file, or unreadable.
+    """
     try:
         # O_NONBLOCK: a FIFO of this name must not block the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise StoreError(f"{path}: not a regular file; move it out of the store")
-            return file.read() if limit is None else file.read(limit)
+            if offset:
+                file.seek(offset)
+            return file.read(size)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file; check the folder and the run id") from error
     except OSError as error:

@@ -1,11 +1,13 @@
 """``plan.jsonl``: the runs of a study, longest first; its presence makes a folder a store.
 
 The first line is a header (format, version, study, number of runs, folder that relative data paths start from,
-command line); every further line is ``{"run_id": …, "spec": …}``.
+command line, and the SHA-256 of the file as it is with 64 zeros in its place); every further line is
+``{"run_id": …, "spec": …}``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +18,21 @@ from dash_hpc.errors import StoreError
 from dash_hpc.store.publish import canonical_json, publish_text
 from dash_hpc.store.schema import run_path
 
-__all__ = ["PLAN_FILE", "PlanHeader", "is_store", "plan_header", "planned_ids", "planned_spec", "write_plan"]
+__all__ = [
+    "PLAN_FILE",
+    "PlanHeader",
+    "is_store",
+    "plan_header",
+    "planned_ids",
+    "planned_spec",
+    "read_plan",
+    "write_plan",
+]
 
 PLAN_FILE = "plan.jsonl"
 _FORMAT = "dash-hpc plan"
 _VERSION = 1
+_NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,43 @@ def write_plan(
         "runs": len(runs),
         "base": str(Path(base).absolute()),
         "command": list(command),
+        "sha256": _NO_DIGEST,
     }
     lines = [json.dumps(header, ensure_ascii=False)]
     # The id comes first, so that a worker finds its line without parsing the others.
     lines += [f'{{"run_id":"{run_id}","spec":{canonical_json(spec)}}}' for run_id, spec in runs]
-    publish_text(Path(folder) / PLAN_FILE, "\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    mark = f'"sha256": "{_NO_DIGEST}"'
+    publish_text(Path(folder) / PLAN_FILE, text.replace(mark, f'"sha256": "{_digest(text)}"', 1))
+
+
+def read_plan(folder: Path | str) -> tuple[PlanHeader, dict[str, dict[str, Any]], bool]:
+    """Read the whole plan: header, specs by run id in order, and whether its checksum fits.
+
+    Raises
+    ------
+    StoreError
+        When the folder has no plan, or it cannot be read to its end.
+    """
+    header = plan_header(folder)
+    path = Path(folder) / PLAN_FILE
+    text = "".join(_lines(path))
+    first, *rest = text.split("\n")
+    specs: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(filter(None, rest), start=2):
+        try:
+            row = json.loads(line)
+            specs[str(row["run_id"])] = dict(row["spec"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path}, line {number}: cannot be read; give the run command again") from error
+    if len(specs) != header.runs:
+        raise StoreError(f"{path}: {len(specs)} of {header.runs} runs are there; give the run command again")
+    digest = json.loads(first).get("sha256")
+    return header, specs, _digest(text.replace(f'"sha256": "{digest}"', f'"sha256": "{_NO_DIGEST}"', 1)) == digest
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plan_header(folder: Path | str) -> PlanHeader:
@@ -125,7 +169,7 @@ def planned_spec(folder: Path | str, run_id: str) -> dict[str, Any]:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", newline="\n") as file:
             yield from file
     except FileNotFoundError as error:
         raise StoreError(f"{path.parent}: not the output folder of a study, it has no {PLAN_FILE}") from error

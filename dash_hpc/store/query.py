@@ -10,11 +10,22 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import StoreError
-from dash_hpc.store.index import RunFile, merged_names, read_index, scan, summary, write_index
+from dash_hpc.store.bundle import Member
+from dash_hpc.store.index import (
+    RunFile,
+    choose,
+    merged_names,
+    read_data,
+    read_index,
+    row_or_problem,
+    scan,
+    scan_bundles,
+    write_index,
+)
 from dash_hpc.store.network import Network
 from dash_hpc.store.plan import PLAN_FILE, is_store, plan_header, planned_ids, planned_spec
 from dash_hpc.store.runfile import RunRecord, read_run
-from dash_hpc.store.schema import run_path, runs_folder
+from dash_hpc.store.schema import runs_folder
 
 __all__ = ["Store", "open_store"]
 
@@ -65,7 +76,7 @@ class Store:
         self.problems: tuple[str, ...] = ()
         self._cache: dict[str, tuple[RunFile, dict[str, Any] | str]] = {}
         self._rows: list[dict[str, Any]] = []
-        self._files: dict[str, RunFile] = {}
+        self._bundles: dict[tuple[Path, int, int, int], list[Member]] = {}
         self._frame: pd.DataFrame | None = None
         self._indexed = False
         self._plan_stamp: tuple[int, int, int] | None = None
@@ -81,23 +92,27 @@ class Store:
     def refresh(self) -> Store:
         """Look at the folder again (only changed files are read) and return the store itself."""
         files, problems = scan(self.folder)
+        # Bundles are looked at last: a run that is compacted meanwhile is then seen twice, never not at all.
+        bundled, more = scan_bundles(self.folder, self._bundles)
+        problems += more
         self._read_plan(problems)
         indexed = self._read_index(problems)
-        cache: dict[str, tuple[RunFile, dict[str, Any] | str]] = {}
-        for file in files:
+
+        def look_up(file: RunFile) -> dict[str, Any] | str:
             known = self._cache.get(file.run_id)
             row = indexed.get(file.run_id)
             if known is not None and known[0] == file:
-                cache[file.run_id] = known
-            elif row is not None and row[:2] == (file.mtime_ns, file.size):
-                cache[file.run_id] = (file, row[2])
-            else:
-                cache[file.run_id] = (file, _row_or_problem(file))
+                return known[1]
+            if row is not None and row[:2] == (file.mtime_ns, file.size):
+                return row[2]
+            return row_or_problem(file)
+
+        cache, more = choose(files, bundled, look_up)
+        problems += more
         usable = {key: value[1] for key, value in cache.items() if isinstance(value[1], dict)}
         order = self.planned or tuple(usable)
         planned = set(order)
         self._cache = cache
-        self._files = {file.run_id: file for file in files}
         self._rows = [usable[run_id] for run_id in order if run_id in usable]
         self.extra = tuple(run_id for run_id in usable if run_id not in planned)
         self.problems = (*problems, *(value[1] for value in cache.values() if isinstance(value[1], str)))
@@ -157,7 +172,12 @@ class Store:
         StoreError
             When there is no such run, or its file is damaged.
         """
-        return read_run(run_path(self.folder, self._resolve(run_id)), tables=tables, network=network)
+        full = self._resolve(run_id)
+        try:
+            return self._read(full, tables, network)
+        except StoreError:
+            # It may have been compacted, or replaced, since the folder was looked at.
+            return self.refresh()._read(full, tables, network)
 
     def history(self, run_id: str) -> pd.DataFrame:
         """Return one row per epoch: epoch, train_mse, validation_mse, lr, sparsity, seconds."""
@@ -210,6 +230,15 @@ class Store:
         ]
         write_index(self.folder, rows)
 
+    def _read(self, run_id: str, tables: bool, network: bool) -> RunRecord:
+        entry = self._cache.get(run_id)
+        if entry is None:
+            raise StoreError(f"run {run_id} in {self.folder} has not started; dash-hpc run starts it")
+        record = read_run(entry[0].path, tables=tables, network=network, data=read_data(entry[0]))
+        if record.run_id != run_id:
+            raise StoreError(f"{entry[0].path}: holds run {record.run_id}, not {run_id}; move it elsewhere")
+        return record
+
     def _read_plan(self, problems: list[str]) -> None:
         path = self.folder / PLAN_FILE
         try:
@@ -246,16 +275,6 @@ class Store:
             return matches[0]
         what = f"{len(matches)} runs begin so" if matches else "no such run"
         raise StoreError(f"run {run_id!r} in {self.folder}: {what}; see the table of runs for the ids")
-
-
-def _row_or_problem(file: RunFile) -> dict[str, Any] | str:
-    try:
-        record = read_run(file.path, tables=False, network=False)
-    except StoreError as error:
-        return str(error)
-    if record.run_id != file.run_id:
-        return f"{file.path}: holds run {record.run_id}; a copy under another name is left out, move it elsewhere"
-    return summary(record)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from dash_hpc.store.schema import (
     write_text,
 )
 
-__all__ = ["RunRecord", "RunWriter", "compare_runs", "read_run"]
+__all__ = ["RunRecord", "RunWriter", "compare_records", "compare_runs", "read_run"]
 
 _FLUSH_SECONDS = 5.0
 Columns = dict[str, np.ndarray]
@@ -198,11 +198,13 @@ class RunWriter:
             if rest is not None:
                 rest(file)
 
-        publish_bytes(self.path, pack(RUN_FORMAT, RUN_VERSION, fill))
+        # Only the first publication may make folders: one that vanishes later was unmounted or removed.
+        first = self._published == -float("inf")
+        publish_bytes(self.path, pack(RUN_FORMAT, RUN_VERSION, fill), make_parents=first)
         self._published = self._clock()
 
 
-def read_run(path: Path | str, *, tables: bool = True, network: bool = True) -> RunRecord:
+def read_run(path: Path | str, *, tables: bool = True, network: bool = True, data: bytes | None = None) -> RunRecord:
     """Read a run file, checked as a whole.
 
     Parameters
@@ -210,6 +212,8 @@ def read_run(path: Path | str, *, tables: bool = True, network: bool = True) -> 
     path : path
     tables, network : bool
         Whether to read history and events, and the kept network; the file is checked as a whole anyway.
+    data : bytes, optional
+        The bytes of the run file, when they come from elsewhere; ``path`` then only says from where.
 
     Raises
     ------
@@ -217,7 +221,7 @@ def read_run(path: Path | str, *, tables: bool = True, network: bool = True) -> 
         Missing, foreign, of another version, truncated or damaged file; with its path and the remedy.
     """
     path = Path(path)
-    with open_envelope(path, RUN_FORMAT, RUN_VERSION) as file:
+    with open_envelope(path, RUN_FORMAT, RUN_VERSION, data) as file:
         try:
             return _record(path, file, tables, network)
         except StoreError as error:
@@ -232,7 +236,11 @@ def compare_runs(path_a: Path | str, path_b: Path | str) -> list[str]:
 
     An empty list means: same spec, status, history, events, metrics and network.
     """
-    a, b = read_run(path_a), read_run(path_b)
+    return compare_records(read_run(path_a), read_run(path_b))
+
+
+def compare_records(a: RunRecord, b: RunRecord) -> list[str]:
+    """Return the differences between two whole records, as :func:`compare_runs` does."""
     differences = [
         f"{name}: {one!r} and {two!r}"
         for name in ("run_id", "status", "reason", "complete", "stop_reason", "notes")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from dash_hpc.errors import StoreError
-from dash_hpc.store import RunWriter, index, open_store, query, rebuild_index, run_path, write_plan
+from dash_hpc.store import RunWriter, index, open_store, rebuild_index, run_path, write_plan
 
 Make = Callable[[Sequence[str]], Path]
 IDS = [f"{k:016x}" for k in range(9)]
@@ -124,7 +124,7 @@ def test_index_gives_the_same_table_without_reading_run_files(
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("a run file was read")
 
-    monkeypatch.setattr(query, "read_run", refuse)
+    monkeypatch.setattr(index, "read_run", refuse)
     pd.testing.assert_frame_equal(open_store(folder).runs, plain)
 
 
