@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table
 from dash_hpc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dash_hpc.execution.mpi import MPIExecutor
+    from dash_hpc.execution.mpi_launch import Engine
+    from dash_hpc.store import Store
 
 __all__ = ["init", "run"]
 
@@ -38,11 +44,28 @@ def init(file: Path, example: str) -> None:
     click.echo(f"wrote {file}; run it with: dash-hpc run {file}")
 
 
+def _parse_part(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    k, slash, n = value.partition("/")
+    if not (slash and k.isascii() and k.isdigit() and n.isascii() and n.isdigit() and 1 <= int(k) <= int(n)):
+        raise click.BadParameter(f"{value!r} is not K/N with 1 ≤ K ≤ N, such as 2/4", ctx, param)
+    return int(k), int(n)
+
+
 @click.command(cls=Command)
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace one setting; may be repeated.")
 @click.option("--output", type=click.Path(path_type=Path), help="Output folder. [default: that of the study]")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at a time. [default: one per core]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "local", "mpi"]),
+    default="auto",
+    show_default=True,
+    help="auto: the MPI ranks when started by mpiexec or srun, else this machine.",
+)
+@click.option("--part", metavar="K/N", callback=_parse_part, help="Only part K (from 1) of N; for arrays of jobs.")
 @click.option("--dry-run", is_flag=True, help="Check the study and its data, count the runs, and stop.")
 @json_option
 @click.pass_context
@@ -52,6 +75,8 @@ def run(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int | None,
+    engine: Engine,
+    part: tuple[int, int] | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -64,6 +89,28 @@ def run(
     Example:
       dash-hpc run quick.toml --set training.epochs=50 --set sweep.seeds=0..4
     """
+    from dash_hpc.execution.mpi_launch import choose_engine
+
+    def work(executor: MPIExecutor | None = None) -> int:
+        return _work(study, overrides, output, workers, part, dry_run, as_json, executor)
+
+    if choose_engine(engine) == "local":
+        ctx.exit(work())
+    from dash_hpc.execution.mpi import mpi_session
+
+    ctx.exit(mpi_session(work, announce=lambda text: click.echo(text, err=True)) or DONE)
+
+
+def _work(
+    study: Path,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    workers: int | None,
+    part: tuple[int, int] | None,
+    dry_run: bool,
+    as_json: bool,
+    executor: MPIExecutor | None,
+) -> int:
     from dash_hpc.study import load_study
 
     plan = load_study(study, overrides)
@@ -77,12 +124,14 @@ def run(
             print_json({"study": plan.name, "output": folder, "runs": [{"id": r.id, **r.spec} for r in runs]})
         else:
             click.echo(f"{plan.name}: {len(runs)} runs, output in {folder}")
-        return
+        return DONE
 
     from dash_hpc.execution import run_study
     from dash_hpc.report import summary_rows, summary_table, write_report
 
-    store = run_study(plan, output=folder, workers=workers)
+    store = run_study(plan, output=folder, workers=workers, executor=executor, part=part)
+    if part is not None:
+        return _end_of_part(store, part, as_json)
     counts = store.counts()
     report = write_report(store) if counts["done"] else None
     if as_json:
@@ -95,8 +144,25 @@ def run(
         _print_failures(store)
     if counts["pending"] or counts["running"]:
         click.echo(f"dash-hpc: not complete; dash-hpc run {study} goes on from here", err=True)
-        ctx.exit(INTERRUPTED)
-    ctx.exit(FAILED if counts["failed"] else DONE)
+        return INTERRUPTED
+    return FAILED if counts["failed"] else DONE
+
+
+def _end_of_part(store: Store, part: tuple[int, int], as_json: bool) -> int:
+    """Other parts may be under way, so that table and report have to wait for all of them."""
+    from dash_hpc.execution.study_run import part_of
+
+    own = part_of(store.planned, part)
+    states = [store.status(run_id) for run_id in own]
+    counts = {"planned": len(own), **{state: states.count(state) for state in ("done", "failed", "running")}}
+    if as_json:
+        print_json({"study": store.name, "output": store.folder, "part": list(part), "runs": counts})
+    else:
+        click.echo(f"part {part[0]} of {part[1]}: {counts['done']} of {len(own)} runs done, {counts['failed']} failed")
+        _print_failures(store)
+    if counts["done"] + counts["failed"] < len(own):
+        return INTERRUPTED
+    return FAILED if counts["failed"] else DONE
 
 
 def _print_failures(store: object, most: int = 5) -> None:

@@ -47,7 +47,8 @@ class LocalExecutor(Executor):
     workers : int
         Number of processes; they start with the first calls.
     log_folder : path, optional
-        Existing folder for what workers print (``worker-<k>.log``); without it their output is discarded.
+        Existing folder for what workers print (``<name>-<k>.log``); without it their output is discarded.
+    name : str, default "worker"
 
     Raises
     ------
@@ -55,14 +56,14 @@ class LocalExecutor(Executor):
         When ``workers`` is not 1 or more.
     """
 
-    def __init__(self, workers: int, log_folder: Path | None = None) -> None:
+    def __init__(self, workers: int, log_folder: Path | None = None, *, name: str = "worker") -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers must be 1 or more, got {workers!r}")
         self.workers = workers
         self._queue: queue.SimpleQueue[tuple[Future[Any], str] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._slots = [_Slot(self._queue, self._closed, _log(log_folder, k)) for k in range(workers)]
+        self._slots = [_Slot(self._queue, self._closed, _log(log_folder, name, k)) for k in range(workers)]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``fn(*args)`` in a worker, in the order of submission.
@@ -257,5 +258,5 @@ def _last_words(process: subprocess.Popen[str], code: int) -> str:
     return f"worker process {process.pid} was killed by {name}{hint}"
 
 
-def _log(folder: Path | None, k: int) -> Path | None:
-    return None if folder is None else folder / f"worker-{k}.log"
+def _log(folder: Path | None, name: str, k: int) -> Path | None:
+    return None if folder is None else folder / f"{name}-{k}.log"

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dash_hpc.errors import Interrupted, UsageError
 from dash_hpc.execution.driver import drive
@@ -25,7 +26,10 @@ from dash_hpc.store import (
 )
 from dash_hpc.study import Study, load_study, plan
 
-__all__ = ["run_study"]
+if TYPE_CHECKING:
+    from dash_hpc.execution.mpi import MPIExecutor
+
+__all__ = ["part_of", "prepare", "run_study"]
 
 
 def run_study(
@@ -35,8 +39,10 @@ def run_study(
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Mode = "auto",
+    executor: MPIExecutor | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Store:
-    """Execute all runs of a study on this machine and return its store.
+    """Execute all runs of a study and return its store.
 
     Runs that the output folder already holds as done are not repeated, so the same call goes on after an
     interruption. A run that fails is recorded with its reason and the rest goes on; see ``Store.counts()``. Results
@@ -55,6 +61,10 @@ def run_study(
         Number of processes, one thread each; all cores that this process may use by default.
     progress : str
         "auto", "live" (table), "plain" (lines), or "none"; on standard error.
+    executor : MPIExecutor, optional
+        Where the runs are executed; ``workers`` processes of this machine by default. It is closed at the end.
+    part : (int, int), optional
+        ``(k, n)``: of the plan only the runs k, k + n, k + 2n, … (from 1). Others do the other parts.
 
     Returns
     -------
@@ -71,8 +81,6 @@ def run_study(
     Interrupted
         On Ctrl-C: everything acknowledged is in the store, and the same call goes on.
     """
-    from dash_hpc.data import digest
-
     if isinstance(study_or_path, Study):
         if overrides:
             raise UsageError("overrides belong to a study file; change the Study itself instead")
@@ -80,13 +88,36 @@ def run_study(
     else:
         study = load_study(study_or_path, overrides)
     if workers is None:
-        workers = available_cores()
+        workers = available_cores() if executor is None else executor.workers
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise UsageError(f"workers must be 1 or more, got {workers!r}")
+    if part is not None and not 1 <= part[0] <= part[1]:
+        raise UsageError(f"part {part[0]} of {part[1]}: parts count from 1")
     folder = Path(output) if output is not None else study.output
+    prepare(study, folder)
+
+    store = open_store(folder)
+    journal = Journal(folder / "log" / "driver.log")
+    notices = _set_damaged_aside(store)
+    todo = [run_id for run_id in part_of(store.planned, part) if store.status(run_id) != "done"]
+    if todo:
+        _execute(store, todo, min(workers, len(todo)), progress, journal, notices, executor)
+    else:
+        for notice in notices:
+            journal.write(notice)
+    store.refresh().write_index()
+    return store
+
+
+def prepare(study: Study, folder: Path) -> tuple[str, ...]:
+    """Make ``folder`` the store of the study: plan, resolved study, subfolders. Returns the run ids, in order.
+
+    Raises as :func:`run_study` does.
+    """
+    from dash_hpc.data import digest
+
     _refuse_foreign(folder)
     runs = plan(study, digest(study.data_spec(), base=study.base))
-
     make_folder(folder)
     # The plan comes first: it is what makes the folder a store.
     pairs = [(run.id, run.spec) for run in runs]
@@ -96,22 +127,22 @@ def run_study(
     make_folder(folder / "log")
     for place in (folder, *(folder / "runs").iterdir()):
         sweep_temporaries(place)
+    return tuple(run.id for run in runs)
 
-    store = open_store(folder)
-    journal = Journal(folder / "log" / "driver.log")
-    notices = _set_damaged_aside(store)
-    todo = [run_id for run_id in store.planned if store.status(run_id) != "done"]
-    if todo:
-        _execute(store, todo, min(workers, len(todo)), progress, journal, notices)
-    else:
-        for notice in notices:
-            journal.write(notice)
-    store.refresh().write_index()
-    return store
+
+def part_of(run_ids: Sequence[str], part: tuple[int, int] | None) -> tuple[str, ...]:
+    """Return the runs of part (k, n): every n-th, so that long and short ones are spread evenly."""
+    return tuple(run_ids) if part is None else tuple(run_ids[part[0] - 1 :: part[1]])
 
 
 def _execute(
-    store: Store, todo: Sequence[str], workers: int, mode: Mode, journal: Journal, notices: Sequence[str]
+    store: Store,
+    todo: Sequence[str],
+    workers: int,
+    mode: Mode,
+    journal: Journal,
+    notices: Sequence[str],
+    given: MPIExecutor | None,
 ) -> None:
     shown = Progress(store, mode)
     journal.echo = shown.echo
@@ -120,7 +151,7 @@ def _execute(
         f"{store.name}: {len(store.planned)} runs into {store.folder}, {workers} worker{'s' * (workers > 1)}"
         + (f", {skipped} done before" if skipped else "")
     )
-    for notice in notices:
+    for notice in [*notices, *(given.begin(store.folder / "log") if given is not None else ())]:
         journal.write(notice)
 
     def tick(active: Collection[str]) -> None:
@@ -128,7 +159,7 @@ def _execute(
         if text is not None:
             journal.write(text, echo=shown.mode == "plain")
 
-    executor = LocalExecutor(workers, store.folder / "log")
+    executor = given if given is not None else LocalExecutor(workers, store.folder / "log")
     try:
         drive(store.folder, todo, executor, window=workers, journal=journal, tick=tick)
         executor.shutdown()

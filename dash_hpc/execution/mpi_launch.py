@@ -1,0 +1,101 @@
+"""What the launcher promised: read from the environment, before MPI is touched.
+
+The trap this guards against: ``srun`` without ``--mpi``, or with that of another MPI, starts N processes each of which
+is a world of its own and does the whole study. The launchers leave the number of ranks in the environment, so that it
+can be compared with the size of the world.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dash_hpc.errors import UsageError
+
+__all__ = ["Engine", "Promise", "check_world", "choose_engine", "promise"]
+
+Engine = Literal["auto", "local", "mpi"]
+
+# In this order: Hydra starts its proxies through srun, so that under it Slurm's step counts proxies, not ranks.
+_SOURCES = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "Open MPI's mpiexec"),
+    ("PMI_SIZE", "PMI_RANK", "PMI"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "MVAPICH's mpiexec"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun"),
+)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """How many ranks the launcher said it started, which one this is, and the variable that says so."""
+
+    size: int
+    rank: int
+    launcher: str
+    variable: str
+
+
+def promise(environ: Mapping[str, str] | None = None) -> Promise | None:
+    """Return what the launcher promised; None when this process was not started by one.
+
+    In a batch script itself (``sbatch`` without ``srun``) there is no step, and so no promise.
+    """
+    environ = os.environ if environ is None else environ
+    for size, rank, launcher in _SOURCES:
+        number = environ.get(size, "")
+        if size.startswith("SLURM") and "SLURM_STEP_ID" not in environ:
+            continue
+        if number.isascii() and number.isdigit():
+            own = environ.get(rank, "0")
+            return Promise(int(number), int(own) if own.isdigit() else 0, launcher, size)
+    return None
+
+
+def choose_engine(engine: Engine, environ: Mapping[str, str] | None = None) -> Literal["local", "mpi"]:
+    """Return "mpi" under a launcher of several ranks (or when asked for), else "local".
+
+    Raises
+    ------
+    UsageError
+        When ``local`` is asked for in one of several ranks: each would do the whole study.
+    """
+    made = promise(environ)
+    if engine == "mpi":
+        return "mpi"
+    if made is None or made.size == 1:
+        return "local"
+    if engine == "local":
+        raise UsageError(
+            f"--engine local under {made.launcher} with {made.size} ranks would do everything {made.size} times; "
+            f"leave out --engine, or start one process"
+        )
+    return "mpi"
+
+
+def check_world(size: int, made: Promise | None, library: str) -> None:
+    """Compare the size of the world with the launcher's promise.
+
+    Parameters
+    ----------
+    size : int
+        Number of ranks of ``MPI.COMM_WORLD``.
+    made : Promise, optional
+    library : str
+        Name of the MPI library, for the remedy.
+
+    Raises
+    ------
+    UsageError
+        When they differ, or when a single rank was started without any launcher.
+    """
+    if made is None and size == 1:
+        raise UsageError("--engine mpi needs a launcher: mpiexec -n 4 dash-hpc run …, or srun -K --mpi=pmi2 dash-hpc …")
+    if made is None or made.size == size:
+        return
+    plugin = "pmix" if "open mpi" in library.lower() else "pmi2"
+    raise UsageError(
+        f"{made.launcher} started {made.size} processes ({made.variable}={made.size}), but {library} sees a world of "
+        f"{size}: start with srun -K --mpi={plugin}, or with the mpiexec of the same MPI installation"
+    )

@@ -1,0 +1,146 @@
+"""A rank's own part: its binding, its worker processes, and its line to the other ranks.
+
+The line serves one purpose. A scheduler that wants the nodes back signals all ranks, some, or one; whoever is told
+tells rank 0, which tells all, so that the ranks stop together.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import Future
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dash_hpc.errors import UsageError
+from dash_hpc.execution.binding import Binding, Place, apply, bindings, describe, here, warnings_of
+from dash_hpc.execution.local import LocalExecutor
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+__all__ = ["STOP_SIGNALS", "Station", "library_name"]
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_LOOK_SECONDS = 0.2
+_TAG = 7
+
+
+def library_name() -> str:
+    """Return name and version of the MPI library, such as "MPICH Version: 5.0.2" or "Open MPI v5.0.11"."""
+    from mpi4py import MPI
+
+    return " ".join(MPI.Get_library_version().split(",")[0].splitlines()[0].strip("\0").split())
+
+
+class Station:
+    """What this rank needs to work for rank 0.
+
+    Attributes
+    ----------
+    rank, size : int
+    library : str
+        Name and version of the MPI library.
+    bindings : list of Binding
+        Of all ranks.
+    """
+
+    _here: ClassVar[Station | None] = None
+
+    def __init__(self, comm: MPI.Intracomm, places: list[Place], library: str) -> None:
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.library = library
+        self.places = places
+        self.bindings: list[Binding] = bindings(places)
+        self.binding = self.bindings[self.rank]
+        self.log_folder: Path | None = None
+        self.asked_to_stop = threading.Event()
+        self._line = comm.Dup()
+        self._local: LocalExecutor | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._told = False
+        self._sent: list[Any] = []
+        self._closing = threading.Event()
+        self._listener = threading.Thread(target=self._listen, name="dash-hpc line", daemon=True)
+
+    @classmethod
+    def start(cls, comm: MPI.Intracomm) -> Station:
+        """Exchange places, bind this rank and its future worker processes, and begin to listen. Collective."""
+        from mpi4py import MPI
+
+        station = cls(comm, comm.allgather(here(comm.Get_rank())), library_name())
+        apply(station.binding)
+        for number in STOP_SIGNALS:
+            signal.signal(number, station._signalled)
+        if MPI.Query_thread() >= MPI.THREAD_MULTIPLE and station.size > 1:
+            station._listener.start()
+        cls._here = station
+        return station
+
+    @classmethod
+    def of_this_process(cls) -> Station:
+        """Return the station of this rank."""
+        if cls._here is None:
+            raise UsageError("this process is no rank of an MPI job")
+        return cls._here
+
+    def lines(self) -> list[str]:
+        """Return the binding of each rank, and warnings, as lines for the log."""
+        return [*(describe(binding) for binding in self.bindings), *(f"warning: {w}" for w in warnings_of(self.places))]
+
+    def submit(self, call: tuple[str, str, tuple[Any, ...]]) -> Future[Any]:
+        """Execute a call in a worker process of this rank."""
+        module, name, args = call
+        with self._lock:
+            if self._stopped:
+                raise UsageError("this rank was stopped")
+            if self._local is None:
+                self._local = LocalExecutor(self.binding.threads, self.log_folder, name=f"worker-{self.rank}")
+            return self._local.submit(getattr(import_module(module), name), *args)
+
+    def stop(self) -> None:
+        """End this rank's worker processes now."""
+        with self._lock:
+            self._stopped = True
+            local = self._local
+        if local is not None:
+            local.stop()
+
+    def tell_all(self, word: str) -> None:
+        """Send ``word`` ("stop": end now, "interrupt": as if signalled) from rank 0 to all other ranks."""
+        if self._listener.is_alive():
+            self._sent += [self._line.isend(word, dest=rank, tag=_TAG) for rank in range(1, self.size)]
+
+    def close(self) -> None:
+        """End the worker processes and the listener."""
+        self.stop()
+        self._closing.set()
+        if self._listener.is_alive():
+            self._listener.join(5.0)
+
+    def _signalled(self, number: int, frame: Any) -> None:
+        self.asked_to_stop.set()
+        if self.rank == 0:
+            raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        while not self._closing.wait(_LOOK_SECONDS):
+            if self.asked_to_stop.is_set() and not self._told:
+                self._told = True
+                if self.rank == 0:
+                    self.tell_all("interrupt")
+                else:
+                    self._sent.append(self._line.isend("interrupt", dest=0, tag=_TAG))
+            while self._line.iprobe(MPI.ANY_SOURCE, _TAG, status):
+                word = self._line.recv(source=status.source, tag=_TAG)
+                if word == "stop":
+                    self.stop()
+                elif not self.asked_to_stop.is_set():
+                    # To this process the word of another rank is the same as a signal.
+                    os.kill(os.getpid(), signal.SIGUSR1)
