@@ -18,7 +18,7 @@ from dash_hpc.store import (
     is_store,
     make_folder,
     open_store,
-    publish_text,
+    publish_sealed_text,
     run_path,
     set_aside,
     sweep_temporaries,
@@ -122,7 +122,7 @@ def prepare(study: Study, folder: Path) -> tuple[str, ...]:
     # The plan comes first: it is what makes the folder a store.
     pairs = [(run.id, run.spec) for run in runs]
     write_plan(folder, pairs, study=study.name, base=study.base, command=sys.argv)
-    publish_text(folder / "study.toml", study.to_toml())
+    publish_sealed_text(folder / "study.toml", study.to_toml())
     make_folder(folder / "runs")
     make_folder(folder / "log")
     for place in (folder, *(folder / "runs").iterdir()):
