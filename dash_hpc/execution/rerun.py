@@ -1,0 +1,90 @@
+"""Execute one recorded run again, elsewhere, and compare the bits."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dash_hpc.errors import StoreError, UsageError
+from dash_hpc.execution.local import LocalExecutor
+from dash_hpc.execution.worker import run_one
+from dash_hpc.store import RunRecord, compare_records, is_store, open_store, plan_header, read_run, run_path, write_plan
+
+__all__ = ["Rerun", "rerun"]
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A run, done twice.
+
+    Attributes
+    ----------
+    run_id : str
+    differences : list of str
+        One line per part that differs in any bit, apart from seconds and provenance; empty when it is reproduced.
+    circumstances : list of str
+        What was different about the two executions: versions, instruction set, threads.
+    recorded, repeated : RunRecord
+    """
+
+    run_id: str
+    differences: list[str]
+    circumstances: list[str]
+    recorded: RunRecord
+    repeated: RunRecord
+
+
+def rerun(folder: Path | str, run_id: str) -> Rerun:
+    """Execute one run of a store again in a temporary folder, in a process of its own, and compare.
+
+    Parameters
+    ----------
+    folder : path
+        The output folder of a study; it is only read.
+    run_id : str
+        The id, or its beginning when only one run begins so. The run must have ended (done or failed).
+
+    Raises
+    ------
+    StoreError, UsageError
+        When there is no such run, it has not ended, or the folder has no plan (which says where the data are).
+    WorkerDied
+        When the process that repeats the run ends in the middle of it.
+    """
+    store = open_store(folder)
+    recorded = store.record(run_id)
+    if not recorded.complete:
+        raise UsageError(f"run {recorded.run_id} is {recorded.status}: only an ended run can be compared")
+    if not is_store(folder):
+        raise StoreError(f"{folder}: no plan.jsonl, which says where the data are; give the run command again")
+    base = plan_header(folder).base
+    with tempfile.TemporaryDirectory(prefix="dash-hpc-rerun-") as place:
+        target = Path(place) / "store"
+        write_plan(target, [(recorded.run_id, recorded.spec)], study=store.name, base=base)
+        with LocalExecutor(1) as executor:
+            executor.submit(run_one, str(target), recorded.run_id).result()
+        repeated = read_run(run_path(target, recorded.run_id))
+    return Rerun(
+        recorded.run_id,
+        compare_records(recorded, repeated),
+        _circumstances(recorded.provenance, repeated.provenance),
+        recorded,
+        repeated,
+    )
+
+
+_TELLING = ("dash_hpc", "git", "python", "numpy", "scipy", "torch", "h5py", "native", "cpu", "threads")
+
+
+def _circumstances(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    lines = []
+    for key in _TELLING:
+        if one.get(key) != two.get(key):
+            lines.append(f"{key}: {_short(one.get(key))} then, {_short(two.get(key))} now")
+    return lines
+
+
+def _short(value: Any) -> str:
+    return "unknown" if value in (None, "") else str(value)
