@@ -22,6 +22,10 @@ _COMMANDS = {
     "status": ("results", "Show how far a study is."),
     "select": ("results", "Choose λ by the validation error."),
     "report": ("results", "Write the report of a study."),
+    "verify": ("store", "Check every byte of a study's folder."),
+    "rerun": ("store", "Repeat one recorded run and compare the bits."),
+    "compact": ("store", "Pack ended runs into few large files."),
+    "reindex": ("store", "Write the index of a study's folder anew."),
     "simulate": ("simulate", "Simulate a network and its time courses."),
     "doctor": ("doctor", "Check this installation and this machine."),
 }
