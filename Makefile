@@ -33,5 +33,8 @@ format: setup
 bench: setup
 	$(BIN)/python benchmarks/train_step.py
 
+docs: setup
+	$(BIN)/python docs/make_reference.py
+
 clean:
 	rm -rf build dist *.egg-info dash_hpc/*.so $(STAMP)

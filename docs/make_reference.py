@@ -1,0 +1,134 @@
+"""Write docs/cli.md from the commands' own help and docs/study.md from the models that validate study files.
+
+python docs/make_reference.py          # or: make docs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dash_hpc.cli import app
+from dash_hpc.study import STRATEGIES
+from dash_hpc.study.schema import SECTIONS
+from dash_hpc.study.sources import DATA_KINDS
+
+HERE = Path(__file__).resolve().parent
+MADE = "<!-- Made by docs/make_reference.py; do not edit. -->"
+
+
+def cli_reference() -> str:
+    """Return docs/cli.md: the help of every command as it appears on a terminal of 100 columns."""
+    root = click.Context(app, info_name="dash-hpc", terminal_width=100, help_option_names=["-h", "--help"])
+    parts = [MADE, "# Command line", _block(app.get_help(root))]
+    for name in app.list_commands(root):
+        if (command := app.get_command(root, name)) is not None:
+            context = click.Context(command, info_name=name, parent=root, terminal_width=100)
+            parts += [f"## {name}", _block(command.get_help(context))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(text: str) -> str:
+    lines = [line.rstrip() for line in text.replace("\b", "").splitlines()]
+    return "\n".join(["```text", *lines, "```"])
+
+
+STUDY_HEAD = """# The study file
+
+A study is one TOML file. `dash-hpc init` writes one with comments; only `[data]` and one `[[strategy]]` have to be
+there. Keys left out have the default of the tables below, unknown keys are refused with the nearest one that exists.
+
+`--set section.key=value` replaces one setting for one call: `--set training.epochs=50`, `--set sweep.seeds=0..4`,
+`--set strategy.dash.lambda_ppi=[0.05,0.5]` (all tables of that name), `--set strategy[0].rewind=init`.
+
+Seeds and all options of a strategy may be one value, a list, or a range in quotes: `"0..4"` (both ends included),
+`"0..1 step 0.25"`. Every combination of a strategy's options runs with every seed: (λ₁ values) × (λ₂ values) × seeds.
+A study of more than 1,000,000 runs is refused before it is listed. A run is known by a hash of its settings and data,
+so the same run is never done twice in one output folder."""
+
+
+def study_reference() -> str:
+    """Return docs/study.md: every key with its type, bounds, default and meaning."""
+    parts = [MADE, STUDY_HEAD]
+    for name, model in SECTIONS.items():
+        if name == "model":  # [data] stands second in the file
+            parts += ["## [data]", "One of three kinds. The files are described in [Data](data.md)."]
+            for kind, source in DATA_KINDS.items():
+                parts += [f'### kind = "{kind}"', _told(source), _table(source)]
+        parts += [f"## [{name}]", _told(model), _table(model)]
+    parts += ["## [[strategy]]", "One table per strategy; a name may come again with other options."]
+    for name, options in STRATEGIES.items():
+        parts += [f'### name = "{name}"', _told(options)]
+        parts.append(_table(options) if options.model_fields else "No options.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(model: Any) -> str:
+    """The model's docstring without the name of the section, which is the heading already."""
+    text = "\n".join(line.strip() for line in (model.__doc__ or "").strip().splitlines())
+    head, colon, rest = text.partition("``: ")
+    if colon and head.startswith("``"):
+        text = rest[:1].upper() + rest[1:]
+    return text.replace("``", "`")
+
+
+def _table(model: Any) -> str:
+    schema = model.model_json_schema()
+    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+        kind = _kind(schema["properties"][key], schema.get("$defs", {}))
+        default = "required" if info.is_required() else _value(info.get_default(call_default_factory=True))
+        if model is SECTIONS["study"] and key == "name":
+            default = ""  # filled in from the file's name
+        lines.append(f"| `{key}` | {kind} | {default} | {_cell(info.description or '')} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return "`[" + ", ".join(_plain(item) for item in value) + "]`"
+    return f"`{_plain(value)}`"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    """What may stand there, from the JSON schema of one field."""
+    if "$ref" in schema:
+        return _kind(defs[schema["$ref"].rpartition("/")[2]], defs)
+    if "anyOf" in schema:
+        kinds = [_kind(part, defs) for part in schema["anyOf"] if part.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
+        return f"list of {_kind(items, defs).replace('number', 'numbers')}"
+    words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text"}
+    return " ".join([words.get(schema.get("type", ""), "value"), ", ".join(_bounds(schema))]).strip()
+
+
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<")):
+        if key in schema:
+            yield f"{sign} {schema[key]:g}"
+
+
+PAGES = {"cli.md": cli_reference, "study.md": study_reference}
+
+if __name__ == "__main__":
+    for file, make in PAGES.items():
+        (HERE / file).write_text(make(), encoding="utf-8", newline="\n")
+        click.echo(f"wrote docs/{file}")
