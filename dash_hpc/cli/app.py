@@ -19,6 +19,8 @@ __all__ = ["app", "main"]
 _COMMANDS = {
     "init": ("study", "Write a study file to start from."),
     "run": ("study", "Run a study on all cores of this machine."),
+    "submit": ("submit", "Run a study as a job of Slurm."),
+    "cancel": ("submit", "Cancel the jobs of a study."),
     "status": ("results", "Show how far a study is."),
     "select": ("results", "Choose λ by the validation error."),
     "report": ("results", "Write the report of a study."),
@@ -30,22 +32,26 @@ _COMMANDS = {
     "doctor": ("doctor", "Check this installation and this machine."),
 }
 
+# For the scripts of ``submit``, not for people.
+_HIDDEN = {"job": ("job", "")}
+
 
 class _Commands(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        entry = _COMMANDS.get(cmd_name) or _HIDDEN.get(cmd_name)
+        if entry is None:
             return None
-        module = import_module(f"dash_hpc.cli.{_COMMANDS[cmd_name][0]}")
+        module = import_module(f"dash_hpc.cli.{entry[0]}")
         command: Command = getattr(module, cmd_name)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+        if args and not args[0].startswith("-") and args[0] not in {*_COMMANDS, *_HIDDEN}:
             close = get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(_COMMANDS)}"
             raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)

@@ -13,7 +13,18 @@ import click
 
 from dash_hpc.errors import DashHpcError
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "WRONG_USE", "Command", "Group", "json_option", "print_json", "print_table"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "WRONG_USE",
+    "Command",
+    "Group",
+    "json_option",
+    "parse_part",
+    "print_json",
+    "print_table",
+]
 
 DONE = 0
 FAILED = 1
@@ -92,6 +103,16 @@ def _leave(message: str, code: int, settings: dict[str, Any]) -> NoReturn:
 def json_option(function: Function) -> Function:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+def parse_part(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read K/N."""
+    if value is None:
+        return None
+    k, slash, n = value.partition("/")
+    if not (slash and k.isascii() and k.isdigit() and n.isascii() and n.isdigit() and 1 <= int(k) <= int(n)):
+        raise click.BadParameter(f"{value!r} is not K/N with 1 ≤ K ≤ N, such as 2/4", ctx, param)
+    return int(k), int(n)
 
 
 def print_json(answer: Any) -> None:

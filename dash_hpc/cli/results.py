@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dash_hpc.cli.common import Command, json_option, print_json, print_table
+from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table
 
 __all__ = ["report", "select", "status"]
 
@@ -16,14 +16,19 @@ _folder = click.argument("folder", type=click.Path(path_type=Path))
 
 @click.command(cls=Command)
 @_folder
+@click.option("--check", is_flag=True, help="Leave with 1 when runs failed, with 3 when the study is not complete.")
 @json_option
-def status(folder: Path, as_json: bool) -> None:
+@click.pass_context
+def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None:
     """Show how far a study is: runs by state, the best validation error, failures with their reasons.
+
+    Jobs that submit made are shown with the state that Slurm gives them, "unknown" when it gives none.
 
     \b
     Example:
       dash-hpc status results/quick
     """
+    from dash_hpc.execution.slurm_submit import describe_jobs
     from dash_hpc.store import open_store
 
     store = open_store(folder)
@@ -37,10 +42,16 @@ def status(folder: Path, as_json: bool) -> None:
         "best": best,
         "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in failed["reason"].items()],
         "problems": store.problems,
+        "jobs": describe_jobs(folder),
     }
+    code = DONE
+    if check:
+        counted = answer["runs"]
+        complete = counted["done"] + counted["failed"] >= counted["planned"]
+        code = (FAILED if counted["failed"] else DONE) if complete else INTERRUPTED
     if as_json:
         print_json(answer)
-        return
+        ctx.exit(code)
     counts = ", ".join(f"{number} {state}" for state, number in answer["runs"].items() if number)
     click.echo(f"{store.name or folder}: {counts or 'no runs'}")
     if best is not None:
@@ -52,6 +63,23 @@ def status(folder: Path, as_json: bool) -> None:
         click.echo(f"failed: run {run_id}: {reason}")
     for problem in store.problems:
         click.echo(f"problem: {problem}")
+    for job in answer["jobs"]:
+        click.echo(_job_line(job))
+    ctx.exit(code)
+
+
+def _job_line(job: dict[str, Any]) -> str:
+    parts = [f"job {job['job']} ({job['kind']}): {job['state'].lower()}"]
+    if job["position"]:
+        parts.append(f"number {job['position']} in the queue")
+    parts += [text for text in (job["reason"], job["nodes"] and f"on {job['nodes']}") if text]
+    if job["attempts"] > 1:
+        counts = f"{job['timeouts']} time-outs, {job['preemptions']} pre-emptions, {job['lost']} lost"
+        parts.append(f"attempt {job['attempts']} ({counts})")
+    if job["log"]:
+        parts.append(f"log {job['log']}")
+    line = ", ".join(parts)
+    return f"{line}\n  last error in the log: {job['last_error']}" if job["last_error"] else line
 
 
 def _best(runs: Any) -> dict[str, Any] | None:

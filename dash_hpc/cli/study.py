@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table
+from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, parse_part, print_json, print_table
 from dash_hpc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,15 +44,6 @@ def init(file: Path, example: str) -> None:
     click.echo(f"wrote {file}; run it with: dash-hpc run {file}")
 
 
-def _parse_part(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    k, slash, n = value.partition("/")
-    if not (slash and k.isascii() and k.isdigit() and n.isascii() and n.isdigit() and 1 <= int(k) <= int(n)):
-        raise click.BadParameter(f"{value!r} is not K/N with 1 ≤ K ≤ N, such as 2/4", ctx, param)
-    return int(k), int(n)
-
-
 @click.command(cls=Command)
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace one setting; may be repeated.")
@@ -65,7 +56,7 @@ def _parse_part(ctx: click.Context, param: click.Parameter, value: str | None) -
     show_default=True,
     help="auto: the MPI ranks when started by mpiexec or srun, else this machine.",
 )
-@click.option("--part", metavar="K/N", callback=_parse_part, help="Only part K (from 1) of N; for arrays of jobs.")
+@click.option("--part", metavar="K/N", callback=parse_part, help="Only part K (from 1) of N; for arrays of jobs.")
 @click.option("--dry-run", is_flag=True, help="Check the study and its data, count the runs, and stop.")
 @json_option
 @click.pass_context

@@ -1,0 +1,240 @@
+"""The life of a job, kept beside the results: what was submitted, each attempt, why it ended, whether to go on.
+
+``log/job-<id>.json`` is written by ``submit``; ``log/attempts-<id>.json`` by the job itself, at the beginning and at
+the end of each attempt. An attempt without an end was lost: killed without warning, or with its node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dash_hpc.errors import StoreError
+from dash_hpc.execution.provenance import now
+from dash_hpc.store import Store, open_store, publish_json
+
+__all__ = ["MOST_IDLE_ATTEMPTS", "REQUEUE", "History", "Verdict", "begin", "end", "failed_nodes", "jobs", "record"]
+
+REQUEUE = 75
+"""Exit code of ``job end`` that asks the script to requeue (EX_TEMPFAIL)."""
+MOST_IDLE_ATTEMPTS = 3
+"""So many attempts in a row may end without an epoch trained; then the job is not requeued again."""
+# Slurm may send the warning up to a minute early.
+_EARLY_SECONDS = 75.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the job does now: its exit code (REQUEUE: back into the queue), and a line that says why."""
+
+    code: int
+    text: str
+
+
+@dataclass
+class History:
+    """The attempts of one job or task."""
+
+    job: str
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+    def count(self, cause: str) -> int:
+        """Return how many attempts ended by "time-out", "pre-emption", "lost", "crash" or "cancelled"."""
+        return sum(attempt.get("cause") == cause for attempt in self.attempts)
+
+    def idle(self) -> int:
+        """Return how many of the last attempts in a row trained nothing."""
+        number = 0
+        for attempt in reversed(self.attempts):
+            if "cause" not in attempt or attempt.get("gained", 0) > 0:
+                break
+            number += 1
+        return number
+
+
+def record(folder: Path, job: str, **facts: Any) -> None:
+    """Write down a submitted job."""
+    publish_json(folder / "log" / f"job-{job}.json", {"job": job, "submitted": now(), **facts})
+
+
+def jobs(folder: Path) -> list[dict[str, Any]]:
+    """Return the submitted jobs of a store, oldest first; files that cannot be read are left out."""
+    found = [value for path in (folder / "log").glob("job-*.json") if isinstance(value := _load(path), dict)]
+    usable = [value for value in found if str(value.get("job", "")).isdigit()]
+    return sorted(usable, key=lambda value: int(value["job"]))
+
+
+def histories(folder: Path, job: str) -> list[History]:
+    """Return the attempts of a job, or of each task of an array that has begun."""
+    result = []
+    for path in (folder / "log").glob(f"attempts-{job}*.json"):
+        name = path.stem.removeprefix("attempts-")
+        if name == job or re.fullmatch(rf"{job}_\d+", name):
+            result.append(_history(folder, name))
+    return sorted(result, key=lambda history: [int(part) for part in history.job.split("_")])
+
+
+def failed_nodes(folder: Path) -> list[str]:
+    """Return the nodes that were down after an attempt on them was lost."""
+    names: dict[str, None] = {}
+    for path in sorted((folder / "log").glob("attempts-*.json")):
+        for attempt in _history(folder, path.stem.removeprefix("attempts-")).attempts:
+            names.update(dict.fromkeys(attempt.get("failed_nodes", ())))
+    return list(names)
+
+
+def begin(
+    folder: Path, nodes: Iterable[str] = (), down: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Verdict:
+    """Open an attempt.
+
+    Parameters
+    ----------
+    nodes : iterable of str
+        The hosts of this attempt.
+    down : iterable of str
+        Hosts that Slurm reports as down now: those of a lost attempt among them are remembered as failed.
+
+    Returns
+    -------
+    Verdict
+        Code 0: go on.
+    """
+    environ = os.environ if environ is None else environ
+    history = _history(folder, _job(environ))
+    progress = _progress(open_store(folder))
+    lines = []
+    if history.attempts and "cause" not in history.attempts[-1]:
+        last = history.attempts[-1]
+        failed = sorted(set(last.get("nodes", ())) & set(down))
+        last |= {"cause": "lost", "gained": max(0, progress - last.get("progress", 0))}
+        if failed:
+            last["failed_nodes"] = failed
+        where = f"; failed: {', '.join(failed)}" if failed else ""
+        lines.append(f"attempt {len(history.attempts)} was lost without warning{where}")
+    idle = history.idle()
+    if idle >= MOST_IDLE_ATTEMPTS:
+        _save(folder, history)
+        return Verdict(1, f"{idle} attempts in a row trained nothing, so the job ends; see its log, then submit again")
+    history.attempts.append(
+        {
+            "began": now(),
+            "restart": int(environ.get("SLURM_RESTART_COUNT") or 0),
+            "nodes": list(nodes),
+            "progress": progress,
+        }
+    )
+    _save(folder, history)
+    lines.append(f"attempt {len(history.attempts)} of job {history.job} begins")
+    return Verdict(0, "; ".join(lines))
+
+
+def end(
+    folder: Path,
+    code: int,
+    signal: str,
+    grace: int,
+    state: str,
+    own: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Verdict:
+    """Close an attempt and decide how the job goes on; judged from the store.
+
+    Parameters
+    ----------
+    code : int
+        Exit code of the launcher, which alone decides nothing but "wrong use" (2).
+    signal : str
+        "USR1" (warned), "TERM", or "" (neither).
+    grace : int
+        Seconds before the time limit at which Slurm warns.
+    state : str
+        Slurm's state of the job and its time left ("RUNNING 1:23"); "" when Slurm did not answer.
+    own : sequence of str, optional
+        The runs of this part; all by default.
+    """
+    environ = os.environ if environ is None else environ
+    history = _history(folder, _job(environ))
+    store = open_store(folder)
+    states = [store.status(run_id) for run_id in (own if own is not None else store.planned)]
+    done, failed = states.count("done"), states.count("failed")
+    attempt = history.attempts[-1] if history.attempts else {}
+    if not history.attempts:
+        history.attempts.append(attempt)
+    progress = _progress(store)
+    complete = done + failed == len(states)
+    cause = "finished" if complete else _cause(code, signal, grace, state)
+    attempt |= {
+        "ended": now(),
+        "cause": cause,
+        "code": code,
+        "gained": max(0, progress - attempt.get("progress", progress)),
+    }
+    _save(folder, history)
+    counts = f"{done} of {len(states)} runs done, {failed} failed"
+    if complete:
+        # Of an array, the report job judges the study as a whole.
+        return Verdict(1 if failed and own is None else 0, counts)
+    if cause == "cancelled":
+        return Verdict(3, f"cancelled with {counts}; submit again to go on")
+    if cause == "wrong use":
+        return Verdict(2, f"the command was refused (see above), with {counts}")
+    if history.idle() >= MOST_IDLE_ATTEMPTS:
+        return Verdict(1, f"{history.idle()} attempts in a row trained nothing ({cause}); {counts}; not requeued")
+    tally = f"time-outs {history.count('time-out')}, pre-emptions {history.count('pre-emption')}"
+    return Verdict(REQUEUE, f"{cause} with {counts}; back into the queue ({tally})")
+
+
+def _cause(code: int, signal: str, grace: int, state: str) -> str:
+    word, _, left = state.partition(" ")
+    if signal == "USR1":
+        seconds = _seconds(left)
+        return "pre-emption" if seconds is not None and seconds > grace + _EARLY_SECONDS else "time-out"
+    if signal == "TERM":
+        # Slurm says RUNNING during the grace time of a pre-emption; a cancelled job says so.
+        return "pre-emption" if word == "RUNNING" else "cancelled"
+    return "wrong use" if code == 2 else "crash"
+
+
+def _seconds(text: str) -> float | None:
+    """Read Slurm's [days-][hours:]minutes:seconds."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text.strip())
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds
+
+
+def _progress(store: Store) -> int:
+    """Return a number that grows with every epoch trained and every run ended."""
+    states, epochs = store.column("status"), store.column("epochs")
+    ended = sum(state != "running" for state in states.values())
+    return ended + int(sum(epochs.values()))
+
+
+def _job(environ: Mapping[str, str]) -> str:
+    if environ.get("SLURM_ARRAY_JOB_ID") and environ.get("SLURM_ARRAY_TASK_ID"):
+        return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    return environ.get("SLURM_JOB_ID") or "0"
+
+
+def _history(folder: Path, job: str) -> History:
+    value = _load(folder / "log" / f"attempts-{job}.json")
+    attempts = value.get("attempts") if isinstance(value, dict) else None
+    return History(job, [item for item in attempts if isinstance(item, dict)] if isinstance(attempts, list) else [])
+
+
+def _save(folder: Path, history: History) -> None:
+    publish_json(folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts})
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, StoreError):
+        return None

@@ -1,0 +1,152 @@
+"""The batch scripts: templates of the folder ``slurm/`` with a job's values in them.
+
+Two quoting rules meet in a batch script. The shell's: every value is one word (``shlex.quote``). Slurm's own, for the
+``#SBATCH`` lines, which no shell reads: a backslash before every character that is not plain, since Slurm obeys
+backslashes even between single quotes.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import dash_hpc
+from dash_hpc.errors import UsageError
+from dash_hpc.execution.slurm_options import JobOptions
+
+__all__ = ["directive", "job_script", "own_command", "report_script", "template"]
+
+_LONGEST_NAME = 120
+
+
+def template(name: str) -> str:
+    """Return the text of a template, from the installed package or the source tree.
+
+    Raises
+    ------
+    UsageError
+        When the installation lacks it.
+    """
+    package = Path(dash_hpc.__file__).resolve().parent
+    for folder in (package / "slurm", package.parent / "slurm"):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    raise UsageError(f"the template {name} is missing from this installation; install dash-hpc again")
+
+
+def own_command() -> list[str]:
+    """Return the words that start this dash-hpc on another host of the cluster."""
+    script = Path(sys.executable).parent / "dash-hpc"
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "dash_hpc"]
+
+
+def directive(option: str) -> str:
+    """Return ``option`` (such as ``--job-name=a b``) as an ``#SBATCH`` line.
+
+    Raises
+    ------
+    UsageError
+        When it holds a line break or another control character, which no line can.
+    """
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in option):
+        raise UsageError(f"{option!r}: a line break or control character cannot be given to sbatch; leave it out")
+    return "#SBATCH " + re.sub(r"([^\w@%+=:,./\[\]-])", r"\\\1", option, flags=re.ASCII)
+
+
+def job_script(study: str, folder: Path, options: JobOptions, command: Sequence[str] | None = None) -> str:
+    """Return the script that works on a study: one MPI job, or the slices of an array.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study; becomes the job's name.
+    folder : Path
+        Absolute path of the store.
+    options : JobOptions
+    command : sequence of str, optional
+        What starts dash-hpc there; this installation by default, or the container's.
+    """
+    array = options.kind == "array"
+    lines = _directives(study, folder, options, "slurm-%A_%a.out" if array else "slurm-%j.out")
+    tasks = 1 if array else options.tasks_per_node or 1
+    nodes = 1 if array else options.nodes
+    lines += [f"--nodes={nodes}", f"--ntasks-per-node={tasks}", f"--cpus-per-task={options.cpus_per_task}"]
+    if options.memory:
+        lines.append(f"--mem={options.memory}")
+    if options.gpus_per_node:
+        lines.append(f"--gpus-per-node={options.gpus_per_node}")
+    lines.append("--requeue")
+    if options.grace:
+        lines.append(f"--signal=B:USR1@{options.grace}")
+    if array:
+        limit = f"%{options.parallel}" if options.parallel else ""
+        lines.append(f"--array=1-{options.parts}{limit}")
+    lines += options.sbatch
+    launch = [] if array else _launch(options)
+    # The one thing in the script that only the job knows: its number in the array.
+    part = f'--part "$SLURM_ARRAY_TASK_ID/{options.parts}"' if array else ""
+    return _fill(
+        "job.sbatch",
+        SBATCH="\n".join(directive(line) for line in lines),
+        FOLDER=shlex.quote(str(folder)),
+        COMMAND=shlex.join(_command(folder, options, command)),
+        LAUNCH=shlex.join(launch),
+        PART=part,
+        OPTIONS=f"--engine {'local' if array else 'mpi'}",
+        GRACE=str(options.grace),
+        SETUP="\n".join(options.setup),
+    )
+
+
+def report_script(study: str, folder: Path, options: JobOptions, command: Sequence[str] | None = None) -> str:
+    """Return the script that writes the report after an array."""
+    lines = _directives(study, folder, options, "slurm-%j.out")
+    lines += ["--nodes=1", "--ntasks=1", *options.sbatch]
+    return _fill(
+        "report.sbatch",
+        SBATCH="\n".join(directive(line) for line in lines),
+        FOLDER=shlex.quote(str(folder)),
+        COMMAND=shlex.join(_command(folder, options, command)),
+        SETUP="\n".join(options.setup),
+    )
+
+
+def _directives(study: str, folder: Path, options: JobOptions, log: str) -> list[str]:
+    # In a file name of sbatch, %% is a percent sign.
+    log_path = str(folder / "log").replace("%", "%%")
+    lines = [f"--job-name={study[:_LONGEST_NAME]}", f"--output={log_path}/{log}", "--open-mode=append"]
+    lines.append(f"--time={options.time}")
+    for name, value in (("partition", options.partition), ("account", options.account)):
+        if value:
+            lines.append(f"--{name}={value}")
+    if options.exclude:
+        lines.append(f"--exclude={','.join(options.exclude)}")
+    return lines
+
+
+def _launch(options: JobOptions) -> list[str]:
+    words = list(options.launcher)
+    beside = Path(sys.executable).parent / words[0]
+    if words[0] in ("mpiexec", "mpirun") and options.container is None and shutil.which(beside):
+        words[0] = str(beside)
+    if words[0] == "srun" and options.cpus_per_task > 1:
+        words.append(f"--cpus-per-task={options.cpus_per_task}")
+    return words
+
+
+def _command(folder: Path, options: JobOptions, command: Sequence[str] | None) -> list[str]:
+    if options.container is None:
+        return list(command) if command is not None else own_command()
+    gpu = ["--nv"] if options.gpus_per_node else []
+    bind = ["--bind", str(folder)]
+    return [*options.container_command, *gpu, *bind, options.container, *options.container_dash_hpc]
+
+
+def _fill(name: str, **values: str) -> str:
+    text = re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], template(name))
+    # A template's line whose value is empty leaves no gap.
+    return re.sub(r"\n{3,}", "\n\n", text)

@@ -1,0 +1,118 @@
+"""Submit a study's jobs, say how they stand, cancel them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dash_hpc.execution import slurm
+from dash_hpc.execution.slurm_jobs import histories, jobs, record
+from dash_hpc.execution.slurm_options import JobOptions
+from dash_hpc.execution.slurm_script import report_script
+from dash_hpc.execution.study_run import prepare
+from dash_hpc.store import publish_text
+
+if TYPE_CHECKING:
+    from dash_hpc.study import Study
+
+__all__ = ["cancel_jobs", "describe_jobs", "submit_study"]
+
+_ACTIVE = {"PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "RESIZING", "REQUEUE_HOLD"}
+_TAIL_BYTES = 1 << 16
+_ERROR = re.compile(
+    r"^(dash-hpc|srun|slurmstepd[^:]*|sbatch): (internal )?error\b|^\w+(Error|Exception): |CANCELLED AT"
+)
+
+
+def submit_study(study: Study, folder: Path, options: JobOptions, script: str) -> tuple[str, str, str]:
+    """Plan the study into ``folder``, keep the script there, and submit it.
+
+    Returns
+    -------
+    (str, str, str)
+        Job id; id of the report job after an array ("" for an MPI job); path of the log, with Slurm's patterns.
+
+    Raises
+    ------
+    SchedulerSilent
+        When sbatch refuses; the study stays planned.
+    """
+    prepare(study, folder)
+    path = _keep(folder, "job", script)
+    job = slurm.submit(path)
+    log = str(folder / "log" / ("slurm-%A_%a.out" if options.kind == "array" else f"slurm-{job}.out"))
+    log = log.replace("%A", job)
+    record(folder, job, kind=options.kind, script=path.name, log=log)
+    if options.kind == "mpi":
+        return job, "", log
+    report = slurm.submit(
+        _keep(folder, "report", report_script(study.name, folder, options)),
+        f"--dependency=afterok:{job}",
+        "--kill-on-invalid-dep=yes",
+    )
+    record(folder, report, kind="report", log=str(folder / "log" / f"slurm-{report}.out"))
+    return job, report, log
+
+
+def describe_jobs(folder: Path) -> list[dict[str, Any]]:
+    """Return each submitted job, and each task of an array, with Slurm's state and what its record says.
+
+    Empty without submitted jobs: then Slurm is not asked.
+    """
+    submitted = jobs(folder)
+    states = slurm.job_states(entry["job"] for entry in submitted)
+    answer = []
+    for entry in submitted:
+        attempts = {history.job: history for history in histories(folder, entry["job"])}
+        for state in states[entry["job"]]:
+            history = attempts.get(state.job)
+            log = str(entry.get("log", "")).replace("%a", state.job.partition("_")[2] or "%a")
+            answer.append(
+                {
+                    "job": state.job,
+                    "kind": entry.get("kind", ""),
+                    "state": state.state,
+                    "reason": state.reason,
+                    "position": state.position,
+                    "nodes": state.nodes,
+                    "time_left": state.time_left,
+                    "attempts": len(history.attempts) if history else 0,
+                    "timeouts": history.count("time-out") if history else 0,
+                    "preemptions": history.count("pre-emption") if history else 0,
+                    "lost": history.count("lost") if history else 0,
+                    "log": log,
+                    "last_error": _last_error(Path(log)),
+                }
+            )
+    return answer
+
+
+def cancel_jobs(folder: Path) -> list[str]:
+    """Cancel the jobs of ``folder`` that have not ended, or of which Slurm says nothing; return their ids."""
+    wanted = []
+    for entry in jobs(folder):
+        if any(state.state in _ACTIVE for state in slurm.job_states([entry["job"]])[entry["job"]]):
+            wanted.append(entry["job"])
+    slurm.cancel(wanted)
+    return wanted
+
+
+def _keep(folder: Path, name: str, script: str) -> Path:
+    k = 1
+    while (path := folder / "log" / f"{name}-{k}.sbatch").exists():
+        k += 1
+    publish_text(path, script)
+    return path
+
+
+def _last_error(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if _ERROR.search(line)]
+    return lines[-1][:300] if lines else ""
