@@ -12,6 +12,7 @@ from dash_hpc.errors import Interrupted, UsageError
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.journal import Journal
 from dash_hpc.execution.local import LocalExecutor, available_cores
+from dash_hpc.execution.planning import planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.store import (
     Store,
@@ -24,7 +25,7 @@ from dash_hpc.store import (
     sweep_temporaries,
     write_plan,
 )
-from dash_hpc.study import Study, load_study, plan
+from dash_hpc.study import Study, load_study
 
 if TYPE_CHECKING:
     from dash_hpc.execution.mpi import MPIExecutor
@@ -114,10 +115,8 @@ def prepare(study: Study, folder: Path) -> tuple[str, ...]:
 
     Raises as :func:`run_study` does.
     """
-    from dash_hpc.data import digest
-
     _refuse_foreign(folder)
-    runs = plan(study, digest(study.data_spec(), base=study.base))
+    runs = planned_runs(study)
     make_folder(folder)
     # The plan comes first: it is what makes the folder a store.
     pairs = [(run.id, run.spec) for run in runs]
