@@ -7,6 +7,7 @@ line and leaves with the class's ``exit_code``; ``--debug`` shows the traceback 
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointUnfit",
     "DashHpcError",
     "DataError",
     "Interrupted",
@@ -45,6 +46,10 @@ class PriorError(DataError):
 
 class StoreError(DashHpcError):
     """A store or run file is missing, foreign or damaged."""
+
+
+class CheckpointUnfit(StoreError):
+    """A checkpoint is whole but belongs to another model or lacks something; the run goes on from another one."""
 
 
 class SolveError(DashHpcError):

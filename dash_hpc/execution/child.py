@@ -1,8 +1,9 @@
 """Inside a worker process: take calls from standard input, answer on the former standard output.
 
 One line of JSON each way: ``{"call": "module:function", "args": [...]}``, then ``{"value": ...}`` or ``{"error": type,
-"message": text}``. When standard input ends, the parent is gone and the process ends at once, in the middle of a run
-if need be: run files are published whole, so nothing is damaged.
+"message": text}``. The line ``{"stop": reason}``, or a signal, asks the call under way to end soon and the process to
+leave after it (exit code 3). When standard input ends, the parent is gone and the process ends at once, in the middle
+of a run if need be: files are published whole, so nothing is damaged.
 """
 
 from __future__ import annotations
@@ -15,18 +16,26 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from dash_hpc.execution.signals import EXIT_CODE, process_flag
+
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Serve calls until standard input ends."""
+    """Serve calls until standard input ends or somebody asks to stop.
+
+    The words of the command line are modules to import before the first call.
+    """
+    flag = process_flag().install()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # Prints of libraries belong in the log, not between the answers.
     os.dup2(2, 1)
     calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls,), daemon=True).start()
+    for module in sys.argv[1:]:
+        import_module(module)
     _answer(answers, {"ready": os.getpid()})
-    while True:
+    while not flag.is_set():
         call = calls.get()
         try:
             module, _, name = call["call"].partition(":")
@@ -34,12 +43,17 @@ def main() -> None:
         except Exception as error:
             answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
         _answer(answers, answer)
+    os._exit(EXIT_CODE)
 
 
 def _listen(calls: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin:
-        calls.put(json.loads(line))
-    os._exit(3)
+        message = json.loads(line)
+        if "stop" in message:
+            process_flag().set(message["stop"])
+        else:
+            calls.put(message)
+    os._exit(EXIT_CODE)
 
 
 def _answer(answers: Any, answer: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from dash_hpc.execution.lease_file import (
     COUNTER,
     FREE,
     NAME,
+    NOTE_WIDTH,
     WIDTH,
     Held,
     Holder,
@@ -151,6 +152,13 @@ class Lease:
             if self._lost:
                 raise LeaseLost(self._lost)
 
+    def note(self, text: str) -> None:
+        """Leave word of what is being done (at most 40 ASCII characters), for whoever finds this process dead."""
+        line = text.encode("ascii", "replace")[:NOTE_WIDTH].ljust(NOTE_WIDTH)
+        with self._guard, suppress(OSError):
+            if self._descriptor is not None:
+                os.pwrite(self._descriptor, line, len(COUNTER) + WIDTH + 1)
+
     @property
     def held(self) -> bool:
         """Whether this object holds the lease as far as it knows."""
@@ -216,7 +224,7 @@ class Lease:
             token=secrets.token_hex(8),
             since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-        text = f"{COUNTER}{0:{WIDTH}d}\n{json.dumps(asdict(holder))}\n"
+        text = f"{COUNTER}{0:{WIDTH}d}\n{'':{NOTE_WIDTH}}\n{json.dumps(asdict(holder))}\n"
         path = self._folder / file_name(self.name, generation)
         temporary = self._folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}.lease"
         try:

@@ -17,6 +17,7 @@ __all__ = [
     "COUNTER",
     "FREE",
     "NAME",
+    "NOTE_WIDTH",
     "WIDTH",
     "Held",
     "Holder",
@@ -30,6 +31,7 @@ __all__ = [
 
 COUNTER = "counter "
 WIDTH = 20
+NOTE_WIDTH = 40
 FREE = "released".rjust(WIDTH)
 NAME = re.compile(r"(?P<name>[0-9a-z-]+)\.(?P<generation>[0-9]{6,})\.lease")
 
@@ -51,12 +53,15 @@ class Holder:
 
 @dataclass(frozen=True)
 class Held:
-    """A lease as an observer sees it: its file, generation, holder (None: not readable), and counter."""
+    """A lease as an observer sees it: its file, generation, holder (None: not readable), counter, and the holder's
+    note (what it is at).
+    """
 
     path: Path
     generation: int
     holder: Holder | None
     counter: str
+    note: str = ""
 
     @property
     def free(self) -> bool:
@@ -97,6 +102,11 @@ class Observer:
             return False
         return now - seen[1] >= self.seconds
 
+    def alive(self, held: Held) -> bool:
+        """Return whether the holder is a living process of this machine."""
+        holder = held.holder
+        return holder is not None and holder.place == place() and started(holder.pid) == holder.started
+
     def moved(self, held: Held) -> bool:
         """Return whether the counter has changed since it was first seen: the holder lives. Call before dead()."""
         seen = self._seen.get(f"{held.path}")
@@ -128,11 +138,11 @@ def link(temporary: Path, path: Path) -> bool:
 
 def parse(path: Path, generation: int, text: str) -> Held:
     """Read the text of a lease file; what cannot be read is a holder of whom nothing is known."""
-    counter, _, rest = text.partition("\n")
+    counter, note, rest = [*text.split("\n", 2), "", ""][:3]
     holder = None
     with suppress(ValueError, TypeError):
         holder = Holder(**json.loads(rest))
-    return Held(path, generation, holder, counter.removeprefix(COUNTER))
+    return Held(path, generation, holder, counter.removeprefix(COUNTER), note.strip())
 
 
 def place() -> str:

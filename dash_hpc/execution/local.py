@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import IO, Any
 
 import dash_hpc
 from dash_hpc import errors
-from dash_hpc.errors import DashHpcError, RunFailed, UsageError, WorkerDied
+from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, WorkerDied
+from dash_hpc.execution.signals import EXIT_CODE
 from dash_hpc.execution.threads import ONE_THREAD
 
 __all__ = ["LocalExecutor", "available_cores"]
@@ -30,6 +31,7 @@ __all__ = ["LocalExecutor", "available_cores"]
 # The folder in which the user happens to be must not shadow modules ("random.py" beside the study).
 _START = "import sys; sys.path = [p for p in sys.path if p]; from dash_hpc.execution.child import main; main()"
 _GRACE_SECONDS = 5.0
+_START_TRIES = 5
 
 
 def available_cores() -> int:
@@ -49,6 +51,8 @@ class LocalExecutor(Executor):
     log_folder : path, optional
         Existing folder for what workers print (``<name>-<k>.log``); without it their output is discarded.
     name : str, default "worker"
+    preload : sequence of str
+        Modules that workers import before their first call. With any, the workers start at once.
 
     Raises
     ------
@@ -56,14 +60,18 @@ class LocalExecutor(Executor):
         When ``workers`` is not 1 or more.
     """
 
-    def __init__(self, workers: int, log_folder: Path | None = None, *, name: str = "worker") -> None:
+    def __init__(
+        self, workers: int, log_folder: Path | None = None, *, name: str = "worker", preload: Sequence[str] = ()
+    ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers must be 1 or more, got {workers!r}")
         self.workers = workers
-        self._queue: queue.SimpleQueue[tuple[Future[Any], str] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Future[Any], dict[str, Any]] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._slots = [_Slot(self._queue, self._closed, _log(log_folder, name, k)) for k in range(workers)]
+        self._slots = [
+            _Slot(self._queue, self._closed, _log(log_folder, name, k), tuple(preload)) for k in range(workers)
+        ]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``fn(*args)`` in a worker, in the order of submission.
@@ -76,14 +84,16 @@ class LocalExecutor(Executor):
         Returns
         -------
         concurrent.futures.Future
-            Raises :class:`WorkerDied` when the process ended during the call; an exception of the function comes
-            back as the class of that name in ``dash_hpc.errors``, others as :class:`RunFailed`.
+            Raises :class:`WorkerDied` when the process ended during the call, :class:`Interrupted` when it left on
+            request; an exception of the function comes back as the class of that name in ``dash_hpc.errors``, others
+            as :class:`RunFailed`.
         """
         if kwargs:
             raise UsageError("a worker takes positional arguments only")
         if "<" in fn.__qualname__ or "." in fn.__qualname__:
             raise UsageError(f"{fn.__qualname__} is not a module-level function, so a worker cannot import it")
-        call = json.dumps({"call": f"{fn.__module__}:{fn.__qualname__}", "args": args})
+        call = {"call": f"{fn.__module__}:{fn.__qualname__}", "args": list(args)}
+        json.dumps(call)  # what cannot be sent is the caller's error
         with self._lock:
             if self._closed.is_set():
                 raise UsageError("this executor is closed")
@@ -103,6 +113,11 @@ class LocalExecutor(Executor):
         if wait:
             for slot in self._slots:
                 slot.join()
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Ask the calls under way to end soon (``process_flag`` is set in the workers), and those to come."""
+        for slot in self._slots:
+            slot.ask(reason)
 
     def stop(self) -> None:
         """End everything now: waiting calls are cancelled, calls under way fail with :class:`WorkerDied`."""
@@ -125,17 +140,25 @@ class LocalExecutor(Executor):
 class _Slot(threading.Thread):
     """Hands calls to one worker process and starts a new one when it has died."""
 
-    def __init__(self, calls: queue.SimpleQueue[Any], closed: threading.Event, log: Path | None) -> None:
+    def __init__(
+        self, calls: queue.SimpleQueue[Any], closed: threading.Event, log: Path | None, preload: tuple[str, ...]
+    ) -> None:
         super().__init__(daemon=True)
+        self._preload = preload
+        self._asked = ""
         self._calls = calls
         self._closed = closed
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._ending = False
         self._process_lock = threading.Lock()
+        self._write_lock = threading.Lock()
         self.start()
 
     def run(self) -> None:
+        if self._preload:
+            with suppress(DashHpcError):  # the first call will tell
+                self._running()
         while (item := self._calls.get()) is not None:
             future, call = item
             if not future.set_running_or_notify_cancel():
@@ -151,26 +174,42 @@ class _Slot(threading.Thread):
         self._leave()
 
     def end(self) -> None:
-        """Terminate the process, from any thread; it gets no successor."""
+        """Kill the process, from any thread; it gets no successor. Files are published whole, so that is safe."""
         with self._process_lock:
             self._ending = True
             process = self._process
         if process is not None and process.poll() is None:
             with suppress(ProcessLookupError):
-                process.terminate()
+                process.kill()
 
-    def _call(self, call: str) -> Any:
+    def ask(self, reason: str) -> None:
+        """Ask the process to end its call soon, from any thread; later ones will be asked at once."""
+        with self._process_lock:
+            self._asked = reason
+            process = self._process
+        if process is not None:
+            with suppress(OSError, ValueError):
+                self._write(process, {"stop": reason})
+
+    def _write(self, process: subprocess.Popen[str], message: dict[str, Any]) -> None:
+        if process.stdin is None:
+            raise WorkerDied("the worker has no pipes")
+        with self._write_lock:
+            process.stdin.write(json.dumps(message) + "\n")
+            process.stdin.flush()
+
+    def _call(self, call: dict[str, Any]) -> Any:
         process = self._running()
         try:
-            if process.stdin is None or process.stdout is None:
-                raise WorkerDied("the worker has no pipes")
-            process.stdin.write(call + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
+            self._write(process, call)
+            line = process.stdout.readline() if process.stdout is not None else ""
         except (BrokenPipeError, ConnectionResetError):
             line = ""
         if not line.endswith("\n"):
-            raise WorkerDied(_last_words(process, self._discard()))
+            code = self._discard()
+            if code == EXIT_CODE:
+                raise Interrupted(f"worker process {process.pid} left on request")
+            raise WorkerDied(_last_words(process, code))
         answer = json.loads(line)
         if "error" in answer:
             kind = getattr(errors, answer["error"], None)
@@ -179,18 +218,27 @@ class _Slot(threading.Thread):
             raise RunFailed(f"{answer['error']}: {answer['message']}")
         return answer["value"]
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self, tries: int = _START_TRIES) -> subprocess.Popen[str]:
+        """Return a process that waits for calls. One that is killed before it is ready was at nobody's run."""
         with self._process_lock:
             if self._ending:
                 raise WorkerDied("the workers were stopped")
             if self._process is not None and self._process.poll() is None:
                 return self._process
-            self._process = process = _start(self._log)
+            self._process = process = _start(self._log, self._preload)
+            asked = self._asked
+        if asked:
+            with suppress(OSError):
+                self._write(process, {"stop": asked})
         line = process.stdout.readline() if process.stdout is not None else ""
         if '"ready"' not in line:
             code = self._discard()
             if self._ending:
                 raise WorkerDied("the workers were stopped")
+            if code == EXIT_CODE:
+                raise Interrupted(f"worker process {process.pid} left on request")
+            if code < 0 and tries > 1:
+                return self._running(tries - 1)
             where = f"; see {self._log}" if self._log else ""
             raise UsageError(
                 f"a worker process cannot start (exit code {code}){where}; try: {sys.executable} -m dash_hpc"
@@ -207,7 +255,7 @@ class _Slot(threading.Thread):
         self._discard()
 
 
-def _start(log: Path | None) -> subprocess.Popen[str]:
+def _start(log: Path | None, preload: tuple[str, ...]) -> subprocess.Popen[str]:
     package_root = str(Path(dash_hpc.__file__).resolve().parents[1])
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join([*paths, package_root])}
@@ -217,7 +265,7 @@ def _start(log: Path | None) -> subprocess.Popen[str]:
             output = log.open("ab")
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", _START],
+            [sys.executable, "-c", _START, *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dash_hpc.errors import Interrupted, UsageError
 from dash_hpc.execution.driver import drive
+from dash_hpc.execution.folder import begin_anew, held_by_driver
 from dash_hpc.execution.journal import Journal
+from dash_hpc.execution.lease import LEASE_FOLDER, Lease
 from dash_hpc.execution.local import LocalExecutor, available_cores
 from dash_hpc.execution.planning import planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
+from dash_hpc.execution.signals import StopFlag
 from dash_hpc.store import (
     Store,
     is_store,
@@ -25,12 +29,16 @@ from dash_hpc.store import (
     sweep_temporaries,
     write_plan,
 )
-from dash_hpc.study import Study, load_study
+from dash_hpc.store.checkpoint import CheckpointFile, checkpoint_paths
+from dash_hpc.study import RunSpec, Study, load_study
 
 if TYPE_CHECKING:
     from dash_hpc.execution.mpi import MPIExecutor
 
-__all__ = ["part_of", "prepare", "run_study"]
+__all__ = ["PRELOAD", "part_of", "prepare", "run_study"]
+
+#: What a worker imports while its driver still plans.
+PRELOAD = ("dash_hpc.execution.worker", "dash_hpc.training", "dash_hpc.data")
 
 
 def run_study(
@@ -42,12 +50,16 @@ def run_study(
     progress: Mode = "auto",
     executor: MPIExecutor | None = None,
     part: tuple[int, int] | None = None,
+    move_to: str | os.PathLike[str] | None = None,
+    fresh: bool = False,
+    stop: StopFlag | None = None,
 ) -> Store:
     """Execute all runs of a study and return its store.
 
-    Runs that the output folder already holds as done are not repeated, so the same call goes on after an
-    interruption. A run that fails is recorded with its reason and the rest goes on; see ``Store.counts()``. Results
-    do not depend on the number of workers.
+    Runs that the output folder already holds as done are not repeated, and those under way go on after their last
+    checkpoint, so the same call continues after any interruption; damaged files are set aside and reported. A run that
+    fails is recorded with its reason and the rest goes on; see ``Store.counts()``. Results do not depend on the number
+    of workers.
 
     Parameters
     ----------
@@ -66,6 +78,13 @@ def run_study(
         Where the runs are executed; ``workers`` processes of this machine by default. It is closed at the end.
     part : (int, int), optional
         ``(k, n)``: of the plan only the runs k, k + n, k + 2n, … (from 1). Others do the other parts.
+    fresh : bool, default False
+        Begin anew. An output folder that is not empty is refused unless ``move_to`` says where to move it.
+    move_to : path, optional
+        New name for the former output folder, on the same file system; only with ``fresh``.
+    stop : StopFlag, optional
+        Set by somebody else. By default SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 set one (in the main thread, and without
+        ``executor``); a second signal leaves at once.
 
     Returns
     -------
@@ -76,11 +95,11 @@ def run_study(
     StudyError, DataError
         When the study or its data cannot be used: before any run starts.
     UsageError
-        When the output folder holds other files, or ``workers`` is not 1 or more.
+        When the output folder holds other files, another driver is at work on it, or ``workers`` is not 1 or more.
     StoreError
         When the folder cannot be written.
     Interrupted
-        On Ctrl-C: everything acknowledged is in the store, and the same call goes on.
+        On a signal: runs under way have made a checkpoint, and the same call goes on.
     """
     if isinstance(study_or_path, Study):
         if overrides:
@@ -95,28 +114,45 @@ def run_study(
     if part is not None and not 1 <= part[0] <= part[1]:
         raise UsageError(f"part {part[0]} of {part[1]}: parts count from 1")
     folder = Path(output) if output is not None else study.output
-    prepare(study, folder)
-
-    store = open_store(folder)
-    journal = Journal(folder / "log" / "driver.log")
-    notices = _set_damaged_aside(store)
-    todo = [run_id for run_id in part_of(store.planned, part) if store.status(run_id) != "done"]
-    if todo:
-        _execute(store, todo, min(workers, len(todo)), progress, journal, notices, executor)
-    else:
-        for notice in notices:
-            journal.write(notice)
-    store.refresh().write_index()
+    if move_to is not None and not fresh:
+        raise UsageError("move_to belongs to fresh: a study that goes on stays where it is")
+    own = StopFlag() if stop is None and executor is None else None
+    with own or nullcontext():
+        _refuse_foreign(folder)
+        runs = planned_runs(study)
+        if fresh:
+            begin_anew(folder, None if move_to is None else Path(move_to))
+        make_folder(folder)
+        name = "driver" if part is None else f"driver-{part[0]}-of-{part[1]}"
+        with held_by_driver(folder, name, stop or own) as lease:
+            prepare(study, folder, runs)
+            store = open_store(folder)
+            journal = Journal(folder / "log" / "driver.log")
+            notices = _set_damaged_aside(store)
+            if lease.taken_from is not None:
+                notices.insert(0, f"taken over from {lease.taken_from}, which is dead")
+            todo = [run_id for run_id in part_of(store.planned, part) if store.status(run_id) != "done"]
+            notices += _damaged_checkpoints(folder, todo)
+            if todo:
+                _Execution(store, todo, min(workers, len(todo)), progress, journal, lease, stop or own).run(
+                    notices, executor
+                )
+            else:
+                for notice in notices:
+                    journal.write(notice)
+            lease.check()
+            store.refresh().write_index()
     return store
 
 
-def prepare(study: Study, folder: Path) -> tuple[str, ...]:
+def prepare(study: Study, folder: Path, runs: Sequence[RunSpec] | None = None) -> tuple[str, ...]:
     """Make ``folder`` the store of the study: plan, resolved study, subfolders. Returns the run ids, in order.
 
-    Raises as :func:`run_study` does.
+    ``runs`` are the study's, when they have been planned already. Raises as :func:`run_study` does.
     """
     _refuse_foreign(folder)
-    runs = planned_runs(study)
+    if runs is None:
+        runs = planned_runs(study)
     make_folder(folder)
     # The plan comes first: it is what makes the folder a store.
     pairs = [(run.id, run.spec) for run in runs]
@@ -124,8 +160,10 @@ def prepare(study: Study, folder: Path) -> tuple[str, ...]:
     publish_sealed_text(folder / "study.toml", study.to_toml())
     make_folder(folder / "runs")
     make_folder(folder / "log")
-    for place in (folder, *(folder / "runs").iterdir()):
-        sweep_temporaries(place)
+    make_folder(folder / LEASE_FOLDER)
+    for parent in (folder / "runs", folder / LEASE_FOLDER):
+        for place in (folder, parent, *parent.iterdir()):
+            sweep_temporaries(place)
     return tuple(run.id for run in runs)
 
 
@@ -134,45 +172,74 @@ def part_of(run_ids: Sequence[str], part: tuple[int, int] | None) -> tuple[str, 
     return tuple(run_ids) if part is None else tuple(run_ids[part[0] - 1 :: part[1]])
 
 
-def _execute(
-    store: Store,
-    todo: Sequence[str],
-    workers: int,
-    mode: Mode,
-    journal: Journal,
-    notices: Sequence[str],
-    given: MPIExecutor | None,
-) -> None:
-    shown = Progress(store, mode)
-    journal.echo = shown.echo
-    skipped = len(store.planned) - len(todo)
-    journal.write(
-        f"{store.name}: {len(store.planned)} runs into {store.folder}, {workers} worker{'s' * (workers > 1)}"
-        + (f", {skipped} done before" if skipped else "")
-    )
-    for notice in [*notices, *(given.begin(store.folder / "log") if given is not None else ())]:
-        journal.write(notice)
+class _Execution:
+    """The runs that are left of a study, on an executor."""
 
-    def tick(active: Collection[str]) -> None:
-        text = shown.tick(active)
+    def __init__(
+        self,
+        store: Store,
+        todo: Sequence[str],
+        workers: int,
+        mode: Mode,
+        journal: Journal,
+        lease: Lease,
+        stop: StopFlag | None,
+    ) -> None:
+        self.store, self.todo, self.workers, self.journal = store, todo, workers, journal
+        self.lease, self.stop = lease, stop
+        self.shown = Progress(store, mode)
+
+    def run(self, notices: Sequence[str], given: MPIExecutor | None) -> None:
+        """Return when all runs have ended; raises Interrupted when they were asked to stop before."""
+        store, journal, shown = self.store, self.journal, self.shown
+        journal.echo = shown.echo
+        skipped = len(store.planned) - len(self.todo)
+        journal.write(
+            f"{store.name}: {len(store.planned)} runs into {store.folder}, "
+            f"{self.workers} worker{'s' * (self.workers > 1)}" + (f", {skipped} done before" if skipped else "")
+        )
+        for notice in [*notices, *(given.begin(store.folder / "log") if given is not None else ())]:
+            journal.write(notice)
+        executor = given or LocalExecutor(self.workers, store.folder / "log", preload=PRELOAD)
+        try:
+            drive(
+                store.folder,
+                self.todo,
+                executor,
+                window=self.workers,
+                journal=journal,
+                tick=self._tick,
+                stop=self.stop,
+                on_stop=getattr(executor, "ask_to_stop", lambda reason: executor.stop()),
+            )
+            if self.stop is not None and self.stop.is_set() and self._unfinished():
+                raise self._interrupted(self.stop.reason)
+            executor.shutdown()
+            journal.write(line(shown.look(())), echo=shown.mode == "plain")
+        except KeyboardInterrupt:
+            executor.stop()
+            raise self._interrupted("interrupted") from None
+        finally:
+            executor.stop()
+            shown.close()
+
+    def _tick(self, active: Collection[str]) -> None:
+        self.lease.check()
+        text = self.shown.tick(active)
         if text is not None:
-            journal.write(text, echo=shown.mode == "plain")
+            self.journal.write(text, echo=self.shown.mode == "plain")
 
-    executor = given if given is not None else LocalExecutor(workers, store.folder / "log")
-    try:
-        drive(store.folder, todo, executor, window=workers, journal=journal, tick=tick)
-        executor.shutdown()
-        journal.write(line(shown.look(())), echo=shown.mode == "plain")
-    except KeyboardInterrupt:
-        executor.stop()
-        store.refresh().write_index()
-        counts = store.counts()
-        message = f"interrupted with {counts['done']} of {counts['planned']} runs done"
-        journal.write(message, echo=False)
-        raise Interrupted(f"{message}; the same command goes on from there") from None
-    finally:
-        executor.stop()
-        shown.close()
+    def _unfinished(self) -> bool:
+        self.store.refresh()
+        return any(self.store.status(run_id) not in ("done", "failed") for run_id in self.todo)
+
+    def _interrupted(self, reason: str) -> Interrupted:
+        self.store.refresh().write_index()
+        counts = self.store.counts()
+        message = f"{reason}: interrupted with {counts['done']} of {counts['planned']} runs done"
+        message = message.removeprefix("interrupted: ")
+        self.journal.write(message, echo=False)
+        return Interrupted(f"{message}; the same command goes on from there")
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -180,7 +247,10 @@ def _refuse_foreign(folder: Path) -> None:
         raise UsageError(f"{folder}: a file of this name is in the way; choose another output folder")
     if not folder.is_dir() or is_store(folder):
         return
-    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".tmp-"))
+    # A driver that was killed before it wrote its plan leaves a lease.
+    others = sorted(
+        path.name for path in folder.iterdir() if not path.name.startswith(".tmp-") and path.name != LEASE_FOLDER
+    )
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UsageError(
@@ -197,4 +267,16 @@ def _set_damaged_aside(store: Store) -> list[str]:
         notices.append(f"run {run_id}: its damaged file is now {renamed.name}; the run is done again")
     if damaged:
         store.refresh()
+    return notices
+
+
+def _damaged_checkpoints(folder: Path, run_ids: Sequence[str]) -> list[str]:
+    """Set damaged checkpoints aside before the runs go on, and return what to tell the user."""
+    notices = []
+    for run_id in run_ids:
+        if any(path.exists() for path in checkpoint_paths(folder, run_id)):
+            checkpoints = CheckpointFile(folder, run_id)
+            left = checkpoints.load()
+            remedy = "from the start" if left is None else f"after epoch {left.epoch}"
+            notices += [f"run {run_id}: {problem}; the run goes on {remedy}" for problem in checkpoints.problems]
     return notices

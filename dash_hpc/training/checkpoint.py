@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import CheckpointUnfit
 from dash_hpc.ops.state import PRUNABLE, TENSORS, tensor_shapes
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import HISTORY_COLUMNS, TIMERS, Fit, Kept
@@ -87,7 +87,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
 
     Raises
     ------
-    StoreError
+    CheckpointUnfit
         When the checkpoint belongs to a model of other shape or precision, or lacks something. The trainer must not
         be used then.
     """
@@ -96,7 +96,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
     dtype = state.weights["v"].dtype
     found = (facts.get("genes"), facts.get("hidden"), facts.get("dtype"))
     if found != (G, m, str(dtype)):
-        raise StoreError(f"checkpoint of {found[0]} genes, {found[1]} hidden units, {found[2]} is of another model")
+        raise CheckpointUnfit(
+            f"checkpoint of {found[0]} genes, {found[1]} hidden units, {found[2]} is of another model"
+        )
     shapes = tensor_shapes(G, m)
     try:
         masks = _take_masks(arrays, "masks", shapes)
@@ -132,7 +134,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
             seconds={name: float(facts["seconds"][name]) for name in ("total", *TIMERS)},
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise StoreError(f"checkpoint after epoch {checkpoint.epoch} is not complete: {error}") from error
+        raise CheckpointUnfit(f"checkpoint after epoch {checkpoint.epoch} is not complete: {error}") from error
 
 
 class CheckpointTimer:

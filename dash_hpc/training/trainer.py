@@ -123,8 +123,8 @@ class Trainer:
         ------
         RunFailed
             When an ODE cannot be solved, a loss is not finite, or prune scores cannot be used; names the epoch.
-        StoreError
-            When ``resume`` does not fit this model.
+        CheckpointUnfit
+            When ``resume`` does not fit this model; the trainer must not be used any more.
         """
         options = self.training
         last = int(options["epochs"])

@@ -75,8 +75,10 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
     one, two = Lease(tmp_path, RUN), Lease(tmp_path, RUN)
     assert one.acquire() is None
     one.check()
+    one.note("epoch 3")
     held = two.acquire()
     assert held is not None
+    assert held.note == "epoch 3"
     assert str(held).startswith(f"process {os.getpid()} on ")
     with pytest.raises(LeaseLost, match="is not held"):
         two.check()
@@ -121,8 +123,8 @@ def test_reused_process_id_is_another_process(tmp_path: Path) -> None:
     lease = Lease(tmp_path, "driver")
     assert lease.acquire() is None
     (path,) = (tmp_path / LEASE_FOLDER).iterdir()
-    counter, _, text = path.read_text().partition("\n")
-    path.write_text(f"{counter}\n{json.dumps({**json.loads(text), 'started': '1'})}\n")
+    counter, note, text = path.read_text().split("\n", 2)
+    path.write_text(f"{counter}\n{note}\n{json.dumps({**json.loads(text), 'started': '1'})}\n")
     other = Lease(tmp_path, "driver")
     assert other.acquire() is None
     with pytest.raises(LeaseLost, match=f"taken over by process {os.getpid()} on"):

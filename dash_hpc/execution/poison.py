@@ -1,0 +1,109 @@
+"""Runs that kill their worker: counted in the store, so that restarts do not hide them.
+
+A worker that dies may have been killed from outside, by a scheduler or for another run's appetite. A run is at fault
+when its workers die three times in a row at the same place (the epoch under way), or ten times without a new
+checkpoint in between.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dash_hpc.errors import StoreError
+from dash_hpc.execution.lease import LEASE_FOLDER, Lease
+from dash_hpc.store import publish_json, run_path
+from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
+
+__all__ = ["MAX_STUCK", "MAX_TRIES", "Deaths", "count_death", "deaths_path", "forget_deaths", "read_deaths"]
+
+MAX_TRIES = 3
+MAX_STUCK = 10
+
+
+@dataclass(frozen=True)
+class Deaths:
+    """What is known of a run's dead workers.
+
+    Attributes
+    ----------
+    tries : int
+        Deaths in a row at ``place``.
+    stuck : int
+        Deaths in a row without a new checkpoint.
+    place : str
+        What the last one was at, for example "epoch 12".
+    epoch : int
+        Epoch of the checkpoint at the last death, 0 without one.
+    reason : str
+        How the last one died.
+    """
+
+    tries: int = 0
+    stuck: int = 0
+    place: str = ""
+    epoch: int = -1
+    reason: str = ""
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the run is to be set aside."""
+        return self.tries >= MAX_TRIES or self.stuck >= MAX_STUCK
+
+    @property
+    def times(self) -> int:
+        """How often in a row, by the rule that is nearer to its limit."""
+        return max(self.tries, self.stuck) if self.stuck >= MAX_STUCK else self.tries
+
+
+def deaths_path(folder: Path | str, run_id: str) -> Path:
+    """Return where the deaths of a run are counted."""
+    run_path(folder, run_id)
+    return Path(folder) / LEASE_FOLDER / run_id[:2] / f"{run_id}.deaths.json"
+
+
+def read_deaths(folder: Path | str, run_id: str) -> Deaths:
+    """Return the count of a run; one that cannot be read counts as none."""
+    with suppress(OSError, ValueError, TypeError):
+        return Deaths(**json.loads(deaths_path(folder, run_id).read_text(encoding="utf-8")))
+    return Deaths()
+
+
+def count_death(folder: Path | str, run_id: str, reason: str) -> Deaths:
+    """Note that a worker died at this run, and return the count with it.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be written.
+    """
+    before = read_deaths(folder, run_id)
+    held = Lease(folder, run_id).look()
+    place = held.note if held is not None and not held.free else ""
+    epoch = _checkpoint_epoch(folder, run_id)
+    now = Deaths(
+        tries=before.tries + 1 if place == before.place else 1,
+        stuck=before.stuck + 1 if epoch <= before.epoch else 1,
+        place=place,
+        epoch=epoch,
+        reason=reason,
+    )
+    publish_json(deaths_path(folder, run_id), vars(now))
+    return now
+
+
+def forget_deaths(folder: Path | str, run_id: str) -> None:
+    """The run is done: it was not at fault."""
+    with suppress(OSError):
+        deaths_path(folder, run_id).unlink()
+
+
+def _checkpoint_epoch(folder: Path | str, run_id: str) -> int:
+    epochs = [0]
+    for path in checkpoint_paths(folder, run_id):
+        if path.exists():
+            with suppress(StoreError):
+                epochs.append(read_checkpoint(path).epoch)
+    return max(epochs)
