@@ -10,9 +10,10 @@ from pathlib import Path
 
 from dash_hpc.errors import UsageError
 
-__all__ = ["UNKNOWN", "JobState", "SchedulerSilent", "cancel", "job_states", "submit"]
+__all__ = ["SILENT", "UNKNOWN", "JobState", "SchedulerSilent", "cancel", "job_states", "submit"]
 
 UNKNOWN = "UNKNOWN"
+SILENT = "the scheduler does not answer"
 SECONDS = 20.0
 _FIELD = re.compile(r"(?:^|\s)(JobId|ArrayJobId|ArrayTaskId|JobState|ExitCode|NodeList)=(\S*)")
 
@@ -73,7 +74,7 @@ def job_states(jobs: Iterable[str]) -> dict[str, list[JobState]]:
     try:
         rows = _queue(wanted)
     except SchedulerSilent:
-        return {job: [JobState(job, UNKNOWN, "the scheduler does not answer")] for job in wanted}
+        return {job: [JobState(job, UNKNOWN, SILENT)] for job in wanted}
     for state in rows:
         base = state.job.partition("_")[0]
         if base in found:

@@ -21,7 +21,7 @@ __all__ = ["cancel_jobs", "describe_jobs", "submit_study"]
 _ACTIVE = {"PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "RESIZING", "REQUEUE_HOLD"}
 _TAIL_BYTES = 1 << 16
 _ERROR = re.compile(
-    r"^(dash-hpc|srun|slurmstepd[^:]*|sbatch): (internal )?error\b|^\w+(Error|Exception): |CANCELLED AT"
+    r"^(dash-hpc|srun|slurmstepd[^:]*|sbatch): (internal )?error\b(?!.*JOB REQUEUE)|^\w+(Error|Exception): "
 )
 
 
@@ -89,11 +89,19 @@ def describe_jobs(folder: Path) -> list[dict[str, Any]]:
 
 
 def cancel_jobs(folder: Path) -> list[str]:
-    """Cancel the jobs of ``folder`` that have not ended, or of which Slurm says nothing; return their ids."""
-    wanted = []
-    for entry in jobs(folder):
-        if any(state.state in _ACTIVE for state in slurm.job_states([entry["job"]])[entry["job"]]):
-            wanted.append(entry["job"])
+    """Cancel the jobs of ``folder`` that have not ended; return their ids.
+
+    Raises
+    ------
+    SchedulerSilent
+        When Slurm does not answer: nothing is known to be cancelled then.
+    """
+    states = slurm.job_states(entry["job"] for entry in jobs(folder))
+    if any(state.reason == slurm.SILENT for group in states.values() for state in group):
+        raise slurm.SchedulerSilent(
+            f"{slurm.SILENT}, so nothing was cancelled; try again, or scancel {' '.join(states)}"
+        )
+    wanted = [job for job, group in states.items() if any(state.state in _ACTIVE for state in group)]
     slurm.cancel(wanted)
     return wanted
 
