@@ -57,6 +57,8 @@ def init(file: Path, example: str) -> None:
     help="auto: the MPI ranks when started by mpiexec or srun, else this machine.",
 )
 @click.option("--part", metavar="K/N", callback=parse_part, help="Only part K (from 1) of N; for arrays of jobs.")
+@click.option("--fresh", is_flag=True, help="Begin anew; a folder with files is refused without --move-to.")
+@click.option("--move-to", type=click.Path(path_type=Path), help="With --fresh: the former output folder's new name.")
 @click.option("--dry-run", is_flag=True, help="Check the study and its data, count the runs, and stop.")
 @json_option
 @click.pass_context
@@ -68,13 +70,17 @@ def run(
     workers: int | None,
     engine: Engine,
     part: tuple[int, int] | None,
+    fresh: bool,
+    move_to: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Train and prune all models of a study, then write the report.
 
-    Runs that are done are not repeated: the same command resumes an interrupted study. A run that fails is recorded
-    with its reason; the others go on.
+    Runs that are done are not repeated, and those under way go on: the same command resumes a study after a signal, a
+    crash or a reboot. A run that fails is recorded with its reason; the others go on. On SIGTERM, SIGINT (Ctrl-C),
+    SIGUSR1 or SIGUSR2 the runs under way make a checkpoint and the command leaves with exit code 3; a second signal
+    leaves at once.
 
     \b
     Example:
@@ -82,8 +88,13 @@ def run(
     """
     from dash_hpc.execution.mpi_launch import choose_engine
 
+    if move_to is not None and not fresh:
+        raise click.UsageError("--move-to belongs to --fresh; without it the study goes on where it is", ctx)
+    if fresh and part is not None:
+        raise click.UsageError("--fresh clears the folder of all parts; give it without --part", ctx)
+
     def work(executor: MPIExecutor | None = None) -> int:
-        return _work(study, overrides, output, workers, part, dry_run, as_json, executor)
+        return _work(study, overrides, output, workers, part, fresh, move_to, dry_run, as_json, executor)
 
     if choose_engine(engine) == "local":
         ctx.exit(work())
@@ -98,6 +109,8 @@ def _work(
     output: Path | None,
     workers: int | None,
     part: tuple[int, int] | None,
+    fresh: bool,
+    move_to: Path | None,
     dry_run: bool,
     as_json: bool,
     executor: MPIExecutor | None,
@@ -107,10 +120,9 @@ def _work(
     plan = load_study(study, overrides)
     folder = output if output is not None else plan.output
     if dry_run:
-        from dash_hpc.data import digest
-        from dash_hpc.study import plan as plan_runs
+        from dash_hpc.execution.planning import planned_runs
 
-        runs = plan_runs(plan, digest(plan.data_spec(), base=plan.base))
+        runs = planned_runs(plan)
         if as_json:
             print_json({"study": plan.name, "output": folder, "runs": [{"id": r.id, **r.spec} for r in runs]})
         else:
@@ -118,9 +130,11 @@ def _work(
         return DONE
 
     from dash_hpc.execution import run_study
+
+    store = run_study(plan, output=folder, workers=workers, executor=executor, part=part, fresh=fresh, move_to=move_to)
+    # Imported here, for the first epoch should not wait for it.
     from dash_hpc.report import summary_rows, summary_table, write_report
 
-    store = run_study(plan, output=folder, workers=workers, executor=executor, part=part)
     if part is not None:
         return _end_of_part(store, part, as_json)
     counts = store.counts()

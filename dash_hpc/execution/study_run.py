@@ -83,8 +83,8 @@ def run_study(
     move_to : path, optional
         New name for the former output folder, on the same file system; only with ``fresh``.
     stop : StopFlag, optional
-        Set by somebody else. By default SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 set one (in the main thread, and without
-        ``executor``); a second signal leaves at once.
+        Set by somebody else. By default SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 set one (in the main thread, or on any
+        rank of ``executor``); a second signal leaves at once.
 
     Returns
     -------
@@ -116,7 +116,9 @@ def run_study(
     folder = Path(output) if output is not None else study.output
     if move_to is not None and not fresh:
         raise UsageError("move_to belongs to fresh: a study that goes on stays where it is")
-    own = StopFlag() if stop is None and executor is None else None
+    if stop is None and executor is not None:
+        stop = executor.stop_flag
+    own = StopFlag() if stop is None else None
     with own or nullcontext():
         _refuse_foreign(folder)
         runs = planned_runs(study)
@@ -142,6 +144,8 @@ def run_study(
                     journal.write(notice)
             lease.check()
             store.refresh().write_index()
+            if store.counts()["done"] == len(store.planned):
+                lease.release(remove=True)
     return store
 
 
@@ -210,7 +214,7 @@ class _Execution:
                 journal=journal,
                 tick=self._tick,
                 stop=self.stop,
-                on_stop=getattr(executor, "ask_to_stop", lambda reason: executor.stop()),
+                on_stop=executor.ask_to_stop,
             )
             if self.stop is not None and self.stop.is_set() and self._unfinished():
                 raise self._interrupted(self.stop.reason)
