@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(wildcard csrc/*.* csrc/*/*.*) setup.py pyproject.toml constraints.txt
 
-.PHONY: setup run test lint format bench docs clean
+.PHONY: setup run test faults lint format bench docs clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,10 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The long form of the fault campaign, about half an hour; a short one is among the tests.
+faults: setup
+	$(BIN)/python tests/faults/campaign.py $(FAULTS_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

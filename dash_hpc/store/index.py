@@ -222,7 +222,7 @@ def write_index(folder: Path | str, rows: Sequence[tuple[RunFile, Mapping[str, A
         INDEX_VERSION,
         lambda file: write_table(file, "runs", {**columns, **stamps}, rows=len(rows)),
     )
-    publish_bytes(Path(folder) / INDEX_FILE, data)
+    publish_bytes(Path(folder) / INDEX_FILE, data, make_parents=False)
 
 
 def read_index(folder: Path | str) -> dict[str, tuple[int, int, dict[str, Any]]]:

@@ -60,8 +60,10 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(_PREFIX)
 
 
-def make_folder(path: Path | str) -> None:
+def make_folder(path: Path | str, *, root: Path | None = None) -> None:
     """Create ``path`` and its missing parents, and make their names durable.
+
+    With ``root`` only folders below it are made: a root that vanished (unmounted, removed) is not made anew.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def make_folder(path: Path | str) -> None:
         When the folder cannot be made, with the path and the reason.
     """
     path = Path(path)
+    if root is not None and not root.is_dir():
+        raise _refused(path, FileNotFoundError(errno.ENOENT, f"{root} is gone"))
     missing = []
     folder = path
     while not folder.exists():
@@ -157,9 +161,13 @@ def publish_text(path: Path | str, text: str) -> None:
 
 
 def publish_sealed_text(path: Path | str, text: str) -> None:
-    """Publish ``text``, followed by a comment line with its SHA-256; for formats in which ``#`` begins a comment."""
+    """Publish ``text``, followed by a comment line with its SHA-256; for formats in which ``#`` begins a comment.
+
+    The folder must be there.
+    """
     text = text if text.endswith("\n") else text + "\n"
-    publish_text(path, f"{text}{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n")
+    data = f"{text}{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n".encode()
+    publish_bytes(path, data, make_parents=False)
 
 
 def seal_of_text(data: bytes) -> bool | None:

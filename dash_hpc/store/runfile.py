@@ -20,7 +20,7 @@ import numpy as np
 from dash_hpc.errors import StoreError
 from dash_hpc.store.envelope import open_envelope, pack
 from dash_hpc.store.network import Network, read_network, write_network
-from dash_hpc.store.publish import canonical_json, publish_bytes
+from dash_hpc.store.publish import canonical_json, make_folder, publish_bytes
 from dash_hpc.store.schema import (
     RUN_FORMAT,
     RUN_VERSION,
@@ -89,7 +89,7 @@ class RunWriter:
     Parameters
     ----------
     folder : path
-        The store.
+        The store; it must be there.
     run_id : str
         16 hexadecimal digits.
     spec, provenance : dict
@@ -116,6 +116,7 @@ class RunWriter:
         interval: float = _FLUSH_SECONDS,
     ) -> None:
         self.path = run_path(folder, run_id)
+        self._folder = Path(folder)
         self.provenance = dict(provenance)
         self._run_id = run_id
         self._spec = dict(spec)
@@ -198,9 +199,12 @@ class RunWriter:
             if rest is not None:
                 rest(file)
 
+        data = pack(RUN_FORMAT, RUN_VERSION, fill)
         # Only the first publication may make folders: one that vanishes later was unmounted or removed.
         first = self._published == -float("inf")
-        publish_bytes(self.path, pack(RUN_FORMAT, RUN_VERSION, fill), make_parents=first)
+        if first:
+            make_folder(self.path.parent, root=self._folder)
+        publish_bytes(self.path, data, make_parents=first)
         self._published = self._clock()
 
 

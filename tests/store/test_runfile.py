@@ -97,6 +97,7 @@ def test_any_hdf5_reader_opens_the_file(done: Path) -> None:
 def test_equal_runs_have_equal_bytes(tmp_path: Path, spec: dict[str, Any], result: dict[str, Any]) -> None:
     contents = []
     for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
         writer = RunWriter(tmp_path / folder, RUN_ID, spec, {})
         writer.begin()
         writer.finish(**result)
@@ -140,6 +141,24 @@ def test_history_of_an_earlier_record_is_kept(writer: RunWriter, spec: dict[str,
     assert record.events["tensor"].tolist() == ["W_sums"]
 
 
+def test_vanished_folder_is_not_made_anew(writer: RunWriter, tmp_path: Path, result: dict[str, Any]) -> None:
+    """A file system that is unmounted leaves an empty folder, or none, where the store was."""
+    writer.begin()
+    before = writer.path.read_bytes()
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"No such file or directory; bring the folder back"):
+        writer.finish(**result)
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "runs")
+    assert writer.path.read_bytes() == before
+    writer.finish(**result)
+    assert read_run(writer.path).status == "done"
+    gone = RunWriter(tmp_path / "gone", RUN_ID, {}, {})
+    with pytest.raises(StoreError, match=r"gone is gone; bring the folder back"):
+        gone.begin()
+    assert not (tmp_path / "gone").exists()
+
+
 def test_weight_outside_its_mask_is_refused(writer: RunWriter, result: dict[str, Any]) -> None:
     writer.begin()
     result["weights"]["W_sums"][...] = 1.0
@@ -165,6 +184,8 @@ def differing(result: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def test_compare_names_what_differs(tmp_path: Path, spec: dict[str, Any], result: dict[str, Any], done: Path) -> None:
+    (tmp_path / "other").mkdir()
+
     def other(**changes: Any) -> list[str]:
         writer = RunWriter(tmp_path / "other", RUN_ID, spec, {"host": "elsewhere"})
         writer.finish(**differing(result, **changes))
