@@ -232,6 +232,7 @@ def limits(material: Material, problems: list[str]) -> list[str]:
         listed.append("Some rows rest on one run: their spread over seeds is unknown.")
     elif 1 < smallest < 5:
         listed.append(f"Means and standard deviations rest on as few as {smallest} seeds.")
+    listed += [f"Left out: {problem}." for problem in material.store.problems]
     pending = material.store.counts()
     open_runs = pending.get("pending", 0) + pending.get("running", 0)
     if open_runs:

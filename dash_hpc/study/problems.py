@@ -48,13 +48,16 @@ def path_text(path: Path) -> str:
 
 def nearest(word: str, legal: list[str]) -> str:
     """Return a hint: the legal word nearest to ``word``, or the whole list when none is near."""
-    close = get_close_matches(word, legal, n=1, cutoff=0.6)
+    close = get_close_matches(word, legal, n=1, cutoff=0.6) or [name for name in legal if name.lower() == word.lower()]
     return f"did you mean {close[0]}?" if close else f"there is {', '.join(legal)}"
 
 
 def problems(error: ValidationError, raw: Mapping[str, Any]) -> list[Problem]:
     """Translate all errors of validating ``raw`` as a Study."""
-    return [_problem(item, raw) for item in error.errors(include_url=False)]
+    items = error.errors(include_url=False)
+    # A list whose entries are all wrong is also called too short; the entries say what is wrong with it.
+    wrong = {item["loc"][: len(item["loc"]) - k] for item in items for k in range(1, len(item["loc"]))}
+    return [_problem(item, raw) for item in items if item["type"] != "too_short" or item["loc"] not in wrong]
 
 
 def _problem(item: Any, raw: Mapping[str, Any]) -> Problem:

@@ -206,3 +206,18 @@ def test_a_file_with_windows_line_ends_and_a_mark_keeps_its_lines(tmp_path) -> N
     file.write_bytes(b"\xef\xbb\xbf" + STUDY.replace("hidden = 8", "hidden = 0").replace("\n", "\r\n").encode())
     with pytest.raises(StudyError, match=r"windows\.toml:10: model\.hidden"):
         load_study(file)
+
+
+def test_a_single_strategy_that_is_wrong_is_named_and_not_called_missing() -> None:
+    head = '[data]\nkind = "simulate"\n[[strategy]]\n'
+    for table, expected in (
+        (
+            'name = "dash"\nlambda_ppi = 1.5\nlambda_motif = 0.1\n',
+            "study:5: strategy[0].lambda_ppi = 1.5 must be between",
+        ),
+        ('name = "DASH"\n', 'study:4: strategy[0].name = "DASH" is unknown; did you mean dash?'),
+    ):
+        with pytest.raises(StudyError) as caught:
+            parse_study(head + table)
+        assert str(caught.value).startswith(expected)
+        assert "more)" not in str(caught.value)
