@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, RunFailed, UsageError
 from dash_hpc.execution.mpi_launch import check_world, promise
-from dash_hpc.execution.mpi_station import Station, library_name
+from dash_hpc.execution.mpi_station import END, Station, library_name
+from dash_hpc.execution.signals import StopFlag
 from dash_hpc.store import publish_json
 
 if TYPE_CHECKING:
@@ -122,13 +123,23 @@ class MPIExecutor(Executor):
         if wait:
             self._thread.join()
 
+    @property
+    def stop_flag(self) -> StopFlag:
+        """The request to stop that a signal to any rank sets."""
+        return self.station.flag
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Ask the calls under way on all ranks to end soon, and those to come."""
+        self.station.tell_all(reason)
+        self.station.ask_to_stop(reason)
+
     def stop(self) -> None:
         """End everything now: waiting calls are cancelled, calls under way fail with :class:`WorkerDied`."""
         with self._change:
             already = self._closed and self._idle()
         self.shutdown(wait=False, cancel_futures=True)
         if not already:
-            self.station.tell_all("stop")
+            self.station.tell_all(END)
         self.station.stop()
 
     def _idle(self) -> bool:

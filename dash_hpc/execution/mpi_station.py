@@ -6,8 +6,6 @@ tells rank 0, which tells all, so that the ranks stop together.
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from concurrent.futures import Future
 from importlib import import_module
@@ -17,13 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.binding import Binding, Place, apply, bindings, describe, here, warnings_of
 from dash_hpc.execution.local import LocalExecutor
+from dash_hpc.execution.signals import process_flag
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["STOP_SIGNALS", "Station", "library_name"]
+__all__ = ["END", "Station", "library_name"]
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+END = ""
+"""Said to a rank: kill your worker processes. Any other word is the reason of a request to stop."""
 _LOOK_SECONDS = 0.2
 _TAG = 7
 
@@ -56,7 +56,7 @@ class Station:
         self.bindings: list[Binding] = bindings(places)
         self.binding = self.bindings[self.rank]
         self.log_folder: Path | None = None
-        self.asked_to_stop = threading.Event()
+        self.flag = process_flag()
         self._line = comm.Dup()
         self._local: LocalExecutor | None = None
         self._stopped = False
@@ -73,8 +73,9 @@ class Station:
 
         station = cls(comm, comm.allgather(here(comm.Get_rank())), library_name())
         apply(station.binding)
-        for number in STOP_SIGNALS:
-            signal.signal(number, station._signalled)
+        station.flag.install()
+        # The launcher ends the job when it has waited long enough.
+        station.flag.patient = True
         if MPI.Query_thread() >= MPI.THREAD_MULTIPLE and station.size > 1:
             station._listener.start()
         cls._here = station
@@ -109,8 +110,16 @@ class Station:
         if local is not None:
             local.stop()
 
+    def ask_to_stop(self, reason: str) -> None:
+        """Ask this rank's worker processes to end their calls soon."""
+        self.flag.set(reason)
+        with self._lock:
+            local = self._local
+        if local is not None:
+            local.ask_to_stop(reason)
+
     def tell_all(self, word: str) -> None:
-        """Send ``word`` ("stop": end now, "interrupt": as if signalled) from rank 0 to all other ranks."""
+        """Send ``word`` (a reason to stop, or END) from rank 0 to all other ranks."""
         if self._listener.is_alive():
             self._sent += [self._line.isend(word, dest=rank, tag=_TAG) for rank in range(1, self.size)]
 
@@ -121,26 +130,22 @@ class Station:
         if self._listener.is_alive():
             self._listener.join(5.0)
 
-    def _signalled(self, number: int, frame: Any) -> None:
-        self.asked_to_stop.set()
-        if self.rank == 0:
-            raise KeyboardInterrupt
-
     def _listen(self) -> None:
         from mpi4py import MPI
 
         status = MPI.Status()
         while not self._closing.wait(_LOOK_SECONDS):
-            if self.asked_to_stop.is_set() and not self._told:
+            # Rank 0's driver sees the flag itself, and then asks everybody.
+            if self.rank and self.flag.is_set() and not self._told:
                 self._told = True
-                if self.rank == 0:
-                    self.tell_all("interrupt")
-                else:
-                    self._sent.append(self._line.isend("interrupt", dest=0, tag=_TAG))
+                self._sent.append(self._line.isend(self.flag.reason, dest=0, tag=_TAG))
+                self.ask_to_stop(self.flag.reason)
             while self._line.iprobe(MPI.ANY_SOURCE, _TAG, status):
                 word = self._line.recv(source=status.source, tag=_TAG)
-                if word == "stop":
+                if word == END:
                     self.stop()
-                elif not self.asked_to_stop.is_set():
-                    # To this process the word of another rank is the same as a signal.
-                    os.kill(os.getpid(), signal.SIGUSR1)
+                elif self.rank:
+                    self._told = True
+                    self.ask_to_stop(word)
+                else:
+                    self.flag.set(word)

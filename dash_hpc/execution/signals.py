@@ -2,7 +2,8 @@
 
 ``TERM``, ``INT``, ``USR1`` and ``USR2`` mean the same: make a checkpoint at the next epoch boundary and leave with exit
 code 3. A second signal leaves at once. A launcher may deliver one signal twice (to the group, and forwarded), so the
-same signal within half a second counts once.
+same signal within half a second counts once. In a job of Slurm further signals change nothing: a scheduler sends
+several (a warning, then TERM, to each step and its processes), and ends a job that takes too long itself.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ class StopFlag:
     ----------
     reason : str
         Name of the signal, or the text given to :meth:`set`; "" while nothing was asked for.
+    patient : bool
+        Whether further signals change nothing; True at first in a job of Slurm.
     """
 
     def __init__(self, leave: Callable[[int], Any] = os._exit, clock: Callable[[], float] = time.monotonic) -> None:
         self.reason = ""
+        self.patient = bool(os.environ.get("SLURM_JOB_ID"))
         self._leave = leave
         self._clock = clock
         self._since = 0.0
@@ -72,7 +76,7 @@ class StopFlag:
         name = signal.Signals(number).name
         if not self.reason:
             self.set(name)
-        elif name != self.reason or self._clock() - self._since >= _SAME_SECONDS:
+        elif not self.patient and (name != self.reason or self._clock() - self._since >= _SAME_SECONDS):
             self._leave(EXIT_CODE)
 
     def __enter__(self) -> StopFlag:

@@ -133,5 +133,5 @@ def test_faults_of_a_profile_are_named(text: str, message: str, tmp_path: Path) 
     profile.write_text(text)
     with pytest.raises(UsageError, match=message):
         load_options({}, profile)
-    with pytest.raises(UsageError, match="none.toml: No such file"):
+    with pytest.raises(UsageError, match=r"none\.toml: No such file"):
         load_options({}, tmp_path / "none.toml")
