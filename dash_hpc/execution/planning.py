@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dash_hpc.errors import StudyError
+from dash_hpc.store import canonical_json
 from dash_hpc.study import RunSpec, Study, plan
 
-__all__ = ["planned_runs"]
+if TYPE_CHECKING:
+    from dash_hpc.data import DataSet
+
+__all__ = ["gene_count", "planned_runs"]
+
+# (data spec, base) -> number of genes of data that were read before
+_GENES: dict[tuple[str, str], int] = {}
 
 
 def planned_runs(study: Study) -> list[RunSpec]:
@@ -21,12 +30,12 @@ def planned_runs(study: Study) -> list[RunSpec]:
     StudyError
         A strategy needs prior knowledge, and these data have none.
     """
-    from dash_hpc.data import build, digest
+    from dash_hpc.data import digest
 
     spec = study.data_spec()
     fingerprint = digest(spec, base=study.base)
     if fingerprint:
-        dataset = build(spec, seed=study.sweep.seeds[0], base=study.base)
+        dataset = _build(study)
         needy = next((table.name for table in study.strategy if table.options.needs_prior), None)
         if dataset.prior is None and needy is not None:
             raise StudyError(
@@ -34,3 +43,21 @@ def planned_runs(study: Study) -> list[RunSpec]:
                 'kind = "files" and prior = "…", or leave the strategy out'
             )
     return plan(study, fingerprint)
+
+
+def gene_count(study: Study) -> int:
+    """Return the number of genes of a study's data; reads files only if :func:`planned_runs` has not done so."""
+    spec = study.data_spec()
+    if spec["kind"] == "simulate":
+        return int(spec["genes"])
+    key = (canonical_json(spec), str(study.base))
+    return _GENES[key] if key in _GENES else _build(study).train.n_genes
+
+
+def _build(study: Study) -> DataSet:
+    from dash_hpc.data import build
+
+    spec = study.data_spec()
+    dataset = build(spec, seed=study.sweep.seeds[0], base=study.base)
+    _GENES[(canonical_json(spec), str(study.base))] = dataset.train.n_genes
+    return dataset
