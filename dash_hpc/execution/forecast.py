@@ -1,0 +1,269 @@
+"""What a study will need: runs, disk, memory and time, before it starts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dash_hpc.errors import DashHpcError, StoreError
+from dash_hpc.execution.local import LocalExecutor, available_cores
+from dash_hpc.execution.planning import gene_count, planned_runs
+from dash_hpc.execution.probe import densities, probe
+from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
+from dash_hpc.study import RunSpec, Study
+from dash_hpc.study.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["DiskNeed", "Forecast", "disk_need", "forecast", "require_space"]
+
+PROBE_SECONDS = 10.0
+_BLOCK = 4096
+_START_SECONDS = 2.0
+_DRIVER_BYTES = 300_000_000
+_REPORT_BYTES = 5_000_000
+_INDEX_BYTES_PER_RUN = 2_000
+_OTHER_FILES = 40
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """Most bytes and files that runs have on disk at a time: records, two checkpoints per run under way, the rest."""
+
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study will need.
+
+    Attributes
+    ----------
+    runs : int
+    workers : int
+        Runs at a time.
+    genes, pairs : int
+        Size of the data; pairs of consecutive time points to train on (0 without a probe).
+    disk : DiskNeed
+    free : FreeSpace or None
+        At the output folder.
+    worker_bytes, memory_bytes : int or None
+        Of one worker at its peak, and of all with the driver; None without a probe.
+    run_seconds : dict
+        Seconds of a run by strategy, to the last epoch: an early stop makes it shorter. Empty without a probe.
+    seconds : float or None
+        Of the whole study on this machine; None without a probe.
+    notes : tuple of str
+        What the figures leave out.
+    """
+
+    runs: int
+    workers: int
+    genes: int
+    pairs: int
+    disk: DiskNeed
+    free: FreeSpace | None
+    worker_bytes: int | None = None
+    memory_bytes: int | None = None
+    run_seconds: Mapping[str, float] | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "run_seconds": dict(self.run_seconds or {})}
+
+    def lines(self) -> list[str]:
+        """Return the forecast for people, one subject per line."""
+        free = "" if self.free is None else f"; {in_bytes(self.free.bytes)} free there"
+        if self.free is not None and (self.free.bytes < self.disk.bytes or _too_few(self.free, self.disk.files)):
+            free += ": NOT ENOUGH"
+        text = [f"disk: at most {in_bytes(self.disk.bytes)} in {self.disk.files:,} files{free}"]
+        workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
+        if self.worker_bytes is not None and self.memory_bytes is not None:
+            each = f"{in_bytes(self.worker_bytes)} for each of {workers}"
+            text.append(f"memory: {in_bytes(self.memory_bytes)} ({each}, the rest for the driver)")
+        if self.seconds is not None:
+            parts = ", ".join(f"{name} {_duration(each)}" for name, each in (self.run_seconds or {}).items())
+            text.append(f"time: at most about {_duration(self.seconds)} with {workers} (a run: {parts})")
+        return text + [f"note: {note}" for note in self.notes]
+
+
+def forecast(
+    study: Study,
+    *,
+    output: Path | None = None,
+    workers: int | None = None,
+    seconds: float = PROBE_SECONDS,
+    runs: Sequence[RunSpec] | None = None,
+) -> Forecast:
+    """Estimate what a study needs, from a probe of at most about ``seconds`` in a worker process (0: no probe).
+
+    Nothing is written to the output folder.
+
+    Raises
+    ------
+    StudyError, DataError
+        When the study or its data cannot be used.
+    """
+    runs = planned_runs(study) if runs is None else runs
+    workers = min(available_cores() if workers is None else workers, max(len(runs), 1))
+    folder = study.output if output is None else output
+    disk = disk_need(runs, gene_count(study), workers)
+    plain = Forecast(len(runs), workers, gene_count(study), 0, disk, free_space(folder))
+    if seconds <= 0:
+        return plain
+    firsts: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        firsts.setdefault(run.spec["strategy"]["name"], run.spec)
+    with LocalExecutor(1) as executor:
+        future = executor.submit(probe, list(firsts.values()), str(study.base), float(seconds))
+        try:
+            found = future.result(timeout=60.0 + 6 * seconds)
+        except NotInTime:
+            executor.stop()
+            return _with_note(plain, "not even a few pairs were trained in a minute, so time and memory are unknown")
+        except DashHpcError as error:
+            return _with_note(plain, f"the probe failed, so time and memory are unknown: {error}")
+    each = {name: own["seconds"] for name, own in found["strategies"].items()}
+    durations = sorted((each[run.spec["strategy"]["name"]] for run in runs), reverse=True)
+    total = max(sum(durations) / workers, durations[0]) + _START_SECONDS
+    notes = ["early stops, which shorten runs, are not foreseen"] if study.training.early_stop else []
+    if not found["evaluated"]:
+        notes.append("evaluation after training took too long to measure and is left out")
+    return Forecast(
+        plain.runs,
+        workers,
+        plain.genes,
+        found["pairs"],
+        disk,
+        plain.free,
+        found["peak_bytes"],
+        found["peak_bytes"] * workers + _DRIVER_BYTES,
+        each,
+        total,
+        tuple(notes),
+    )
+
+
+def require_space(folder: Path | str, runs: Sequence[RunSpec], genes: int, workers: int) -> None:
+    """Refuse to start ``runs`` where there is no room for them.
+
+    Raises
+    ------
+    StoreError
+        With folder, need, free space and remedy; nothing was started.
+    """
+    free = free_space(folder)
+    if free is None or not runs:
+        return
+    need = disk_need(runs, genes, workers)
+    remedy = "make room, or choose another folder with --output; no run was started"
+    count = f"{len(runs):,} run{'s' * (len(runs) != 1)}"
+    if free.bytes < need.bytes:
+        raise StoreError(
+            f"{folder}: {count} may need {in_bytes(need.bytes)}, but {in_bytes(free.bytes)} are free there; {remedy}"
+        )
+    if _too_few(free, need.files):
+        raise StoreError(
+            f"{folder}: {count} may need {need.files:,} files, but {free.files:,} are free there; {remedy}"
+        )
+
+
+def disk_need(runs: Sequence[RunSpec], genes: int, workers: int) -> DiskNeed:
+    """Return the most that ``runs`` have on disk, with ``workers`` of them under way at a time.
+
+    A record's size is that of one made of random numbers, with the network as large as the last epoch leaves it.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    records = 0
+    plan_bytes = 0
+    for run in runs:
+        shape = _shape(run.spec)
+        key = canonical_json(shape)
+        if key not in sizes:
+            sizes[key] = (_record_bytes(key, genes), _checkpoint_bytes(shape, genes))
+        records += _blocks(sizes[key][0])
+        plan_bytes += len(canonical_json(run.spec)) + 50
+    under_way = max((3 * _blocks(checkpoint) + _blocks(record) for record, checkpoint in sizes.values()), default=0)
+    rest = _REPORT_BYTES + _INDEX_BYTES_PER_RUN * len(runs) * 2 + plan_bytes
+    folders = min(256, len(runs))
+    total = records + min(workers, len(runs)) * under_way + rest + folders * _BLOCK
+    return DiskNeed(total, len(runs) + folders + 4 * min(workers, len(runs)) + _OTHER_FILES)
+
+
+def _shape(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What the size of a record depends on."""
+    name = spec["strategy"]["name"]
+    return {
+        "epochs": spec["training"]["epochs"],
+        "hidden": spec["model"]["hidden"],
+        "dtype": spec["model"]["dtype"],
+        "schedule": spec["schedule"] if STRATEGIES[name].prunes else None,
+    }
+
+
+@lru_cache(maxsize=64)
+def _record_bytes(shape_text: str, genes: int) -> int:
+    import json
+
+    shape = json.loads(shape_text)
+    rng = np.random.default_rng(0)
+    epochs, hidden = int(shape["epochs"]), int(shape["hidden"])
+    course = densities(shape["schedule"], epochs)
+    events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
+    sizes = dict.fromkeys(("W_sums", "W_prods"), (hidden, genes)) | dict.fromkeys(
+        ("U_sums", "U_prods"), (genes, hidden)
+    )
+    masks = {name: rng.random(size) < (course[-1] if course else 1.0) for name, size in sizes.items()}
+    weights = {name: np.where(mask, rng.standard_normal(mask.shape), 0.0) for name, mask in masks.items()}
+    weights |= {name: rng.standard_normal(hidden) for name in ("b_sums", "b_prods")} | {"v": rng.standard_normal(genes)}
+    rows = rng.random((4 * events, 10)).tolist()
+    with tempfile.TemporaryDirectory(prefix="dash-hpc-forecast-") as place:
+        writer = RunWriter(place, "0" * 16, shape, {"text": "x" * 3000})
+        writer.finish(
+            history={"epoch": np.arange(epochs), **{f"column{k}": rng.random(epochs) for k in range(9)}},
+            events=[dict(zip("abcdefghij", row, strict=True)) for row in rows],
+            weights={name: values.astype(shape["dtype"]) for name, values in weights.items()},
+            masks=masks,
+            epoch=epochs,
+            metrics={f"metric number {k}": float(value) for k, value in enumerate(rng.random(40))},
+            genes=[f"gene{k:06d}" for k in range(genes)],
+        )
+        return writer.path.stat().st_size
+
+
+def _checkpoint_bytes(shape: Mapping[str, Any], genes: int) -> int:
+    """Weights, both moments and the kept model, all dense, and the history."""
+    values = 4 * int(shape["hidden"]) * genes
+    return int(4.2 * values * np.dtype(shape["dtype"]).itemsize) + 100 * int(shape["epochs"]) + 20_000
+
+
+def _blocks(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _too_few(free: FreeSpace, files: int) -> bool:
+    return free.files is not None and free.files < files
+
+
+def _with_note(found: Forecast, note: str) -> Forecast:
+    return Forecast(**{**found.__dict__, "notes": (*found.notes, note)})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.1f} days"

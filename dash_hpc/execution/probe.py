@@ -1,0 +1,178 @@
+"""A few seconds of the runs of a study, in a worker process, to tell how long the whole takes."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dash_hpc.data import DataSet, TimeCourse
+    from dash_hpc.training import Fit
+
+__all__ = ["densities", "probe"]
+
+_FIRST_PAIRS = 16
+_EPOCHS = 40
+_LONG_ENOUGH = 0.25
+
+
+class _Enough(Exception):
+    """The probe has what it wants."""
+
+
+def densities(schedule: Mapping[str, Any] | None, epochs: int) -> list[float]:
+    """Return the share of active weights in each epoch; all 1 without a schedule."""
+    from dash_hpc.pruning.schedule import LatticeSchedule
+
+    if schedule is None:
+        return [1.0] * epochs
+    rule = LatticeSchedule.from_dict(schedule)
+    share, course = 1.0, []
+    for epoch in range(1, epochs + 1):
+        share *= 1.0 - (rule.fraction_at(epoch, epochs) or 0.0)
+        course.append(share)
+    return course
+
+
+def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict[str, Any]:
+    """Train a little of each spec for ``seconds`` in all and extrapolate.
+
+    Few pairs are trained at first, then more until an epoch takes a quarter of a second; events follow each other
+    quickly, so that the times at many sparsities are seen. The time of an epoch is proportional to the pairs and
+    interpolated in the share of active weights.
+
+    Returns
+    -------
+    dict
+        ``pairs``; ``peak_bytes`` of this process; ``evaluated``: whether evaluation was measured; ``strategies``: for
+        each name the ``seconds`` of a run to its last epoch and those of its dense ``epoch``.
+    """
+    from dash_hpc.execution.threads import one_thread
+
+    with one_thread():
+        return _probe(specs, Path(base), seconds)
+
+
+def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> dict[str, Any]:
+    from dash_hpc.data import build
+    from dash_hpc.evaluation import evaluate
+
+    began = time.perf_counter()
+    dataset = build(specs[0]["data"], seed=specs[0]["seed"], base=base)
+    data_seconds = time.perf_counter() - began
+    pairs = len(dataset.train.pairs())
+    found: dict[str, Any] = {}
+    evaluation: float | None = None
+    for k, spec in enumerate(specs):
+        left = seconds - (time.perf_counter() - began)
+        rows, event, fit = _times(dataset, spec, max(left, 0.5) / (len(specs) - k))
+        if evaluation is None and fit.kept is not None and time.perf_counter() - began < seconds:
+            started = time.perf_counter()
+            evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"])
+            evaluation = time.perf_counter() - started
+        found[spec["strategy"]["name"]] = (spec, rows, event)
+    strategies = {}
+    for name, (spec, rows, event) in found.items():
+        epochs = int(spec["training"]["epochs"])
+        course = densities(spec["schedule"] if event is not None else None, epochs)
+        shares, costs = np.array(sorted(rows)).T
+        events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
+        total = float(np.interp(course, shares, costs).sum()) + events * (event or 0.0)
+        strategies[name] = {"seconds": total + data_seconds + (evaluation or 0.0), "epoch": float(costs[-1])}
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"pairs": pairs, "peak_bytes": peak, "evaluated": evaluation is not None, "strategies": strategies}
+
+
+def _times(
+    dataset: DataSet, spec: Mapping[str, Any], seconds: float
+) -> tuple[list[tuple[float, float]], float | None, Fit]:
+    """Return pairs (share of active weights, seconds of an epoch over all data), seconds of an event, and the fit."""
+    from dataclasses import replace
+
+    began = time.perf_counter()
+    whole = len(dataset.train.pairs())
+    count = min(_FIRST_PAIRS, whole)
+    while True:
+        part = replace(dataset, train=_first(dataset.train, count), validation=_first(dataset.validation, count))
+        spent = time.perf_counter() - began
+        # The first epochs of a size tell whether it is worth more.
+        quick = count < whole and spent < seconds / 2
+        fit = _fit(part, spec, seconds - spent, 2 if quick else _EPOCHS)
+        epoch = fit.history["seconds_train"][-1]
+        if not quick or epoch >= _LONG_ENOUGH:
+            if len(fit.history["epoch"]) >= 3 or time.perf_counter() - began >= seconds:
+                break
+            fit = _fit(part, spec, seconds - (time.perf_counter() - began), _EPOCHS)
+            break
+        count = min(whole, count * 4)
+    scale_train = whole / len(part.train.pairs())
+    scale_validation = len(dataset.validation.pairs()) / len(part.validation.pairs())
+    history = fit.history
+    course = densities(_quick(spec)["schedule"], len(history["epoch"])) if fit.events else [1.0] * len(history["epoch"])
+    samples: dict[float, list[float]] = {}
+    # The first epoch also loads libraries and fills caches.
+    for k in range(1 if len(course) > 2 else 0, len(course)):
+        cost = history["seconds_train"][k] * scale_train + history["seconds_validation"][k] * scale_validation
+        samples.setdefault(round(course[k], 6), []).append(cost)
+    rows = [(share, float(np.median(costs))) for share, costs in samples.items()]
+    if not fit.events:
+        return rows, None, fit
+    event = [a + b for a, b in zip(history["seconds_score"], history["seconds_select"], strict=True) if a + b > 0]
+    return rows, float(np.median(event)) if event else 0.0, fit
+
+
+def _quick(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``spec`` with an event in each epoch from the third on."""
+    quick = {**spec, "training": {**spec["training"], "epochs": _EPOCHS, "early_stop": 0}}
+    quick["schedule"] = {**spec["schedule"], "first_epoch": 3, "every": 1}
+    if isinstance(spec["strategy"].get("rewind"), int):
+        quick["strategy"] = {**spec["strategy"], "rewind": "none"}
+    return quick
+
+
+def _fit(dataset: DataSet, spec: Mapping[str, Any], seconds: float, epochs: int) -> Fit:
+    from dash_hpc.errors import RunFailed
+    from dash_hpc.training import Trainer
+
+    until = time.perf_counter() + seconds
+    seen: list[Fit] = []
+
+    def look(fit: Fit) -> None:
+        seen[:] = [fit]
+        if fit.epoch >= epochs or time.perf_counter() > until:
+            raise _Enough
+
+    try:
+        return Trainer(dataset, _quick(spec), progress=look).fit()
+    except _Enough:
+        pass
+    except RunFailed:
+        # Few pairs at a high learning rate may diverge; what was measured before still counts.
+        if not seen:
+            raise
+    return seen[0]
+
+
+def _first(course: TimeCourse, pairs: int) -> TimeCourse:
+    """Return a time course of the first ``pairs`` pairs or a few more; at least one."""
+    from dash_hpc.data.timecourse import TimeCourse, Trajectory, valid_starts
+
+    kept: list[Trajectory] = []
+    left = pairs
+    for trajectory in course.trajectories:
+        starts = valid_starts(trajectory)
+        if len(starts) == 0:
+            continue
+        points = len(trajectory) if len(starts) <= left else int(starts[left - 1]) + 2
+        kept.append(Trajectory(trajectory.times[:points], trajectory.values[:points]))
+        left -= min(len(starts), left)
+        if left <= 0:
+            break
+    return TimeCourse(course.genes, tuple(kept))
