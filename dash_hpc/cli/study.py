@@ -59,7 +59,7 @@ def init(file: Path, example: str) -> None:
 @click.option("--part", metavar="K/N", callback=parse_part, help="Only part K (from 1) of N; for arrays of jobs.")
 @click.option("--fresh", is_flag=True, help="Begin anew; a folder with files is refused without --move-to.")
 @click.option("--move-to", type=click.Path(path_type=Path), help="With --fresh: the former output folder's new name.")
-@click.option("--dry-run", is_flag=True, help="Check the study and its data, count the runs, and stop.")
+@click.option("--dry-run", is_flag=True, help="Check study and data, forecast runs, disk, memory and time, and stop.")
 @json_option
 @click.pass_context
 def run(
@@ -122,11 +122,17 @@ def _work(
     if dry_run:
         from dash_hpc.execution.planning import planned_runs
 
+        from dash_hpc.execution.forecast import forecast
+
         runs = planned_runs(plan)
+        needs = forecast(plan, output=folder, workers=workers, runs=runs)
         if as_json:
-            print_json({"study": plan.name, "output": folder, "runs": [{"id": r.id, **r.spec} for r in runs]})
+            listed = [{"id": r.id, **r.spec} for r in runs]
+            print_json({"study": plan.name, "output": folder, "forecast": needs.as_dict(), "runs": listed})
         else:
             click.echo(f"{plan.name}: {len(runs)} runs, output in {folder}")
+            for line in needs.lines():
+                click.echo(line)
         return DONE
 
     from dash_hpc.execution import run_study
