@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from dash_hpc.errors import Interrupted, UsageError
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.folder import begin_anew, held_by_driver
+from dash_hpc.execution.forecast import require_space
 from dash_hpc.execution.journal import Journal
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease
 from dash_hpc.execution.local import LocalExecutor, available_cores
-from dash_hpc.execution.planning import planned_runs
+from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.execution.signals import StopFlag
 from dash_hpc.store import (
@@ -136,6 +137,8 @@ def run_study(
             todo = [run_id for run_id in part_of(store.planned, part) if store.status(run_id) != "done"]
             notices += _damaged_checkpoints(folder, todo)
             if todo:
+                wanted = set(todo)
+                require_space(folder, [run for run in runs if run.id in wanted], gene_count(study), workers)
                 _Execution(store, todo, min(workers, len(todo)), progress, journal, lease, stop or own).run(
                     notices, executor
                 )
