@@ -19,6 +19,8 @@ __all__ = ["lambda_maps", "tradeoff", "training_curves"]
 
 _SPARSITY_TICKS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _MOST_STRATEGIES = 6
+_DENSE = 60  # cells of a heat map above which its numbers are small
+_PAGE_INCHES = 12.6
 _SEQUENTIAL = LinearSegmentedColormap.from_list("dash", ["#f3f7fb", "#9cc3e0", "#2f7db8", "#08335c"])
 
 
@@ -76,7 +78,7 @@ def _points(axis: Any, group: Group, metric: str) -> None:
         mew=0.9,
         elinewidth=1.0,
         alpha=0.55 if faint else 1.0,
-        zorder=5 if group.chosen else 3,
+        zorder=5 if group.chosen else 3 if faint else 4,
     )
 
 
@@ -221,12 +223,20 @@ def lambda_maps(material: Material) -> Figure | None:
         panels.append(("balanced_accuracy", "Balanced accuracy", "not used to choose"))
     ppi, motif = (sorted({getattr(g, key) for g in groups}) for key in ("lambda_ppi", "lambda_motif"))
     with style():
-        size = (len(panels) * max(2.9, 0.62 * len(motif) + 1.6), max(2.6, 0.46 * len(ppi) + 1.5))
-        figure = Figure(figsize=size, layout="constrained")
-        for axis, (metric, title, subtitle) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        cell = 0.42 if len(ppi) * len(motif) > _DENSE else 0.62
+        width, height = max(2.9, cell * len(motif) + 1.6), max(2.6, 0.75 * cell * len(ppi) + 1.5)
+        # Side by side while the page is wide enough for letters of a readable size, else below one another.
+        across = min(len(panels), max(1, int(_PAGE_INCHES / width)))
+        down = -(-len(panels) // across)
+        figure = Figure(figsize=(across * width, down * height), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False)
+        for axis in axes.ravel()[len(panels) :]:
+            axis.set_axis_off()
+        for axis, (metric, title, subtitle) in zip(axes.ravel(), panels, strict=False):
             exponent = _heat(axis, groups, metric, ppi, motif)
             panel_title(axis, title, f"× 1e{exponent}, {subtitle}" if exponent else subtitle)
-        figure.axes[0].set_ylabel("λ₁ (interactions)")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("λ₁ (interactions)")
     return figure
 
 
@@ -244,7 +254,7 @@ def _heat(axis: Any, groups: list[Group], metric: str, ppi: list[float], motif: 
     exponent = math.floor(math.log10(high)) if metric.endswith("mse") and high > 0 else 0
     axis.set_facecolor("#eceef0")
     axis.imshow(table, cmap=_SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
-    dense = table.size > 60
+    dense = table.size > _DENSE
     for (r, c), value in np.ndenumerate(table):
         if np.isfinite(value):
             text = f"{value:.1f}" if metric == "sparsity" else f"{value / 10.0**exponent:.{2 if exponent else 3}f}"

@@ -20,10 +20,13 @@ from dash_hpc.report.collect import Material, collect
 from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.published import CITATION, published_rows
 from dash_hpc.report.style import render
-from dash_hpc.report.summary import column_units, control_rows, model_rows, row_cells, used_columns
+from dash_hpc.report.summary import column_units, control_rows, model_rows, row_cells, shorten, used_columns
 from dash_hpc.store import publish_bytes, publish_text
 
 __all__ = ["write_report"]
+
+
+_SHOWN_CANDIDATES = 30
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ _PICTURES = (
         "lambda_maps",
         "selection",
         "All candidates of λ",
-        "Means over seeds; darker is larger. The framed cell is the chosen one. Only the left map decides; sparsity "
+        "Means over seeds; darker is larger. The framed cell is the chosen one. Only validation MSE decides; sparsity "
         "decides among candidates whose errors cannot be told apart.",
         figures.lambda_maps,
     ),
@@ -180,7 +183,8 @@ def _environment() -> Environment:
 
 def _context(material: Material, pictures: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     models, controls = model_rows(material), control_rows(material)
-    rows = [*models, *controls]
+    shown, left_out = shorten(models, _SHOWN_CANDIDATES)
+    rows = [*shown, *controls]
     columns = used_columns(rows)
     cells = row_cells(rows, columns)
     network = None
@@ -196,8 +200,9 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "tiles": words.tiles(material),
         "verdicts": words.verdicts(material, models, controls),
         "columns": list(zip((heading for _, heading, _ in columns), column_units(rows, columns), strict=True)),
-        "models": [{"cells": line, "chosen": row["chosen"]} for row, line in zip(models, cells, strict=False)],
-        "controls": cells[len(models) :],
+        "models": [{"cells": line, "chosen": row["chosen"]} for row, line in zip(shown, cells, strict=False)],
+        "left_out": left_out,
+        "controls": cells[len(shown) :],
         "has_truth": material.has_truth,
         "selection": material.selection,
         "no_selection": material.no_selection,

@@ -18,6 +18,7 @@ __all__ = [
     "format_metric",
     "model_rows",
     "row_cells",
+    "shorten",
     "summary_rows",
     "summary_table",
     "used_columns",
@@ -149,7 +150,7 @@ def summary_table(store: Any) -> Table:
     were left out.
     """
     material = collect(store)
-    rows, left_out = _shorten(model_rows(material))
+    rows, left_out = shorten(model_rows(material), _SHOWN_CANDIDATES)
     controls = control_rows(material)
     everything = [*rows, *controls]
     columns = [column for column in used_columns(everything) if column[0] not in _REPORT_ONLY]
@@ -263,12 +264,13 @@ def format_metric(row: dict[str, Any], name: str, style: str) -> str:
     return f"({mantissa:.2f} ± {sd / 10.0**exponent:.2f})e{exponent}"
 
 
-def _shorten(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+def shorten(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], int]:
+    """Keep of many λ the chosen one and those with the lowest validation error; also says how many were left out."""
     candidates = [row for row in rows if not math.isnan(row["lambda_ppi"])]
-    if len(candidates) <= _SHOWN_CANDIDATES:
+    if len(candidates) <= most:
         return rows, 0
     by_error = sorted(candidates, key=lambda row: (not row["chosen"], row.get("validation_mse", math.inf)))
-    kept = [id(row) for row in by_error[:_SHOWN_CANDIDATES]]
+    kept = [id(row) for row in by_error[:most]]
     shown = [row for row in rows if math.isnan(row["lambda_ppi"]) or id(row) in kept]
     return shown, len(rows) - len(shown)
 

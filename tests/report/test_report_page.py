@@ -214,6 +214,24 @@ def test_a_store_whose_data_are_gone_still_reports(tmp_path, small_store, make_s
     assert "no change (persistence)" in page
 
 
+def test_a_large_grid_is_cut_in_the_table_and_whole_in_the_maps(tmp_path, make_store, study_text, monkeypatch):
+    monkeypatch.setattr("dash_hpc.report.html._SHOWN_CANDIDATES", 3)
+    text = study_text.replace("[0.05, 0.5]", '"0.1..0.3 step 0.1"').replace("[0.01, 0.5]", '"0..0.5 step 0.25"')
+    text = (
+        text.replace("seeds = [0, 1]", "seeds = [0]")
+        .replace("genes = 20", "genes = 12")
+        .replace("edges = 30", "edges = 16")
+    )
+    store = make_store(tmp_path, text)
+    page = write_report(store).read_text(encoding="utf-8")
+    results = page.split('<table class="results">')[1].split("</table>")[0]
+    assert results.count("<td>dash (") == 3
+    assert "★" in results
+    assert "… 6 more λ" in results
+    assert len(collect(store).selection.candidates) == 9
+    assert page.count('<tr class="chosen"') == 2
+
+
 def test_published_figures_only_beside_the_data_they_are_for():
     right = {"kind": "catalogue", "name": "sim350", "expression_noise": 0.025, "prior_noise": 0.05}
     assert {row.strategy for row in published_rows({"data": right})} >= {"DASH", "BioPrune"}
