@@ -120,9 +120,8 @@ def _work(
     plan = load_study(study, overrides)
     folder = output if output is not None else plan.output
     if dry_run:
-        from dash_hpc.execution.planning import planned_runs
-
         from dash_hpc.execution.forecast import forecast
+        from dash_hpc.execution.planning import planned_runs
 
         runs = planned_runs(plan)
         needs = forecast(plan, output=folder, workers=workers, runs=runs)
