@@ -132,10 +132,14 @@ def test_init_leaves_an_existing_file_alone(study: Path, tiny: str) -> None:
 def test_dry_run_counts_and_writes_nothing(study: Path) -> None:
     result = call("run", study, "--dry-run", "--output", study.parent / "out", "--set", "sweep.seeds=0..2")
     assert result.exit_code == 0
-    assert result.stdout == f"tiny: 9 runs, output in {study.parent / 'out'}\n"
+    first, *needs = result.stdout.splitlines()
+    assert first == f"tiny: 9 runs, output in {study.parent / 'out'}"
+    assert [line.split(":")[0] for line in needs] == ["disk", "memory", "time", "note"]
     assert list(study.parent.iterdir()) == [study]
     plan = json.loads(call("run", study, "--dry-run", "--json").stdout)
     assert [run["strategy"]["name"] for run in plan["runs"]] == ["none"] * 2 + ["dash"] * 4
+    assert plan["forecast"]["runs"] == 6
+    assert plan["forecast"]["seconds"] > 0
 
 
 def test_a_mistake_in_a_set_option_stops_before_any_run(study: Path) -> None:
