@@ -20,9 +20,10 @@ PER_LEVEL = ("solve", "adjoint", "train_epoch", "prior_terms", "table")
 ONCE = ("cpu/dispatch", "cpu/select", "bindings")
 X86_LEVELS = {
     "baseline": [],
-    "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
-}
+    "avx2": ["-mavx2", "-mfma", "-DDASH_VECTOR_BYTES=32"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
+               "-mprefer-vector-width=512", "-DDASH_VECTOR_BYTES=64"],
+}  # fmt: skip
 
 
 def build_parameters() -> dict[str, list[str]]:
@@ -31,6 +32,7 @@ def build_parameters() -> dict[str, list[str]]:
     common = [
         "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden",
         "-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes",
+        "-Wno-maybe-uninitialized",  # GCC 12's own AVX-512 headers set it off
         # neither changes a result: errno and floating-point traps are not used
         "-fno-math-errno", "-fno-trapping-math",
         f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}",

@@ -103,7 +103,7 @@ class Problem:
         return self._torch_step(predict)
 
     def batched(self) -> float:
-        """All pairs in one call (time rescaled to [0, 1]), one step size for all: another meaning, but the usual one."""
+        """All pairs in one call, time rescaled to [0, 1]: one step size for all, another meaning, but the usual one."""
         scale = torch.from_numpy(DT.astype(np.float32))[:, None]
 
         def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:

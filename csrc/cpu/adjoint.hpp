@@ -1,5 +1,5 @@
-// Reverse sweep over the accepted steps of a tile (discrete adjoint): stages are recomputed from the stored states,
-// weight gradients are formed as one product over stages x lanes once enough of them have gathered.
+// Reverse sweep over the iterations of a tape (discrete adjoint). Samples that rejected an iteration, or were done, took
+// a step of size 0 there and get no gradient from it. Weight gradients are formed as one product over many slots.
 #pragma once
 #include "integrate.hpp"
 
@@ -15,120 +15,115 @@ struct Gradients {
         for (int k = 0; k < 2; ++k) {
             W[k].zeros(model.W[k].count());
             U[k].zeros(model.U[k].count());
-            b[k].zeros(model.m);
+            b[k].zeros(padded(model.m));
         }
-        v.zeros(model.G);
+        v.zeros(padded(model.G));
     }
 };
 
 template <class T, int L>
 class ReverseSweep {
   public:
-    typedef vec<T, L> V;
+    typedef Vec<T> V;
 
-    T* bar = nullptr;  // [G][L]: gradient for the end states goes in, for the start states comes out
+    T* bar = nullptr;  // [rows][L]: gradient for the end states goes in, for the start states comes out
 
     void prepare(const Model<T>& model) {
         model_ = &model;
-        const int64_t G = model.G, m = model.m;
-        slot_ = (3 * G + 4 * m) * L;
-        constexpr int64_t budget = 512 * 1024;
-        slots_ = budget / (slot_ * int64_t(sizeof(T)));
-        slots_ = slots_ < kStages ? kStages : (slots_ > 8 * kStages ? 8 * kStages : slots_);
-        T* p = memory_.reserve((5 * G + 2 * kStages * G) * L + slots_ * slot_);
-        auto take = [&p](int64_t n) { T* at = p; p += n * L; return at; };
-        bar = take(G), state_ = take(G), stage_ = take(G), scratch_ = take(G), v_bar_ = take(G);
-        for (auto& k : k_) k = take(G);
-        for (auto& k : k_bar_) k = take(G);
-        slot_memory_ = p;
+        rows_ = padded(model.G), hidden_ = padded(model.m);
+        const int64_t tile = rows_ * L;
+        T* p = memory_.zeros((6 + kStages) * tile);
+        bar = p, k_bar_ = p + tile, v_bar_ = p + 2 * tile, stage_ = p + 3 * tile, scratch_ = p + 4 * tile;
+        rates_ = p + 5 * tile;
+        for (int i = 0; i < kStages; ++i) y_bar_[i] = p + (6 + i) * tile;
+        model.template rate_tile<L>(rates_);
     }
 
-    void run(const Tape<T, L>& tape, int method_number, Gradients<T>& grads) {
+    void run(Tape<T, L>& tape, int method_number, Gradients<T>& grads) {
         const Tableau& method = tableau(method_number);
-        const int64_t G = model_->G;
-        std::memset(v_bar_, 0, G * L * sizeof(T));
-        used_ = 0;
-        const int64_t steps = tape.longest();
-        for (int64_t back = 0; back < steps; ++back) {
-            V h;
-            tape.from_end(back, state_, h, G);
-            if (used_ + method.stages > slots_) flush(grads);
-            one_step(method, h);
+        std::memset(v_bar_, 0, rows_ * L * sizeof(T));
+        for (int64_t n = tape.iterations() - 1; n >= 0; --n) {
+            const PerSample<T, L> h(tape.size(n));
+            if (!tape.has_slots(n)) evaluate_again(method, h, tape, n);
+            one_step(method, h, tape, n);
+            // slots of a chunk lie together; beyond the capacity each iteration stands alone
+            if (!tape.has_slots(n))
+                products(tape, n, 1, grads);
+            else if (n % Tape<T, L>::kChunk == 0)
+                products(tape, n, last_in_chunk(tape, n) - n + 1, grads);
         }
-        flush(grads);
-        const V* total = reinterpret_cast<const V*>(v_bar_);
         // v_bar_ gathers upstream * relu(v) * (c - y); dividing by v leaves the gradient of v
-        for (int64_t g = 0; g < G; ++g)
-            if (model_->rate[g] > T(0)) grads.v[g] += lane_sum<T, L>(total[g]) / model_->rate[g];
+        for (int64_t g = 0; g < model_->G; ++g) {
+            if (!(model_->rate[g] > T(0))) continue;
+            T total = 0;
+            for (int l = 0; l < L; ++l) total += v_bar_[g * L + l];
+            grads.v[g] += total / model_->rate[g];
+        }
     }
 
   private:
-    static constexpr int64_t kStages = 6;
-
-    Trace<T> trace(int64_t s) const {
-        const int64_t G = model_->G, m = model_->m;
-        T* p = slot_memory_ + s * slot_;
-        return {p, p + G * L, p + 3 * G * L, p + (3 * G + m) * L};
-    }
-    Bars<T> bars(int64_t s) const {
-        const int64_t G = model_->G, m = model_->m;
-        T* p = slot_memory_ + s * slot_;
-        return {p + 2 * G * L, p + (3 * G + 2 * m) * L, p + (3 * G + 3 * m) * L};
+    static int64_t last_in_chunk(const Tape<T, L>& tape, int64_t n) {
+        int64_t last = n;
+        while (last % Tape<T, L>::kChunk != Tape<T, L>::kChunk - 1 && last + 1 < tape.iterations() &&
+               tape.has_slots(last + 1))
+            ++last;
+        return last;
     }
 
-    void one_step(const Tableau& method, V h) {
-        const int64_t G = model_->G;
-        for (int i = 0; i < method.stages; ++i) {
-            combine<T, L>(state_, method.a[i], i, h, k_, stage_, G);
-            model_->template rhs<L>(stage_, k_[i], trace(used_ + i));
+    void evaluate_again(const Tableau& method, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n) {
+        const T* y = tape.state(n);
+        model_->template rhs<L>(y, rates_, tape.slot(n, 0), scratch_);
+        for (int i = 1; i < method.stages; ++i) {
+            stage_state<T, L>(method, i, h, tape, n, y, stage_, rows_);
+            model_->template rhs<L>(stage_, rates_, tape.slot(n, i), scratch_);
         }
-        for (int i = 0; i < method.stages; ++i) {
-            const V weight = h * static_cast<T>(method.b[i]);
-            for (int64_t g = 0; g < G; ++g) at(k_bar_[i], g) = weight * at(bar, g);
-        }
+    }
+
+    void one_step(const Tableau& method, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n) {
         for (int i = method.stages - 1; i >= 0; --i) {
-            for (int64_t g = 0; g < G; ++g) at(v_bar_, g) += at(k_bar_[i], g) * at(k_[i], g);
-            // stage_ is free now and takes the gradient for the stage's state
-            model_->template reverse<L>(k_bar_[i], trace(used_ + i), bars(used_ + i), stage_, scratch_);
-            for (int64_t g = 0; g < G; ++g) at(bar, g) += at(stage_, g);
-            for (int j = 0; j < i; ++j) {
-                if (method.a[i][j] == 0) continue;
-                const V weight = h * static_cast<T>(method.a[i][j]);
-                for (int64_t g = 0; g < G; ++g) at(k_bar_[j], g) += weight * at(stage_, g);
-            }
+            Terms<T, L> terms;
+            terms.add(h, method.b[i], bar);
+            for (int l = i + 1; l < method.stages; ++l) terms.add(h, method.a[l][i], y_bar_[l]);
+            combine<T, L>(nullptr, terms.coefficient, terms.k, terms.n, k_bar_, rows_);
+            model_->template reverse<L>(k_bar_, rates_, tape.slot(n, i), v_bar_, y_bar_[i], scratch_);
         }
-        used_ += method.stages;
+        const int64_t vectors = Layout<T, L>::vectors(rows_);
+        for (int64_t i = 0; i < vectors; ++i) {
+            V sum = at(y_bar_[0], i);
+            for (int stage = 1; stage < method.stages; ++stage) sum += at(y_bar_[stage], i);
+            at(bar, i) += sum;
+        }
+        for (int i = method.stages; i < kStages; ++i) {
+            // slots that the method does not use must not act in the products
+            const Slot<T, L> unused = tape.slot(n, i);
+            std::memset(unused.memory(), 0, tape.slot_size() * sizeof(T));
+        }
     }
 
-    void flush(Gradients<T>& grads) {
-        if (used_ == 0) return;
-        const Trace<T> t = trace(0);
-        const Bars<T> s = bars(0);
+    void products(Tape<T, L>& tape, int64_t n, int64_t iterations, Gradients<T>& grads) {
         const Model<T>& model = *model_;
-        model.U[0].template add_outer<L>(s.scaled, slot_, t.hidden_sums, slot_, used_, grads.U[0].data());
-        model.U[1].template add_outer<L>(s.scaled, slot_, t.hidden_prods, slot_, used_, grads.U[1].data());
-        model.W[0].template add_outer<L>(s.hidden_sums, slot_, t.sums, slot_, used_, grads.W[0].data());
-        model.W[1].template add_outer<L>(s.hidden_prods, slot_, t.prods, slot_, used_, grads.W[1].data());
-        for (int64_t h = 0; h < model.m; ++h) {
-            V sums = {}, prods = {};
-            for (int64_t i = 0; i < used_; ++i) {
-                sums += at(s.hidden_sums + i * slot_, h);
-                prods += at(s.hidden_prods + i * slot_, h);
+        const Slot<T, L> s = tape.slot(n, 0);
+        const int64_t stride = tape.slot_size(), slots = iterations * kStages;
+        model.U[0].template add_outer<L>(s.hidden_sums(), s.derivative(), stride, slots, grads.U[0].data());
+        model.U[1].template add_outer<L>(s.hidden_prods(), s.derivative(), stride, slots, grads.U[1].data());
+        model.W[0].template add_outer<L>(s.bar_sums(), s.sums(), stride, slots, grads.W[0].data());
+        model.W[1].template add_outer<L>(s.bar_prods(), s.prods(), stride, slots, grads.W[1].data());
+        for (int k = 0; k < 2; ++k) {
+            const T* first = k ? s.bar_prods() : s.bar_sums();
+            for (int64_t h = 0; h < model.m; ++h) {
+                T total = 0;
+                for (int64_t slot = 0; slot < slots; ++slot)
+                    for (int l = 0; l < L; ++l) total += first[slot * stride + h * L + l];
+                grads.b[k][h] += total;
             }
-            grads.b[0][h] += lane_sum<T, L>(sums);
-            grads.b[1][h] += lane_sum<T, L>(prods);
         }
-        used_ = 0;
     }
-
-    static V& at(T* p, int64_t g) { return reinterpret_cast<V*>(p)[g]; }
-    static V at(const T* p, int64_t g) { return reinterpret_cast<const V*>(p)[g]; }
 
     Buffer<T> memory_;
     const Model<T>* model_ = nullptr;
-    T *state_ = nullptr, *stage_ = nullptr, *scratch_ = nullptr, *v_bar_ = nullptr, *slot_memory_ = nullptr;
-    T *k_[kStages] = {}, *k_bar_[kStages] = {};
-    int64_t slot_ = 0, slots_ = 0, used_ = 0;
+    int64_t rows_ = 0, hidden_ = 0;
+    T *k_bar_ = nullptr, *v_bar_ = nullptr, *stage_ = nullptr, *scratch_ = nullptr, *rates_ = nullptr;
+    T* y_bar_[kStages] = {};
 };
 
 }  // namespace DASH_ISA

@@ -1,4 +1,4 @@
-// The PHOENIX right-hand side and its reverse on a tile of L samples. States are [G][L], hidden units [m][L].
+// The PHOENIX right-hand side and its reverse on a tile of L samples: states [padded G][L], hidden units [padded m][L].
 #pragma once
 #include "../core/types.hpp"
 #include "matrix.hpp"
@@ -6,86 +6,127 @@
 namespace dash {
 namespace DASH_ISA {
 
-// What the reverse needs from one evaluation of the right-hand side.
-template <class T>
-struct Trace {
-    T *sums, *prods;                 // activations [G][L]
-    T *hidden_sums, *hidden_prods;   // [m][L], after exp
-};
+// What one evaluation of the right-hand side leaves for its reverse, and what the reverse leaves for the weight
+// gradients. One block of memory; the derivative is overwritten by the reverse.
+template <class T, int L>
+class Slot {
+  public:
+    Slot() = default;
+    Slot(T* memory, int64_t rows, int64_t hidden) : p_(memory), rows_(rows * L), hidden_(hidden * L) {}
+    static int64_t size(int64_t rows, int64_t hidden) { return (3 * rows + 4 * hidden) * L; }
 
-// What the weight gradients need from one reverse evaluation.
-template <class T>
-struct Bars {
-    T* scaled;                       // relu(v) * upstream, [G][L]
-    T *hidden_sums, *hidden_prods;   // before exp, [m][L]
+    T* sums() const { return p_; }                                         // activations [rows][L]
+    T* prods() const { return p_ + rows_; }
+    T* derivative() const { return p_ + 2 * rows_; }                       // dy/dt; after the reverse: relu(v) * upstream
+    T* hidden_sums() const { return p_ + 3 * rows_; }                      // [hidden][L]
+    T* hidden_prods() const { return p_ + 3 * rows_ + hidden_; }           // after exp
+    T* bar_sums() const { return p_ + 3 * rows_ + 2 * hidden_; }           // gradients before exp
+    T* bar_prods() const { return p_ + 3 * rows_ + 3 * hidden_; }
+    T* memory() const { return p_; }
+
+    // Take over one sample's forward values.
+    void copy_lane_from(const Slot& from, int lane) const {
+        for (int64_t i = lane; i < 3 * rows_ + 2 * hidden_; i += L) p_[i] = from.p_[i];
+    }
+    void clear_lane(int lane) const {
+        for (int64_t i = lane; i < 3 * rows_ + 2 * hidden_; i += L) p_[i] = T(0);
+    }
+
+  private:
+    T* p_ = nullptr;
+    int64_t rows_ = 0, hidden_ = 0;
 };
 
 template <class T>
 class Model {
   public:
     int64_t G = 0, m = 0;
-    Matrix<T> W[2], U[2];  // sums, prods
-    Buffer<T> b[2], v, rate;  // rate = relu(v)
+    Matrix<T> W[2], U[2];     // sums, prods
+    Buffer<T> b[2], v, rate;  // padded; rate = relu(v)
 
-    void load(const Params<T>& p, bool backward) {
+    // batch: how many samples the products will mostly see at once.
+    void load(const Params<T>& p, int64_t batch) {
         G = p.G, m = p.m;
+        const double below = batch <= 4 ? kSparseNarrow : fits_cache() ? kSparseWide : kSparseLarge;
         for (int k = 0; k < 2; ++k) {
-            W[k].load(p.tensor[k ? W_PRODS : W_SUMS], p.mask[k ? W_PRODS : W_SUMS], m, G);
-            U[k].load(p.tensor[k ? U_PRODS : U_SUMS], p.mask[k ? U_PRODS : U_SUMS], G, m);
-            b[k].reserve(m);
+            W[k].load(p.tensor[k ? W_PRODS : W_SUMS], p.mask[k ? W_PRODS : W_SUMS], m, G, {G, 1}, below);
+            U[k].load(p.tensor[k ? U_PRODS : U_SUMS], p.mask[k ? U_PRODS : U_SUMS], m, G, {1, m}, below);
+            b[k].zeros(padded(m));
             std::memcpy(b[k].data(), p.tensor[k ? B_PRODS : B_SUMS], m * sizeof(T));
-            if (backward) W[k].transpose(), U[k].transpose();
+            W[k].prepare(), U[k].prepare();
         }
-        v.reserve(G);
+        v.zeros(padded(G));
         std::memcpy(v.data(), p.tensor[V], G * sizeof(T));
-        refresh(false);
+        rates();
     }
 
     // After the values changed: everything derived from them.
-    void refresh(bool backward) {
-        rate.reserve(G);
+    void refresh() {
+        for (int k = 0; k < 2; ++k) W[k].refresh(), U[k].refresh();
+        rates();
+    }
+
+    // The rate of each gene as a tile, for elementwise products.
+    template <int L>
+    void rate_tile(T* tile) const {
+        for (int64_t g = 0; g < padded(G); ++g)
+            for (int l = 0; l < L; ++l) tile[g * L + l] = rate[g];
+    }
+
+    // slot.derivative = relu(v) * (c(y) - y); scratch [rows][L] (its padded rows must be 0)
+    template <int L>
+    void rhs(const T* y, const T* rates, const Slot<T, L>& slot, T* scratch) const {
+        typedef Vec<T> V;
+        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(padded(m));
+        for (int64_t i = 0; i < n; ++i) activations(at(y, i), at(slot.sums(), i), at(slot.prods(), i));
+        W[0].template to_hidden<L>(slot.sums(), slot.hidden_sums(), b[0].data());
+        W[1].template to_hidden<L>(slot.prods(), slot.hidden_prods(), b[1].data());
+        for (int64_t i = 0; i < h; ++i) at(slot.hidden_prods(), i) = vexp(at(slot.hidden_prods(), i));
+        U[0].template to_genes<L>(slot.hidden_sums(), slot.derivative());
+        U[1].template to_genes<L>(slot.hidden_prods(), scratch);
+        for (int64_t i = 0; i < n; ++i) {
+            const V target = at(slot.derivative(), i) + at(scratch, i);
+            at(slot.derivative(), i) = at(rates, i) * (target - at(y, i));
+        }
+    }
+
+    // Reverse of rhs: upstream [rows][L] -> gradient for y in y_bar; v_bar gathers upstream * derivative.
+    template <int L>
+    void reverse(const T* upstream, const T* rates, const Slot<T, L>& slot, T* v_bar, T* y_bar, T* scratch) const {
+        typedef Vec<T> V;
+        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(padded(m));
+        T* scaled = slot.derivative();
+        for (int64_t i = 0; i < n; ++i) {
+            at(v_bar, i) += at(upstream, i) * at(scaled, i);
+            at(scaled, i) = at(rates, i) * at(upstream, i);
+        }
+        U[0].template to_hidden<L>(scaled, slot.bar_sums(), nullptr);
+        U[1].template to_hidden<L>(scaled, slot.bar_prods(), nullptr);
+        for (int64_t i = 0; i < h; ++i) at(slot.bar_prods(), i) *= at(slot.hidden_prods(), i);
+        W[0].template to_genes<L>(slot.bar_sums(), y_bar);
+        W[1].template to_genes<L>(slot.bar_prods(), scratch);
+        for (int64_t i = 0; i < n; ++i) {
+            const V sums = at(slot.sums(), i);
+            const V near = T(1) - vabs(sums);  // 1 / (1 + |u|)
+            at(y_bar, i) = near * near * (at(y_bar, i) + at(scratch, i) / (T(1) + sums)) - at(scaled, i);
+        }
+    }
+
+    // Four samples at a time are best when the weights are dense and stay in cache: vectors then hold weights, and no
+    // lane idles. Sixteen are best when each weight has an index to load with it, or comes from memory.
+    bool prefers_narrow() const {
+        return fits_cache() && !W[0].sparse && !W[1].sparse && !U[0].sparse && !U[1].sparse;
+    }
+
+  private:
+    // Shares of active entries below which the compressed form is faster (benchmarks/train_step.py).
+    static constexpr double kSparseNarrow = 0.1, kSparseWide = 0.2, kSparseLarge = 0.4;
+
+    bool fits_cache() const { return 8 * G * m * int64_t(sizeof(T)) < (int64_t(1) << 20); }
+
+    void rates() {
+        rate.zeros(padded(G));
         for (int64_t g = 0; g < G; ++g) rate[g] = v[g] > T(0) ? v[g] : T(0);
-        if (backward)
-            for (int k = 0; k < 2; ++k) W[k].refresh(), U[k].refresh();
-    }
-
-    // dy = relu(v) * (c(y) - y)
-    template <int L>
-    void rhs(const T* y, T* dy, const Trace<T>& t) const {
-        typedef vec<T, L> V;
-        for (int64_t g = 0; g < G; ++g) {
-            const V x = reinterpret_cast<const V*>(y)[g];
-            activations<T, L>(x, reinterpret_cast<V*>(t.sums)[g], reinterpret_cast<V*>(t.prods)[g]);
-        }
-        W[0].template apply<L>(t.sums, t.hidden_sums, b[0].data(), false);
-        W[1].template apply<L>(t.prods, t.hidden_prods, b[1].data(), false);
-        V* hidden = reinterpret_cast<V*>(t.hidden_prods);
-        for (int64_t h = 0; h < m; ++h) hidden[h] = vexp<L>(hidden[h]);
-        U[0].template apply<L>(t.hidden_sums, dy, nullptr, false);
-        U[1].template apply<L>(t.hidden_prods, dy, nullptr, true);
-        V* out = reinterpret_cast<V*>(dy);
-        for (int64_t g = 0; g < G; ++g) out[g] = rate[g] * (out[g] - reinterpret_cast<const V*>(y)[g]);
-    }
-
-    // Reverse of rhs at the state whose trace is t: upstream [G][L] -> gradient for y in y_bar; scratch [G][L].
-    template <int L>
-    void reverse(const T* upstream, const Trace<T>& t, const Bars<T>& bars, T* y_bar, T* scratch) const {
-        typedef vec<T, L> V;
-        V* scaled = reinterpret_cast<V*>(bars.scaled);
-        for (int64_t g = 0; g < G; ++g) scaled[g] = rate[g] * reinterpret_cast<const V*>(upstream)[g];
-        U[0].template apply_transposed<L>(bars.scaled, bars.hidden_sums);
-        U[1].template apply_transposed<L>(bars.scaled, bars.hidden_prods);
-        V* hidden = reinterpret_cast<V*>(bars.hidden_prods);
-        for (int64_t h = 0; h < m; ++h) hidden[h] *= reinterpret_cast<const V*>(t.hidden_prods)[h];
-        W[0].template apply_transposed<L>(bars.hidden_sums, y_bar);
-        W[1].template apply_transposed<L>(bars.hidden_prods, scratch);
-        V* out = reinterpret_cast<V*>(y_bar);
-        for (int64_t g = 0; g < G; ++g) {
-            const V sums = reinterpret_cast<const V*>(t.sums)[g];
-            const V near = T(1) - vabs<T, L>(sums);  // 1 / (1 + |u|)
-            const V slope = near * near;
-            out[g] = slope * (out[g] + reinterpret_cast<const V*>(scratch)[g] / (T(1) + sums)) - scaled[g];
-        }
     }
 };
 

@@ -1,59 +1,121 @@
-// Vectors of L lanes (GCC/Clang vector extensions) and the non-linear functions on them. A lane is a sample: nothing
-// here mixes lanes, so a sample's result cannot depend on its company.
+// Vectors of the level's width (GCC/Clang vector extensions), the non-linear functions on them, and memory.
 #pragma once
+#ifndef DASH_ISA
+#define DASH_ISA baseline
+#endif
+#ifndef DASH_VECTOR_BYTES
+#define DASH_VECTOR_BYTES 16
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#if DASH_VECTOR_BYTES > 16
+#include <immintrin.h>
+#endif
 
 #include "../core/types.hpp"
-
-#ifndef DASH_ISA
-#define DASH_ISA baseline
-#endif
 
 namespace dash {
 namespace DASH_ISA {
 
-template <class T, int L>
+template <class T, int N>
 struct vec_of {
-    typedef T type __attribute__((vector_size(L * sizeof(T)), may_alias));
+    typedef T type __attribute__((vector_size(N * sizeof(T)), may_alias));
 };
-template <class T, int L>
-using vec = typename vec_of<T, L>::type;
+template <class T, int N>
+using vec = typename vec_of<T, N>::type;
 
-template <class T, int L>
-inline vec<T, L> broadcast(T x) {
-    return x - vec<T, L>{};
+// Elements of one vector register.
+template <class T>
+constexpr int kWidth = DASH_VECTOR_BYTES / static_cast<int>(sizeof(T));
+// The vector of type T of this level.
+template <class T>
+using Vec = vec<T, kWidth<T>>;
+
+template <class V, class T>
+inline V broadcast(T x) {
+    return x - V{};
 }
 
-template <class T, int L>
-inline vec<T, L> vabs(vec<T, L> x) {
-    return x < T(0) ? -x : x;
+template <class T>
+inline const Vec<T>& at(const T* p, int64_t i) {
+    return reinterpret_cast<const Vec<T>*>(p)[i];
+}
+template <class T>
+inline Vec<T>& at(T* p, int64_t i) {
+    return reinterpret_cast<Vec<T>*>(p)[i];
 }
 
-template <class T, int L>
-inline vec<T, L> vmax(vec<T, L> a, vec<T, L> b) {
+template <class V>
+inline V vabs(V x) {
+    return x < V{} ? -x : x;
+}
+template <class V>
+inline V vmax(V a, V b) {
     return a > b ? a : b;
 }
 
-template <class T, int L>
-inline T lane_sum(vec<T, L> x) {
-    T total = x[0];
-    for (int l = 1; l < L; ++l) total += x[l];
-    return total;
+// a0 b0 a1 b1 ... : first half in low, second half in high.
+#define DASH_SHUFFLE(W, ...) \
+    if constexpr (N == W) return __builtin_shufflevector(a, b, __VA_ARGS__)
+template <int N, class V>
+inline V interleave_low(V a, V b) {
+    DASH_SHUFFLE(2, 0, 2);
+    DASH_SHUFFLE(4, 0, 4, 1, 5);
+    DASH_SHUFFLE(8, 0, 8, 1, 9, 2, 10, 3, 11);
+    DASH_SHUFFLE(16, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+template <int N, class V>
+inline V interleave_high(V a, V b) {
+    DASH_SHUFFLE(2, 1, 3);
+    DASH_SHUFFLE(4, 2, 6, 3, 7);
+    DASH_SHUFFLE(8, 4, 12, 5, 13, 6, 14, 7, 15);
+    DASH_SHUFFLE(16, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+// Sums of neighbours: those of a in the first half, those of b in the second.
+template <int N, class V>
+inline V even_of(V a, V b) {
+    DASH_SHUFFLE(2, 0, 2);
+    DASH_SHUFFLE(4, 0, 2, 4, 6);
+    DASH_SHUFFLE(8, 0, 2, 4, 6, 8, 10, 12, 14);
+    DASH_SHUFFLE(16, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+template <int N, class V>
+inline V odd_of(V a, V b) {
+    DASH_SHUFFLE(2, 1, 3);
+    DASH_SHUFFLE(4, 1, 3, 5, 7);
+    DASH_SHUFFLE(8, 1, 3, 5, 7, 9, 11, 13, 15);
+    DASH_SHUFFLE(16, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+#undef DASH_SHUFFLE
+template <class T>
+inline Vec<T> pair_sums(Vec<T> a, Vec<T> b) {
+    return even_of<kWidth<T>>(a, b) + odd_of<kWidth<T>>(a, b);
 }
 
+// The four values at p, repeated over the vector. Written with intrinsics: compilers build the same from vector
+// extensions by way of the stack, which stalls. Only levels whose vectors hold more than four values have it.
+#if DASH_VECTOR_BYTES == 64
+inline Vec<float> repeat4(const float* p) { return (Vec<float>)_mm512_broadcast_f32x4(_mm_load_ps(p)); }
+inline Vec<double> repeat4(const double* p) { return (Vec<double>)_mm512_broadcast_f64x4(_mm256_load_pd(p)); }
+#elif DASH_VECTOR_BYTES == 32
+inline Vec<float> repeat4(const float* p) {
+    return (Vec<float>)_mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
+}
+#endif
+
 // Natural logarithm of normal positive numbers; float error below 1.5 ulp (polynomial of Cephes' logf).
-template <int L>
-inline vec<float, L> vlog(vec<float, L> x) {
-    typedef vec<int32_t, L> ints;
+inline Vec<float> vlog(Vec<float> x) {
+    typedef vec<int32_t, kWidth<float>> ints;
+    typedef Vec<float> V;
     const ints bits = (ints)x;
     const ints exponent = (bits - 0x3f3504f3) >> 23;  // mantissa in [sqrt(1/2), sqrt(2))
-    const vec<float, L> f = (vec<float, L>)(bits - (exponent << 23)) - 1.0f;
-    const vec<float, L> e = __builtin_convertvector(exponent, vec<float, L>);
-    const vec<float, L> z = f * f;
-    vec<float, L> p = f * 7.0376836292e-2f - 1.1514610310e-1f;
+    const V f = (V)(bits - (exponent << 23)) - 1.0f;
+    const V e = __builtin_convertvector(exponent, V);
+    const V z = f * f;
+    V p = f * 7.0376836292e-2f - 1.1514610310e-1f;
     p = p * f + 1.1676998740e-1f;
     p = p * f - 1.2420140846e-1f;
     p = p * f + 1.4249322787e-1f;
@@ -61,54 +123,52 @@ inline vec<float, L> vlog(vec<float, L> x) {
     p = p * f + 2.0000714765e-1f;
     p = p * f - 2.4999993993e-1f;
     p = p * f + 3.3333331174e-1f;
-    vec<float, L> y = f * z * p;
+    V y = f * z * p;
     y = y - e * 2.12194440e-4f - 0.5f * z;
     return f + y + e * 0.693359375f;
 }
 
 // Exponential; float error below 2 ulp, 0 below -87.3, infinity above 88.3, NaN for NaN.
-template <int L>
-inline vec<float, L> vexp(vec<float, L> x) {
-    typedef vec<int32_t, L> ints;
-    const vec<float, L> clamped = x < -87.3f ? broadcast<float, L>(-87.3f) : (x > 88.3f ? broadcast<float, L>(88.3f) : x);
+inline Vec<float> vexp(Vec<float> x) {
+    typedef vec<int32_t, kWidth<float>> ints;
+    typedef Vec<float> V;
+    const V least = broadcast<V>(-87.3f), most = broadcast<V>(88.3f);
+    const V clamped = x < least ? least : (x > most ? most : x);
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
-    const vec<float, L> n = (clamped * 1.44269504088896341f + magic) - magic;
-    const vec<float, L> r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-    vec<float, L> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    const V n = (clamped * 1.44269504088896341f + magic) - magic;
+    const V r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
+    V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
     const ints scale = (__builtin_convertvector(n, ints) + 127) << 23;
-    const vec<float, L> y = p * (vec<float, L>)scale;
-    const vec<float, L> low = x < -87.3f ? vec<float, L>{} : y;
-    return x > 88.3f ? broadcast<float, L>(HUGE_VALF) : low;
+    const V y = p * (V)scale;
+    const V low = x < least ? V{} : y;
+    return x > most ? broadcast<V>(HUGE_VALF) : low;
 }
 
-template <int L>
-inline vec<double, L> vlog(vec<double, L> x) {
-    vec<double, L> y = {};
-    for (int l = 0; l < L; ++l) y[l] = ::log(x[l]);
+inline Vec<double> vlog(Vec<double> x) {
+    Vec<double> y = {};
+    for (int l = 0; l < kWidth<double>; ++l) y[l] = ::log(x[l]);
+    return y;
+}
+inline Vec<double> vexp(Vec<double> x) {
+    Vec<double> y = {};
+    for (int l = 0; l < kWidth<double>; ++l) y[l] = ::exp(x[l]);
     return y;
 }
 
-template <int L>
-inline vec<double, L> vexp(vec<double, L> x) {
-    vec<double, L> y = {};
-    for (int l = 0; l < L; ++l) y[l] = ::exp(x[l]);
-    return y;
-}
-
-// The two activations of PHOENIX at x: shifted softsign, and log(1 + softsign) without cancellation.
-template <class T, int L>
-inline void activations(vec<T, L> x, vec<T, L>& sums, vec<T, L>& prods) {
-    const vec<T, L> u = x - T(0.5);
-    const vec<T, L> a = T(1) + vabs<T, L>(u);
-    sums = u / a;
-    const auto rising = u >= T(0);
-    const vec<T, L> argument = rising ? (a + u) / a : a;
-    const vec<T, L> logarithm = vlog<L>(argument);
+// The two activations of PHOENIX at x: shifted softsign s, and log(1 + s) as the logarithm of a number of 1 or more.
+template <class V>
+inline void activations(V x, V& sums, V& prods) {
+    const V u = x - V{} - decltype(x[0] + x[0])(0.5);
+    const V a = vabs(u) + decltype(x[0] + x[0])(1);
+    const V s = u / a;
+    const auto rising = u >= V{};
+    const V logarithm = vlog(rising ? s + decltype(x[0] + x[0])(1) : a);
+    sums = s;
     prods = rising ? logarithm : -logarithm;
 }
 
@@ -124,24 +184,27 @@ class Buffer {
     T* reserve(int64_t n) {
         if (n > size_) {
             std::free(data_);
+            data_ = nullptr;
+            size_ = 0;
             data_ = allocate(n);
             size_ = n;
         }
         return data_;
     }
-    T* grow(int64_t n) {  // keeps the contents
+    T* grow(int64_t n) {  // keeps the contents; doubles, so that growing step by step stays linear
         if (n > size_) {
-            T* larger = allocate(n);
-            if (size_) std::memcpy(larger, data_, size_ * sizeof(T));
+            const int64_t room = n > 2 * size_ ? n : 2 * size_;
+            T* larger = allocate(room);
+            if (size_) std::memcpy(static_cast<void*>(larger), data_, size_ * sizeof(T));
             std::free(data_);
             data_ = larger;
-            size_ = n;
+            size_ = room;
         }
         return data_;
     }
     T* zeros(int64_t n) {
         reserve(n);
-        if (n) std::memset(data_, 0, n * sizeof(T));
+        if (n) std::memset(static_cast<void*>(data_), 0, n * sizeof(T));
         return data_;
     }
     T* data() { return data_; }

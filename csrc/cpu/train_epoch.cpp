@@ -6,7 +6,7 @@ namespace dash {
 namespace DASH_ISA {
 
 template <class T, int L>
-struct Lanes {
+struct TrainTile {
     Integrator<T, L> integrator;
     Tape<T, L> tape;
     ReverseSweep<T, L> sweep;
@@ -18,7 +18,12 @@ class Trainer {
     explicit Trainer(TrainArgs<T>& args) : a_(args) {
         Params<T> params{args.G, args.m, {}, {}};
         for (int i = 0; i < N_TENSORS; ++i) params.tensor[i] = args.weight[i], params.mask[i] = args.mask[i];
-        model_.load(params, true);
+        int64_t batch = 0;
+        for (int64_t k = 0; k < args.n_batches; ++k) {
+            const int64_t size = args.batch_ptr[k + 1] - args.batch_ptr[k];
+            batch = size > batch ? size : batch;
+        }
+        model_.load(params, batch);
         for (int i = 0; i < N_TENSORS; ++i) {
             moment1_[i].reserve(count(i));
             moment2_[i].reserve(count(i));
@@ -76,12 +81,10 @@ class Trainer {
     double gradients(const int64_t* index, int64_t B) {
         grads_.clear(model_);
         double loss = 0;
-        for_tiles<T>(B, [&](auto width, int64_t first, int n) {
+        for_tiles(B, model_.prefers_narrow(), [&](auto lanes, int64_t first, int n) {
             if (a_.status != kSolved) return;
-            if constexpr (decltype(width)::value == 4)
+            if constexpr (decltype(lanes)::value == 4)
                 loss += tile(narrow_, index + first, n, B);
-            else if constexpr (decltype(width)::value == 8)
-                loss += tile(middle_, index + first, n, B);
             else
                 loss += tile(wide_, index + first, n, B);
         });
@@ -89,26 +92,23 @@ class Trainer {
     }
 
     template <int L>
-    double tile(Lanes<T, L>& lanes, const int64_t* index, int n, int64_t B) {
+    double tile(TrainTile<T, L>& lanes, const int64_t* index, int n, int64_t B) {
         const int64_t G = a_.G;
         const T* row[L];
         double dt[L] = {};
         LaneResult result[L];
         for (int l = 0; l < n; ++l) row[l] = a_.y0 + index[l] * G, dt[l] = a_.dt[index[l]];
-        lanes.integrator.prepare(model_);
-        lanes.sweep.prepare(model_);
+        lanes.integrator.prepare(model_, lanes.tape, true);
         load_tile<T, L>(row, n, G, lanes.integrator.y);
-        lanes.tape.clear();
-        lanes.integrator.run(n, dt, a_.options, result,
-                             [&](int lane, const T* state, double size) { lanes.tape.push(lane, state, size, G); });
+        lanes.integrator.run(n, dt, a_.options, result, [](int, double) {});
         for (int l = 0; l < n; ++l) {
             a_.evaluations += result[l].evaluations;
             if (result[l].status > a_.status) a_.status = result[l].status;
         }
         if (a_.status != kSolved) return 0;
         const T scale = static_cast<T>(2.0 / (double(B) * G));
+        lanes.sweep.prepare(model_);
         T* bar = lanes.sweep.bar;
-        std::memset(bar, 0, G * L * sizeof(T));
         double total = 0;
         for (int l = 0; l < n; ++l) {
             const T* target = a_.y1 + index[l] * G;
@@ -136,36 +136,36 @@ class Trainer {
     void adam() {
         ++a_.step;
         const T b1 = static_cast<T>(a_.beta1), b2 = static_cast<T>(a_.beta2), eps = static_cast<T>(a_.eps);
-        const T c1 = static_cast<T>(1 - std::pow(a_.beta1, double(a_.step)));
-        const T c2 = static_cast<T>(1 - std::pow(a_.beta2, double(a_.step)));
+        const double correction1 = 1 - std::pow(a_.beta1, double(a_.step));
+        const T scale2 = static_cast<T>(1 / std::sqrt(1 - std::pow(a_.beta2, double(a_.step))));
         const T r1 = static_cast<T>(1 - a_.beta1), r2 = static_cast<T>(1 - a_.beta2);
         for (int i = 0; i < N_TENSORS; ++i) {
             T *w = value(i), *m1 = moment1_[i].data(), *m2 = moment2_[i].data();
             T* g = gradient(i);
             const int64_t n = count(i);
-            const T lr = static_cast<T>(a_.lr[i]);
-            const bool masked_dense = matrix(i) && !matrix(i)->sparse && a_.mask[i];
-            if (masked_dense)
-                for (int64_t k = 0; k < n; ++k) g[k] = a_.mask[i][k] ? g[k] : T(0);
+            const T rate = static_cast<T>(a_.lr[i] / correction1);
+            const bool masked = matrix(i) && matrix(i)->masked;
+            const uint8_t* active = masked ? matrix(i)->active.data() : nullptr;
+            if (masked)
+                for (int64_t k = 0; k < n; ++k) g[k] = active[k] ? g[k] : T(0);
             for (int64_t k = 0; k < n; ++k) {
                 m1[k] = b1 * m1[k] + r1 * g[k];
                 m2[k] = b2 * m2[k] + r2 * (g[k] * g[k]);
-                w[k] -= lr * (m1[k] / c1) / (std::sqrt(m2[k] / c2) + eps);
+                w[k] -= rate * m1[k] / (std::sqrt(m2[k]) * scale2 + eps);
             }
-            if (masked_dense)
+            if (masked)
                 for (int64_t k = 0; k < n; ++k)
-                    if (!a_.mask[i][k]) w[k] = m1[k] = m2[k] = T(0);
+                    if (!active[k]) w[k] = m1[k] = m2[k] = T(0);
         }
-        model_.refresh(true);
+        model_.refresh();
     }
 
     TrainArgs<T>& a_;
     Model<T> model_;
     Gradients<T> grads_;
     Buffer<T> moment1_[N_TENSORS], moment2_[N_TENSORS];
-    Lanes<T, 4> narrow_;
-    Lanes<T, 8> middle_;
-    Lanes<T, 16> wide_;
+    TrainTile<T, 4> narrow_;
+    TrainTile<T, 16> wide_;
 };
 
 void train_f32(TrainArgs<float>& args) { Trainer<float>(args).epoch(); }

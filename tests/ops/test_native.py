@@ -153,17 +153,54 @@ def test_train_epoch_equals_the_twin(isa, size, density, monkeypatch):
         assert not first.moment1[name][~masks[name]].any()
 
 
+@pytest.mark.parametrize("density", [1.0, 0.15, 0.05])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_sample_does_not_depend_on_its_company(isa, dtype):
-    weights, y0, dt, _ = problem(35, 8, 37, dtype)
-    together = solve_arrays(weights, y0, dt)
+def test_a_sample_does_not_depend_on_its_company(isa, dtype, density):
+    """Tiles of 4 and of 16, dense and compressed products (0.15: dense for 4 samples, compressed for more)."""
+    weights, y0, dt, rng = problem(35, 8, 37, dtype)
+    masks = {name: rng.random(weights[name].shape) < density for name in PRUNABLE}
+    weights = TrainState.fresh(weights, masks).weights
+    together = solve_arrays(weights, y0, dt, masks=masks)
     for b in (0, 3, 15, 16, 36):
-        alone = solve_arrays(weights, y0[b : b + 1], dt[b : b + 1])
+        alone = solve_arrays(weights, y0[b : b + 1], dt[b : b + 1], masks=masks)
         np.testing.assert_array_equal(alone.y1[0], together.y1[b])
         assert alone.steps[0] == together.steps[b]
         five = [b, 1, 2, 5, 6]
-        some = solve_arrays(weights, y0[five], dt[five])
+        some = solve_arrays(weights, y0[five], dt[five], masks=masks)
         np.testing.assert_array_equal(some.y1[0], together.y1[b])
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 4, 15, 16, 17, 33])
+@pytest.mark.parametrize(("G", "m"), [(1, 1), (15, 7), (17, 41), (351, 40)])
+def test_tile_edges_in_float32(isa, pairs, G, m):
+    """One epoch of one batch against the twin, with empty mask rows and one matrix pruned whole."""
+    weights, y0, dt, rng = problem(G, m, pairs, np.float32)
+    y1 = rng.random(y0.shape).astype(np.float32)
+    masks = {name: rng.random(weights[name].shape) < 0.3 for name in PRUNABLE}
+    masks["W_sums"][0] = False
+    masks["U_sums"][:, 0] = False
+    masks["W_prods"][:] = False
+    state = TrainState.fresh(weights, masks)
+    sizes = solve_arrays(state.weights, y0, dt, masks=masks).step_sizes
+    bar = rng.normal(size=y0.shape).astype(np.float32)
+    grad_y0, grads = native.solve_backward(state.weights, y0, sizes, bar, "dopri5")
+    exact = {name: value.astype(np.float64) for name, value in state.weights.items()}
+    wanted_y0, wanted = reference.adjoint(
+        tensors(exact), torch.from_numpy(y0).double(), torch.from_numpy(sizes), torch.from_numpy(bar).double(), "dopri5"
+    )
+    assert relative(grad_y0, wanted_y0.numpy()) < 2e-5
+    for name in TENSORS:
+        assert relative(grads[name], wanted[name].numpy()) < 2e-5, name
+    before = copy.deepcopy(state)
+    result = ops.train_epoch(state, y0, y1, dt, [0, pairs], np.arange(pairs), lr=dict.fromkeys(TENSORS, 1e-3))
+    assert result.reason is None
+    predicted = solve_arrays(before.weights, y0, dt, masks=masks).y1
+    assert result.loss[0] == pytest.approx(np.mean(np.square(predicted.astype(float) - y1)), rel=1e-6)
+    for name in PRUNABLE:
+        assert not state.weights[name][~masks[name]].any()
+    # Adam's first step is lr * g / (|g| + eps): it shows the sign of every gradient
+    move = state.weights["v"] - before.weights["v"]
+    assert np.abs(move).max() == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_repeated_calls_give_the_same_bits(isa):
