@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash_hpc.store.compact import Compaction, compact
 from dash_hpc.store.files import FileLayer, FreeSpace, free_space, in_bytes
-from dash_hpc.store.index import rebuild_index
+from dash_hpc.store.index import find_record, rebuild_index
 from dash_hpc.store.network import Network
 from dash_hpc.store.plan import is_store, plan_header, planned_ids, planned_spec, write_plan
 from dash_hpc.store.publish import (
@@ -38,6 +38,7 @@ __all__ = [
     "compact",
     "compare_records",
     "compare_runs",
+    "find_record",
     "free_space",
     "in_bytes",
     "is_store",

@@ -27,6 +27,7 @@ __all__ = [
     "INDEX_FILE",
     "RunFile",
     "choose",
+    "find_record",
     "merged_names",
     "read_data",
     "read_index",
@@ -143,6 +144,20 @@ def choose(
 def read_data(file: RunFile) -> bytes:
     """Return the bytes of a run file, wherever they stand; raises :class:`StoreError`."""
     return read_bytes(file.path) if file.member is None else read_member(file.path, file.member)
+
+
+def find_record(folder: Path | str, run_id: str, *, network: bool = False) -> RunRecord | None:
+    """Return the record of one run from its own file or from a bundle; None when neither has a usable one."""
+    path = run_path(folder, run_id)
+    own: RunRecord | None = None
+    with suppress(StoreError):
+        own = read_run(path, network=network) if path.exists() else None
+    if own is None or own.status != "done":
+        copy = scan_bundles(folder)[0].get(run_id)
+        if copy is not None and copy.member is not None and (own is None or copy.member.status == "done"):
+            with suppress(StoreError):
+                return read_run(copy.path, network=network, data=read_data(copy))
+    return own
 
 
 def row_or_problem(file: RunFile) -> dict[str, Any] | str:

@@ -72,7 +72,8 @@ def make_folder(path: Path | str, *, root: Path | None = None) -> None:
     """
     path = Path(path)
     if root is not None and not root.is_dir():
-        raise _refused(path, FileNotFoundError(errno.ENOENT, f"{root} is gone"))
+        error = FileNotFoundError(errno.ENOENT, f"{root} is gone")
+        raise _refused(path, error) from error
     missing = []
     folder = path
     while not folder.exists():

@@ -41,19 +41,24 @@ def _store_cases(long: bool, seed: int) -> list[tuple[str, Callable[[], Trials],
 
 
 def _run_cases(long: bool, seed: int) -> list[tuple[str, int, list[str], str]]:
-    """Kills of workers and drivers, from ``kills.py``: (case, trials, failures, figure) each."""
-    from kills import kill_campaign
+    """Kills, signals and leases of whole studies: (case, trials, failures, figure) each."""
+    from kills import kill_campaign, pairs_of_drivers, signal_campaign, stopped_holders
 
-    with tempfile.TemporaryDirectory(prefix="dash-hpc-kills-") as place:
-        return [_row(result) for result in _as_list(kill_campaign(Path(place), 1000 if long else 10, seed))]
-
-
-def _as_list(results: Any) -> list[Any]:
-    return list(results) if isinstance(results, (list, tuple)) else [results]
-
-
-def _row(result: Any) -> tuple[str, int, list[str], str]:
-    return str(result.case), int(result.trials), list(result.failures), str(result.figure)
+    cases: list[tuple[Callable[[Path, int, int], Any], int]] = [
+        (kill_campaign, 1000 if long else 50),
+        (signal_campaign, 100 if long else 5),
+        (pairs_of_drivers, 20 if long else 2),
+        (stopped_holders, 5 if long else 1),
+    ]
+    rows = []
+    for function, number in cases:
+        with tempfile.TemporaryDirectory(prefix="dash-hpc-kills-") as place:
+            began = time.monotonic()
+            result = function(Path(place), number, seed)
+        seconds = f"{time.monotonic() - began:.0f} s"
+        rows.append((str(result.case), int(result.trials), list(result.failures), f"{result.figure}; {seconds}"))
+        print(f"{result.case}: {result.trials} trials, {len(result.failures)} failures", file=sys.stderr, flush=True)
+    return rows
 
 
 def campaign(*, long: bool, seed: int, only: str = "") -> list[tuple[str, int, list[str], str]]:
