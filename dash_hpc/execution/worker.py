@@ -17,7 +17,7 @@ from dash_hpc.execution.poison import forget_deaths
 from dash_hpc.execution.provenance import now, provenance
 from dash_hpc.execution.signals import process_flag
 from dash_hpc.execution.threads import one_thread
-from dash_hpc.store import RunRecord, RunWriter, canonical_json, plan_header, planned_spec, read_run, run_path
+from dash_hpc.store import RunRecord, RunWriter, canonical_json, find_record, plan_header, planned_spec
 from dash_hpc.store.checkpoint import CheckpointFile, StoredCheckpoint
 from dash_hpc.store.plan import PlanHeader
 
@@ -93,7 +93,7 @@ def _run(folder: str, run_id: str, notes: list[str]) -> str:
             return "held"
         if lease.taken_from is not None:
             notes.append(f"taken over from {lease.taken_from}, which is dead")
-        record = _record(folder, run_id)
+        record = find_record(folder, run_id)
         if record is not None and record.status == "done":
             status = "done"
         else:
@@ -113,17 +113,6 @@ def _acquire(lease: Lease) -> Held | None:
     while (held := lease.acquire()) is not None and time.monotonic() < until:
         time.sleep(0.05)
     return held
-
-
-def _record(folder: str, run_id: str) -> RunRecord | None:
-    """Return what an earlier process left, None when that is nothing or cannot be read."""
-    path = run_path(folder, run_id)
-    if not path.exists():
-        return None
-    try:
-        return read_run(path, network=False)
-    except StoreError:
-        return None
 
 
 class _LeasedWriter(RunWriter):
