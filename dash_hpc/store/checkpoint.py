@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.envelope import open_envelope, pack
-from dash_hpc.store.publish import canonical_json, publish_bytes, set_aside
+from dash_hpc.store.publish import canonical_json, publish_bytes, remove_file, set_aside
 from dash_hpc.store.schema import read_array, read_text, run_path, write_array, write_text
 
 __all__ = [
@@ -161,8 +160,7 @@ class CheckpointFile:
     def remove(self) -> None:
         """Delete the checkpoints: their run is done."""
         for path in self.paths:
-            with suppress(FileNotFoundError):
-                path.unlink()
+            remove_file(path)
 
     def _put_away(self, path: Path, reason: str) -> None:
         renamed = set_aside(path)
