@@ -14,6 +14,7 @@ from dash_hpc.errors import UsageError
 if TYPE_CHECKING:
     from dash_hpc.execution.mpi import MPIExecutor
     from dash_hpc.execution.mpi_launch import Engine
+    from dash_hpc.execution.signals import StopFlag
     from dash_hpc.store import Store
 
 __all__ = ["init", "run"]
@@ -93,11 +94,15 @@ def run(
     if fresh and part is not None:
         raise click.UsageError("--fresh clears the folder of all parts; give it without --part", ctx)
 
-    def work(executor: MPIExecutor | None = None) -> int:
-        return _work(study, overrides, output, workers, part, fresh, move_to, dry_run, as_json, executor)
+    def work(executor: MPIExecutor | None = None, stop: StopFlag | None = None) -> int:
+        return _work(study, overrides, output, workers, part, fresh, move_to, dry_run, as_json, executor, stop)
 
     if choose_engine(engine) == "local":
-        ctx.exit(work())
+        from dash_hpc.execution.signals import StopFlag
+
+        # Before the large imports: a signal that comes early must not mean death.
+        with StopFlag() as stop:
+            ctx.exit(work(stop=stop))
     from dash_hpc.execution.mpi import mpi_session
 
     ctx.exit(mpi_session(work, announce=lambda text: click.echo(text, err=True)) or DONE)
@@ -114,6 +119,7 @@ def _work(
     dry_run: bool,
     as_json: bool,
     executor: MPIExecutor | None,
+    stop: StopFlag | None,
 ) -> int:
     from dash_hpc.study import load_study
 

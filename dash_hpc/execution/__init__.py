@@ -1,24 +1,53 @@
-"""Execution of studies: worker processes, the driver that feeds them, progress, provenance."""
+"""Execution of studies: worker processes, the driver that feeds them, checkpoints, leases, progress, provenance.
+
+Names load on first use: whoever only wants to receive signals must not wait for the store.
+"""
 
 from __future__ import annotations
 
-from dash_hpc.execution.driver import drive
-from dash_hpc.execution.local import LocalExecutor, available_cores
-from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
-from dash_hpc.execution.provenance import provenance
-from dash_hpc.execution.study_run import run_study
-from dash_hpc.execution.worker import run_one
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dash_hpc.execution.driver import drive
+    from dash_hpc.execution.lease import Lease
+    from dash_hpc.execution.local import LocalExecutor, available_cores
+    from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
+    from dash_hpc.execution.signals import StopFlag, process_flag
+    from dash_hpc.execution.study_run import run_study
+    from dash_hpc.execution.worker import run_one
 
 __all__ = [
+    "Lease",
     "LocalExecutor",
     "Progress",
     "Snapshot",
+    "StopFlag",
     "available_cores",
     "drive",
     "line",
-    "provenance",
+    "process_flag",
     "run_one",
     "run_study",
     "snapshot",
     "table",
 ]
+
+_HOMES = {
+    "driver": ("drive",),
+    "lease": ("Lease",),
+    "local": ("LocalExecutor", "available_cores"),
+    "progress": ("Progress", "Snapshot", "line", "snapshot", "table"),
+    "signals": ("StopFlag", "process_flag"),
+    "study_run": ("run_study",),
+    "worker": ("run_one",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

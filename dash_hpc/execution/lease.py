@@ -177,11 +177,11 @@ class Lease:
         with self._guard:
             if self._descriptor is None:
                 return
-            if not self._lost and not self._look_for_loss():
-                with suppress(OSError):
-                    self._write_counter(FREE)
-                    if remove and self._path is not None:
-                        self._path.unlink()
+            with suppress(OSError, StoreError):
+                # Through the descriptor, so that it is this object's own file, wherever that is by now.
+                self._write_counter(FREE)
+                if remove and self._path is not None and not self._lost and not self._look_for_loss():
+                    self._path.unlink()
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -132,7 +132,8 @@ def test_run_that_kills_its_worker(planned: Path, whole: Store, tmp_path: Path, 
     assert (tmp_path / f"deaths-{unlucky}").read_text() == "0"
     store = open_store(planned)
     assert store.runs["status"].tolist() == ["failed", "done", "done", "done"]
-    assert "exit code 7 at epoch 1; so it went 3 times and the run was set aside; to try it again" in store.record(poisoned).reason
+    reason = store.record(poisoned).reason
+    assert "exit code 7 at epoch 1; so it went 3 times and the run was set aside; to try it again" in reason
     for run_id in store.planned[1:]:
         assert compare_runs(run_path(planned, run_id), run_path(whole.folder, run_id)) == []
 
