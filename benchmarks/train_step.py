@@ -1,10 +1,10 @@
-"""One training step of SIM350's size: the native operator against the authors' way and batched torchdiffeq.
+"""One training step of SIM350's size: the native operator against the authors' way and torchdiffeq.
 
-A step is one trajectory of 4 pairs (dt = 2, 1, 4, 2), 350 genes, 40 hidden units, float32, dopri5 at the published
-tolerance (rtol 1e-7, atol 1e-9) for all. Correctness is checked before time. The contenders alternate, so that load on
-the machine hits all of them; read the ratios, not the milliseconds.
+350 genes, 40 hidden units, float32, dopri5 at the published tolerance (rtol 1e-7, atol 1e-9) for all; 4 pairs (one
+trajectory) and 16. Losses are compared before time. "The authors' way" is a Python call of the adjoint method for each
+pair, and the pass of 10,000 prior points that their loss multiplies by 0. Diffrax takes part when it is installed.
 
-    python benchmarks/train_step.py [--repeats 7] [--out benchmarks/results/train_step.json]
+    python benchmarks/train_step.py [--repeats 5] [--out benchmarks/results/train_step.json]
 """
 
 from __future__ import annotations
@@ -13,168 +13,193 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from common import alternate, parser, publish, random_problem
 from torchdiffeq import odeint, odeint_adjoint
 
-from dash_hpc import __version__
-from dash_hpc.models import Phoenix, initial_weights
-from dash_hpc.ops import PRUNABLE, TENSORS, TrainState, native_info, train_epoch
-from dash_hpc.rng import stream
+from dash_hpc.models import Phoenix
+from dash_hpc.ops import PRUNABLE, TENSORS, TrainState, train_epoch
 
-GENES, HIDDEN, DT = 350, 40, np.array([2.0, 1.0, 4.0, 2.0])
+GENES, HIDDEN = 350, 40
 TOLERANCE = {"rtol": 1e-7, "atol": 1e-9}
 NATIVE_STEPS = 20  # a native step is short: time several in one call
+PRIOR_POINTS = 10_000
+
+
+class Field(torch.nn.Module):
+    """The model as torchdiffeq calls it."""
+
+    def __init__(self, model: Phoenix, scale: torch.Tensor | float = 1.0) -> None:
+        super().__init__()
+        self.model, self.scale = model, scale
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.scale * self.model(y)
 
 
 class Problem:
-    """Weights at one density, four pairs, and every contender's step on them."""
+    """Weights at one density, some pairs, and every contender's step on them."""
 
-    def __init__(self, density: float) -> None:
-        rng = stream(0, "benchmark", int(100 * density))
-        self.weights = initial_weights(GENES, HIDDEN, rng)
-        for name in PRUNABLE:  # weights as after some training: none is 0 unless pruned
-            self.weights[name] += rng.normal(0, 0.02, self.weights[name].shape).astype(np.float32)
-        self.masks = {name: rng.random(self.weights[name].shape) < density for name in PRUNABLE}
-        self.weights = TrainState.fresh(self.weights, self.masks).weights
-        self.y0 = rng.random((4, GENES)).astype(np.float32)
-        self.y1 = rng.random((4, GENES)).astype(np.float32)
+    def __init__(self, density: float, pairs: int) -> None:
+        self.weights, self.masks, self.y0, self.y1, self.dt = random_problem(GENES, HIDDEN, density, pairs)
+        self.points = torch.rand(PRIOR_POINTS, GENES) - 0.5
+        self.losses: dict[str, float] = {}
 
-    def model(self) -> Phoenix:
-        return Phoenix(self.weights)
-
-    def native(self, steps: int = NATIVE_STEPS) -> float:
+    def native(self) -> float:
+        pairs, steps = len(self.dt), NATIVE_STEPS
         state = TrainState.fresh(self.weights, self.masks)
-        pointer, index = np.arange(0, 4 * steps + 1, 4), np.tile(np.arange(4), steps)
+        pointer, index = np.arange(0, pairs * steps + 1, pairs), np.tile(np.arange(pairs), steps)
         began = time.perf_counter()
         result = train_epoch(
-            state, self.y0, self.y1, DT, pointer, index, lr=dict.fromkeys(TENSORS, 1e-6), solver=TOLERANCE
+            state, self.y0, self.y1, self.dt, pointer, index, lr=dict.fromkeys(TENSORS, 1e-6), solver=TOLERANCE
         )
-        self.native_loss = float(result.loss[0])
+        self.losses["native"] = float(result.loss[0])
         return (time.perf_counter() - began) / steps
 
-    def _torch_step(self, predict: Callable[[Phoenix, torch.Tensor], torch.Tensor]) -> float:
-        model = self.model()
+    def _torch_step(
+        self, name: str, predict: Callable[[Phoenix, torch.Tensor], torch.Tensor], prior: bool = False
+    ) -> float:
+        model = Phoenix(self.weights)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-6)
         y0, y1 = torch.from_numpy(self.y0), torch.from_numpy(self.y1)
         began = time.perf_counter()
         optimiser.zero_grad()
         loss = (predict(model, y0) - y1).square().mean()
+        if prior:
+            loss = loss + 0.0 * model(self.points).square().mean()
         loss.backward()
-        for name in PRUNABLE:
-            getattr(model, name).grad.mul_(torch.from_numpy(self.masks[name]))
+        for tensor in PRUNABLE:
+            getattr(model, tensor).grad.mul_(torch.from_numpy(self.masks[tensor]))
         optimiser.step()
         seconds = time.perf_counter() - began
-        self.torch_loss = loss.item()
+        self.losses[name] = loss.item()
         return seconds
 
-    def adjoint_loop(self) -> float:
-        """The authors' way: a Python call of the adjoint method for each pair."""
-
+    def authors(self) -> float:
         def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:
-            class Field(torch.nn.Module):
-                def __init__(self) -> None:
-                    super().__init__()
-                    self.model = model
+            field = Field(model)
+            times = [torch.tensor([0.0, dt]) for dt in self.dt]
+            return torch.stack([odeint_adjoint(field, y, t, **TOLERANCE)[-1] for y, t in zip(y0, times, strict=True)])
 
-                def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-                    return self.model(y)
+        return self._torch_step("authors", predict, prior=True)
 
-            field = Field()
-            ends = [odeint_adjoint(field, y0[b], torch.tensor([0.0, DT[b]]), **TOLERANCE)[-1] for b in range(4)]
-            return torch.stack(ends)
-
-        return self._torch_step(predict)
-
-    def autograd_loop(self) -> float:
-        """The same loop with plain back-propagation through the solver."""
-
+    def loop(self) -> float:
         def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:
-            ends = [odeint(lambda t, y: model(y), y0[b], torch.tensor([0.0, DT[b]]), **TOLERANCE)[-1] for b in range(4)]
-            return torch.stack(ends)
+            field = Field(model)
+            times = [torch.tensor([0.0, dt]) for dt in self.dt]
+            return torch.stack([odeint(field, y, t, **TOLERANCE)[-1] for y, t in zip(y0, times, strict=True)])
 
-        return self._torch_step(predict)
+        return self._torch_step("loop", predict)
 
     def batched(self) -> float:
-        """All pairs in one call, time rescaled to [0, 1]: one step size for all, another meaning, but the usual one."""
-        scale = torch.from_numpy(DT.astype(np.float32))[:, None]
+        scale = torch.from_numpy(self.dt.astype(np.float32))[:, None]
 
         def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:
-            return odeint(lambda t, y: scale * model(y), y0, torch.tensor([0.0, 1.0]), **TOLERANCE)[-1]
+            return odeint(Field(model, scale), y0, torch.tensor([0.0, 1.0]), **TOLERANCE)[-1]
 
-        return self._torch_step(predict)
+        return self._torch_step("batched", predict)
+
+
+def diffrax_step(problem: Problem) -> Callable[[], float] | None:
+    """A jitted, vmapped step of Diffrax (adaptive per pair, direct adjoint through the steps), if it is installed."""
+    try:
+        import diffrax
+        import jax
+        import jax.numpy as jnp
+    except ImportError:
+        return None
+
+    def rhs(t: Any, y: Any, w: dict[str, Any]) -> Any:
+        u = y - 0.5
+        sums = u / (1 + jnp.abs(u))
+        prods = jnp.log1p(sums)
+        first = w["W_sums"] @ sums + w["b_sums"]
+        second = jnp.exp(w["W_prods"] @ prods + w["b_prods"])
+        return jax.nn.relu(w["v"]) * (w["U_sums"] @ first + w["U_prods"] @ second - y)
+
+    def end(w: dict[str, Any], y: Any, dt: Any) -> Any:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(rhs), diffrax.Dopri5(), 0.0, dt, None, y, args=w,
+            stepsize_controller=diffrax.PIDController(**TOLERANCE), saveat=diffrax.SaveAt(t1=True), max_steps=256,
+        ).ys[-1]  # fmt: skip
+
+    def loss(w: dict[str, Any], y0: Any, y1: Any, dt: Any) -> Any:
+        return jnp.mean((jax.vmap(end, (None, 0, 0))(w, y0, dt) - y1) ** 2)
+
+    def adam(w: Any, m1: Any, m2: Any, y0: Any, y1: Any, dt: Any, masks: Any) -> Any:
+        value, grads = jax.value_and_grad(loss)(w, y0, y1, dt)
+        grads = {k: g * masks[k] if k in masks else g for k, g in grads.items()}
+        m1 = {k: 0.9 * m1[k] + 0.1 * g for k, g in grads.items()}
+        m2 = {k: 0.999 * m2[k] + 0.001 * g * g for k, g in grads.items()}
+        w = {k: w[k] - 1e-6 * m1[k] / (jnp.sqrt(m2[k]) + 1e-8) for k in w}
+        return value, w, m1, m2
+
+    step = jax.jit(adam)
+    weights = {k: jnp.asarray(problem.weights[k]) for k in TENSORS}
+    zeros = {k: jnp.zeros_like(v) for k, v in weights.items()}
+    data = [jnp.asarray(a) for a in (problem.y0, problem.y1, problem.dt.astype(np.float32))]
+    masks = {k: jnp.asarray(v) for k, v in problem.masks.items()}
+
+    def timed() -> float:
+        began = time.perf_counter()
+        value, *_ = jax.block_until_ready(step(weights, zeros, zeros, *data, masks))
+        seconds = time.perf_counter() - began
+        problem.losses["diffrax"] = float(value)
+        return seconds
+
+    return timed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options = parser(__doc__, repeats=5).parse_args()
     torch.set_num_threads(1)
     rows = []
-    for density in (1.0, 0.14, 0.05):
-        problem = Problem(density)
-        contenders = {
-            "native train_epoch": problem.native,
-            "torchdiffeq, adjoint, loop over pairs (the authors' way)": problem.adjoint_loop,
-            "torchdiffeq, autograd, loop over pairs": problem.autograd_loop,
-            "torchdiffeq, autograd, pairs in one batch": problem.batched,
-        }
-        for step in contenders.values():  # warm up, and check that all compute the same loss
-            step()
-            if abs(problem.native_loss - getattr(problem, "torch_loss", problem.native_loss)) > 2e-6:
-                raise SystemExit(f"losses differ: native {problem.native_loss}, torchdiffeq {problem.torch_loss}")
-        times: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(options.repeats):
-            for name, step in contenders.items():
-                times[name].append(step())
-        fastest = np.median(times["native train_epoch"])
-        for name, values in times.items():
-            rows.append(
+    for pairs in (4, 16):
+        for density in (1.0, 0.14, 0.05):
+            problem = Problem(density, pairs)
+            contenders: dict[str, Callable[[], float]] = {
+                "native": problem.native,
+                "authors": problem.authors,
+                "loop": problem.loop,
+                "batched": problem.batched,
+            }
+            if pairs == 16:  # the loops cost four times those of 4 pairs and show nothing new
+                del contenders["authors"], contenders["loop"]
+            diffrax = diffrax_step(problem)
+            if diffrax is not None:
+                contenders["diffrax"] = diffrax
+            for step in contenders.values():
+                step()  # warm-up, and the loss
+            for name, loss in problem.losses.items():
+                if not abs(loss - problem.losses["native"]) < 2e-6:
+                    raise SystemExit(f"losses differ: native {problem.losses['native']}, {name} {loss}")
+            times = alternate(contenders, options.repeats)
+            base = float(np.median(times["native"]))
+            rows += [
                 {
+                    "pairs": pairs,
                     "active": density,
                     "contender": name,
                     "min_ms": 1e3 * min(values),
                     "median_ms": 1e3 * float(np.median(values)),
-                    "median_over_native": float(np.median(values) / fastest),
+                    "over_native": float(np.median(values)) / base,
                 }
-            )
-    report = {
-        "benchmark": "train_step",
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        "dash_hpc": __version__,
-        "torch": torch.__version__,
-        "isa": native_info()["isa"],
-        "rows": rows,
+                for name, values in times.items()
+            ]
+    columns = {
+        "pairs": "d",
+        "active": ".0%",
+        "contender": "s",
+        "min_ms": ".2f",
+        "median_ms": ".2f",
+        "over_native": ".1f",
     }
-    print(f"{report['processor']}, {report['isa']}, threads {report['threads']}, load {report['load_average']:.1f}")
-    print(f"{'active':>7} {'min ms':>9} {'median ms':>10} {'ratio':>7}  contender")
-    for row in rows:
-        print(
-            f"{row['active']:>7.0%} {row['min_ms']:>9.2f} {row['median_ms']:>10.2f} "
-            f"{row['median_over_native']:>7.1f}  {row['contender']}"
-        )
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    publish("train_step", rows, columns, options.out)
 
 
 if __name__ == "__main__":

@@ -203,6 +203,20 @@ def test_tile_edges_in_float32(isa, pairs, G, m):
     assert np.abs(move).max() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_gradients_when_the_stages_do_not_fit_into_memory():
+    """1,000 steps of 16 samples need more than the tape keeps: states are stored and stages computed again."""
+    weights, y0, _, rng = problem(351, 3, 16, np.float64)
+    sizes = np.full((16, 1000), 2e-3)
+    bar = rng.normal(size=y0.shape)
+    grad_y0, grads = native.solve_backward(weights, y0, sizes, bar, "rk4")
+    wanted_y0, wanted = reference.adjoint(
+        tensors(weights), torch.from_numpy(y0), torch.from_numpy(sizes), torch.from_numpy(bar), "rk4"
+    )
+    assert relative(grad_y0, wanted_y0.numpy()) < 1e-11
+    for name in TENSORS:
+        assert relative(grads[name], wanted[name].numpy()) < 1e-11, name
+
+
 def test_repeated_calls_give_the_same_bits(isa):
     weights, y0, dt, rng = problem(41, 7, 6, np.float32)
     y1 = rng.random(y0.shape).astype(np.float32)
