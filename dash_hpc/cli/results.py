@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dash_hpc.evaluation import Selection
 
 __all__ = ["report", "select", "status"]
 
@@ -126,13 +131,26 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
             }
         )
         return
-    table = chosen.candidates.assign(
-        eligible=chosen.candidates["eligible"].map({True: "yes", False: ""}),
-        chosen=chosen.candidates["chosen"].map({True: "chosen", False: ""}),
-    )
-    click.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    print_table(_candidates(chosen))
     click.echo(chosen.reason)
-    click.echo(f"run {chosen.run_id} is its best; {folder} holds the network")
+    click.echo(f"best run {chosen.run_id}: dash_hpc.open_store({str(folder)!r}).network({chosen.run_id!r})")
+
+
+def _candidates(chosen: Selection) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    within = "within one s.e." if chosen.rule == "one_se" else "lowest"
+    for heading in ("λ₁", "λ₂", "validation MSE", "standard error", "sparsity", "runs", "failed", within):
+        table.add_column(heading, justify="right")
+    for row in chosen.candidates.to_dict("records"):
+        error = f"{row['se']:.2e}" if row["se"] == row["se"] else "–"
+        numbers = (f"{row['lambda_ppi']:g}", f"{row['lambda_motif']:g}", f"{row['validation_mse']:.3e}", error)
+        counts = (f"{row['sparsity']:.1%}", str(row["n_runs"]), str(row["n_failed"]))
+        verdict = "★ chosen" if row["chosen"] else "yes" if row["eligible"] else "no"
+        table.add_row(*numbers, *counts, verdict, style="bold" if row["chosen"] else None)
+    return table
 
 
 @click.command(cls=Command)
@@ -154,4 +172,6 @@ def report(folder: Path, as_json: bool) -> None:
         print_json({"report": path, "results": summary_rows(store)})
         return
     print_table(summary_table(store))
+    for problem in store.problems:
+        click.echo(f"problem: {problem}")
     click.echo(f"report: {path}")

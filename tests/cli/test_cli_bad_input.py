@@ -121,7 +121,9 @@ def test_foreign_files_are_told_and_left_alone(folder: Path) -> None:
     shown = call("status", out)
     assert shown.exit_code == 0
     assert f"problem: {foreign}: an HDF5 file, but not one of dash-hpc; move it" in shown.stdout
-    assert call("report", out).exit_code == 0
+    told = call("report", out)
+    assert told.exit_code == 0
+    assert f"problem: {foreign}: an HDF5 file" in told.stdout
     assert "aaaaaaaaaaaaaaaa.h5: an HDF5 file, but not one of dash-hpc" in (out / "report" / "index.html").read_text()
     assert foreign.read_bytes().endswith(b"of another program")
 

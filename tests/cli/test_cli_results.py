@@ -75,6 +75,9 @@ def test_select_chooses_among_the_candidates(finished: tuple[Path, Result], rule
     assert answer["lambda_ppi"] in (0.1, 0.5)
     assert len(answer["candidates"]) == 2
     assert answer["run_id"] in open_store(folder).runs.index
+    chosen = next(line for line in shown.stdout.splitlines() if "★ chosen" in line)
+    assert chosen.split()[:2] == [f"{answer['lambda_ppi']:g}", f"{answer['lambda_motif']:g}"]
+    assert f"open_store({str(folder)!r}).network({answer['run_id']!r})" in shown.stdout
 
 
 def test_select_names_a_strategy_without_runs(finished: tuple[Path, Result]) -> None:
