@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dash_hpc.store import RunWriter, write_plan
+from dash_hpc.store import RunWriter, publish_sealed_text, rebuild_index, write_plan
+from dash_hpc.store.verify import spec_id
 
 SPEC: dict[str, Any] = {
     "data": {"kind": "simulate", "genes": 5, "times": [0.0, 2.0]},
@@ -85,6 +86,30 @@ def make_store(tmp_path: Path, spec: dict[str, Any], result: dict[str, Any]) -> 
                 writer.fail("epoch 3: the loss is not finite")
             elif state == "done":
                 writer.finish(**result)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_hashed(tmp_path: Path, spec: dict[str, Any], result: dict[str, Any]) -> Callable[[Sequence[str]], Path]:
+    """Like ``make_store``, with the ids that belong to the specs and all files of a study: what ``verify`` expects."""
+
+    def make(states: Sequence[str]) -> Path:
+        folder = tmp_path / "out"
+        specs = [{**spec, "seed": k} for k in range(len(states))]
+        runs = [(spec_id(own), own) for own in specs]
+        write_plan(folder, runs, study="hand-made", base=tmp_path)
+        publish_sealed_text(folder / "study.toml", '[study]\nname = "hand-made"\n')
+        for (run_id, own), state in zip(runs, states, strict=True):
+            writer = RunWriter(folder, run_id, own, {"host": "here"})
+            if state == "done":
+                writer.finish(**result)
+            elif state == "failed":
+                writer.fail("epoch 3: the loss is not finite")
+            elif state == "running":
+                writer.begin()
+        rebuild_index(folder)
         return folder
 
     return make
