@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
@@ -22,6 +23,8 @@ from dash_hpc.errors import DataError, PriorError, UsageError
 from dash_hpc.rng import stream
 
 __all__ = ["DataSet", "build", "digest"]
+
+_LARGEST_LEVEL = 10.0  # beyond what published sets (0..1, log ratios of -2.5..4) hold: counts, intensities
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +156,7 @@ def _from_sources(sources: Sources, noise: float, seed: int) -> DataSet:
     test = None if sources.test is None else TimeCourse.read_csv(sources.test, names)
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         notes.extend(_dropped_pairs(part, data))
+    notes.extend(_scale_note(train))
     prior, prior_notes = _read_prior(sources, train.genes)
     notes.extend(prior_notes)
     truth = None
@@ -197,6 +201,14 @@ def _noise_note(noise: float) -> tuple[str, ...]:
     if not noise:
         return ()
     return (f"noise N(0, {noise:g}²) added to all training and validation values, drawn from the run's seed",)
+
+
+def _scale_note(train: TimeCourse) -> tuple[str, ...]:
+    """A warning when expression is far outside the range that the model's activations are made for."""
+    largest = max(float(np.nanmax(np.abs(trajectory.values))) for trajectory in train.trajectories)
+    if largest <= _LARGEST_LEVEL:
+        return ()
+    return (f"expression reaches {largest:,.4g}; the model is made for values of about 0 to 1, so scale the data",)
 
 
 def _dropped_pairs(part: str, data: TimeCourse | None) -> tuple[str, ...]:

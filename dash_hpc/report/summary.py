@@ -280,8 +280,21 @@ def _title(material: Material) -> str:
     return f"{name}: kept models, mean ± s.d. over seeds"
 
 
+def _worse_than_nothing(material: Material) -> str:
+    """A warning when the model that is shown predicts worse than no change at all; else empty."""
+    group = material.chosen
+    still = material.controls.get("control_persistence_mse")
+    error = mean_sd(group.done["test_mse"])[0] if group is not None and "test_mse" in group.done else math.nan
+    if still is None or not error > still:
+        return ""
+    advice = next((note for note in material.data_notes if "scale the data" in note), "")
+    hint = f" ({advice})" if advice else ""
+    return f"The chosen model predicts worse than no change: do not read its network{hint}."
+
+
 def _caption(material: Material) -> str:
     lines = [f"★ chosen on validation MSE: {material.selection.reason}" if material.selection else ""]
+    lines.append(_worse_than_nothing(material))
     if not material.has_truth:
         lines.append("No reference network: nothing here says whether the edges are true.")
     elif material.controls:

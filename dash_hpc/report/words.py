@@ -163,6 +163,8 @@ def verdicts(material: Material, models: list[dict[str, Any]], controls: list[di
         worse = f"{1 - share:.1f} times" if share < -1 else f"{-100 * share:.0f} % above"
         comparison = f"{100 * share:.0f} % below" if share >= 0 else worse
         told.append(f"Its test error is {comparison} that of predicting no change.")
+        if share < -0.05:
+            told.append("Do not read the network of a model that predicts worse than no change.")
         if abs(share) < 0.05:
             told.append("Errors this close to “no change” do not tell models apart.")
     return [sentence for sentence in told if sentence]

@@ -124,6 +124,14 @@ def test_dropped_pairs_are_counted(folder: Path) -> None:
     assert len(data.train.pairs()) == 19
 
 
+def test_expression_of_another_scale_is_noted(folder: Path) -> None:
+    assert not any("scale" in note for note in build(FILES, seed=0, base=folder).notes)
+    counts = np.random.default_rng(1).integers(0, 5000, (8, 4, 3)).astype(float)
+    TimeCourse.from_arrays(list(counts), [[0, 1, 2, 3]] * 8).write_csv(folder / "train.csv")
+    notes = build(FILES, seed=0, base=folder).notes
+    assert any("values of about 0 to 1, so scale the data" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

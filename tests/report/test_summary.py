@@ -51,6 +51,16 @@ def test_table_prints_the_chosen_row_and_the_controls(small_store):
     assert material.selection.reason.split(":")[0] in text
 
 
+def test_a_model_worse_than_no_change_is_called_so(small_store, monkeypatch):
+    material = collect(small_store)
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    error = float(np.mean(material.chosen.done["test_mse"]))
+    for level, expected in ((error / 2, True), (error * 2, False)):
+        monkeypatch.setitem(material.controls, "control_persistence_mse", level)
+        console.print(summary_table(small_store))
+        assert ("predicts worse than no change" in console.export_text()) is expected
+
+
 def test_mean_and_spread_ignore_missing_values():
     mean, sd, n = mean_sd([1.0, 3.0, float("nan"), None])
     assert (mean, n) == (2.0, 2)
