@@ -290,6 +290,7 @@ def _together(comm: MPI.Intracomm, station: Station, body: Callable[[MPIExecutor
                 _limit_until_exit(END_SECONDS, "waiting for the other ranks to end", _code_of(leaving))
     station.close()
     comm.Barrier()
+    station.drain()
     if leaving is not None:
         raise leaving
     return result

@@ -130,6 +130,11 @@ class Station:
         if self._listener.is_alive():
             self._listener.join(5.0)
 
+    def drain(self) -> None:
+        """Take what was sent and not heard, which MPI would complain about at the end; after :meth:`close` of all."""
+        while not self._listener.is_alive() and self._line.iprobe():
+            self._line.recv()
+
     def _listen(self) -> None:
         from mpi4py import MPI
 

@@ -17,6 +17,7 @@ from typing import Any
 from dash_hpc.errors import StoreError
 from dash_hpc.execution.provenance import now
 from dash_hpc.store import Store, open_store, publish_json
+from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 
 __all__ = ["MOST_IDLE_ATTEMPTS", "REQUEUE", "History", "Verdict", "begin", "end", "failed_nodes", "jobs", "record"]
 
@@ -211,10 +212,21 @@ def _seconds(text: str) -> float | None:
 
 
 def _progress(store: Store) -> int:
-    """Return a number that grows with every epoch trained and every run ended."""
+    """Return a number that grows with every epoch that need not be trained again, and with every run ended."""
     states, epochs = store.column("status"), store.column("epochs")
-    ended = sum(state != "running" for state in states.values())
-    return ended + int(sum(epochs.values()))
+    ended = [run_id for run_id, state in states.items() if state != "running"]
+    kept = sum(int(epochs.get(run_id, 0)) for run_id in ended)
+    for run_id, state in states.items():
+        if state == "running":
+            kept += max((_checkpointed(path) for path in checkpoint_paths(store.folder, run_id)), default=0)
+    return len(ended) + kept
+
+
+def _checkpointed(path: Path) -> int:
+    try:
+        return read_checkpoint(path).epoch
+    except StoreError:
+        return 0
 
 
 def _job(environ: Mapping[str, str]) -> str:

@@ -20,9 +20,9 @@ __all__ = ["cancel_jobs", "describe_jobs", "submit_study"]
 
 _ACTIVE = {"PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "RESIZING", "REQUEUE_HOLD"}
 _TAIL_BYTES = 1 << 16
-_ERROR = re.compile(
-    r"^(dash-hpc|srun|slurmstepd[^:]*|sbatch): (internal )?error\b(?!.*JOB REQUEUE)|^\w+(Error|Exception): "
-)
+_ERROR = re.compile(r"^(dash-hpc|srun|slurmstepd[^:]*|sbatch): (internal )?error\b|^\w+(Error|Exception): ")
+# What follows from an ordinary end of the ranks, or from the job's own requeue.
+_NO_ERROR = re.compile(r"DUE TO JOB REQUEUE|Exited with exit code")
 
 
 def submit_study(study: Study, folder: Path, options: JobOptions, script: str) -> tuple[str, str, str]:
@@ -122,5 +122,5 @@ def _last_error(log: Path) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines() if _ERROR.search(line)]
+    lines = [line.strip() for line in text.splitlines() if _ERROR.search(line) and not _NO_ERROR.search(line)]
     return lines[-1][:300] if lines else ""

