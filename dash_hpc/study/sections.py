@@ -36,7 +36,9 @@ class StudySection(Section):
     """``[study]``: what the study is called and where its results go."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="letters, digits, '-', '_', '.'; default: the file's name"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        max_length=120,
+        description="letters, digits, '-', '_', '.'; default: the file's name",
     )
     output: str | None = Field(
         default=None, min_length=1, description="output folder, relative to the current folder; default: results/<name>"
