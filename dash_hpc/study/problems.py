@@ -170,6 +170,8 @@ def _phrase(kind: str, context: Mapping[str, Any], item: Any, path: Path, model:
         return f"must have {context['min_length']} entries or more"
     if kind == "string_too_short":
         return "must not be empty"
+    if kind == "string_too_long":
+        return f"must have at most {context['max_length']} characters"
     if kind == "string_pattern_mismatch":
         return "must start with a letter or digit and hold only letters, digits, '-', '_' and '.'"
     return str(item["msg"])
