@@ -202,3 +202,16 @@ def test_no_other_way_of_writing() -> None:
                 bypasses = folder == "store" and re.search(r"os\.(rename|replace|unlink)\(", line)
                 if (bypasses or forbidden.search(line)) and not any(text in line for text in own):
                     assert any(path.name == name and text in line for name, text in allowed), f"{path}: {line}"
+
+
+def test_no_path_of_the_package_reads_a_pickle() -> None:
+    """torch.load and numpy.load are such paths too."""
+    forbidden = re.compile(r"pickle|\b(torch|np|numpy|joblib|marshal|shelve|dill)\.loads?\(|read_pickle|yaml")
+    package = Path(dash_hpc.__file__).parent
+    found = [
+        f"{path}: {line}"
+        for path in package.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if forbidden.search(line)
+    ]
+    assert found == []
