@@ -115,16 +115,6 @@ def _acquire(lease: Lease) -> Held | None:
     return held
 
 
-class _LeasedWriter(RunWriter):
-    """Looks whether the run is still this process's own before each publication."""
-
-    lease: Lease
-
-    def _publish(self, *arguments: Any, **options: Any) -> None:
-        self.lease.check()
-        super()._publish(*arguments, **options)
-
-
 class _Job:
     """One run under its lease."""
 
@@ -141,10 +131,10 @@ class _Job:
     ) -> None:
         self.folder, self.run_id, self.spec, self.base = folder, run_id, spec, header.base
         self.lease, self.interval, self.notes = lease, interval, notes
-        self.checkpoints = CheckpointFile(folder, run_id)
+        # Looks right before a file takes effect whether the run is still this process's own.
+        self.checkpoints = CheckpointFile(folder, run_id, guard=lease.check)
         self.circumstances = {**provenance(), "command": list(header.command), "started": now()}
-        self.writer = _LeasedWriter(folder, run_id, spec, self.circumstances)
-        self.writer.lease = lease
+        self.writer = RunWriter(folder, run_id, spec, self.circumstances, guard=lease.check)
         # Epochs that a reader has seen stay visible until this process has passed them.
         self.shown = 0
         if record is not None and record.status == "running":
@@ -205,7 +195,6 @@ class _Job:
                 writer.update(fit.history, fit.events)
 
         def keep(checkpoint: Checkpoint) -> None:
-            self.lease.check()
             self.checkpoints.save(checkpoint.epoch, checkpoint.facts, checkpoint.arrays, self.circumstances)
 
         fit = None

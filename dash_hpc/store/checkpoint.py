@@ -7,7 +7,7 @@ always remains whatever happens to the other. Both go when the run is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class CheckpointFile:
         The store.
     run_id : str
         16 hexadecimal digits.
+    guard : callable, optional
+        Called right before a checkpoint takes effect; raises when the run is no longer the caller's.
 
     Attributes
     ----------
@@ -97,7 +99,8 @@ class CheckpointFile:
         One line for each damaged checkpoint that :meth:`load` has set aside.
     """
 
-    def __init__(self, folder: Path | str, run_id: str) -> None:
+    def __init__(self, folder: Path | str, run_id: str, guard: Callable[[], None] | None = None) -> None:
+        self._guard = guard
         self.run_id = run_id
         self.paths = checkpoint_paths(folder, run_id)
         self.problems: list[str] = []
@@ -153,7 +156,9 @@ class CheckpointFile:
                 write_array(group, name, value)
 
         path = self.paths[self._next]
-        publish_bytes(path, pack(CHECKPOINT_FORMAT, CHECKPOINT_VERSION, fill))
+        # The folder is there since the run's first record: one that has vanished is not made anew.
+        data = pack(CHECKPOINT_FORMAT, CHECKPOINT_VERSION, fill)
+        publish_bytes(path, data, make_parents=False, guard=self._guard)
         self._next = 1 - self._next
         return path
 

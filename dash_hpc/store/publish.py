@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -110,10 +110,13 @@ def publishing(path: Path | str) -> Iterator[Path]:
         layer.sync_folder(path.parent)
 
 
-def publish_bytes(path: Path | str, data: bytes, *, make_parents: bool = True) -> None:
+def publish_bytes(
+    path: Path | str, data: bytes, *, make_parents: bool = True, guard: Callable[[], None] | None = None
+) -> None:
     """Publish ``data`` as the whole content of ``path``; raises :class:`StoreError` like :func:`publishing`.
 
     With ``make_parents=False`` the folder must be there: what vanished (unmounted, removed) is not made anew.
+    ``guard`` is called when all is written and synced, right before the rename; when it raises, ``path`` stays.
     """
     path = Path(path)
     if make_parents:
@@ -134,6 +137,8 @@ def publish_bytes(path: Path | str, data: bytes, *, make_parents: bool = True) -
             layer.sync(descriptor)
         finally:
             layer.close(descriptor)
+        if guard is not None:
+            guard()
         layer.rename(temporary, path)
         layer.sync_folder(path.parent)
 

@@ -98,6 +98,8 @@ class RunWriter:
         Monotonic seconds.
     interval : float
         Least number of seconds between two publications by :meth:`update`.
+    guard : callable, optional
+        Called right before each publication takes effect; raises when the run is no longer the caller's.
 
     Raises
     ------
@@ -114,7 +116,9 @@ class RunWriter:
         *,
         clock: Callable[[], float] = time.monotonic,
         interval: float = _FLUSH_SECONDS,
+        guard: Callable[[], None] | None = None,
     ) -> None:
+        self._guard = guard
         self.path = run_path(folder, run_id)
         self._folder = Path(folder)
         self.provenance = dict(provenance)
@@ -204,7 +208,7 @@ class RunWriter:
         first = self._published == -float("inf")
         if first:
             make_folder(self.path.parent, root=self._folder)
-        publish_bytes(self.path, data, make_parents=first)
+        publish_bytes(self.path, data, make_parents=first, guard=self._guard)
         self._published = self._clock()
 
 

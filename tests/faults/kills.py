@@ -143,8 +143,21 @@ class Study:
         return seen
 
 
+def undisturbed(folder: Path, epochs: int) -> Study:
+    """Run the study that the others have to equal."""
+    study = Study(folder, epochs, "undisturbed")
+    if study.run() != 0:
+        raise RuntimeError(f"the undisturbed study failed; see {study.log}")
+    return study
+
+
 def kill_campaign(
-    folder: Path, kills: int, seed: int, epochs: int = 3000, first_epoch_seconds: float = FIRST_EPOCH_SECONDS
+    folder: Path,
+    kills: int,
+    seed: int,
+    epochs: int = 3000,
+    first_epoch_seconds: float = FIRST_EPOCH_SECONDS,
+    whole: Study | None = None,
 ) -> Result:
     """kill -9 of a worker or of the driver at random moments; restart with the same command.
 
@@ -159,12 +172,12 @@ def kill_campaign(
         Length of the runs; a study that is done makes way for a new one until all kills are done.
     first_epoch_seconds : float
         Limit for the median time from a restart to the first new epoch; more where others use the machine.
+    whole : Study, optional
+        The same study, undisturbed and done; made here when it is not given.
     """
     rng = random.Random(seed)
     result = Result("kill -9 of workers, drivers")
-    whole = Study(folder, epochs, "undisturbed")
-    if whole.run() != 0:
-        return Result(result.case, 0, [f"the undisturbed study failed; see {whole.log}"])
+    whole = whole or undisturbed(folder, epochs)
     redone: list[float] = []
     starts: list[float] = []
     episode = 0
@@ -225,16 +238,16 @@ def _episode(
         redone += [float(seconds[start:end].sum()) for run, start, end in lost_at if run == run_id]
 
 
-def signal_campaign(folder: Path, restarts: int, seed: int, every: float = 2.0, epochs: int = 3000) -> Result:
+def signal_campaign(
+    folder: Path, restarts: int, seed: int, every: float = 2.0, epochs: int = 3000, whole: Study | None = None
+) -> Result:
     """A signal ``every`` seconds after each start, to the driver alone or to all its processes; then start again.
 
     The last start is left alone. Each signalled command has to leave with exit code 3, unless it was done.
     """
     rng = random.Random(seed)
     result = Result("a signal, then a restart")
-    whole = Study(folder, epochs, "undisturbed")
-    if whole.run() != 0:
-        return Result(result.case, 0, [f"the undisturbed study failed; see {whole.log}"])
+    whole = whole or undisturbed(folder, epochs)
     episode, slowest, resumed = 1, 0.0, 0
     study = Study(folder, epochs, "signalled-1")
     while result.trials < restarts and not result.failures:
@@ -267,13 +280,11 @@ def signal_campaign(folder: Path, restarts: int, seed: int, every: float = 2.0, 
     return result
 
 
-def pairs_of_drivers(folder: Path, pairs: int, seed: int, epochs: int = 60) -> Result:
+def pairs_of_drivers(folder: Path, pairs: int, seed: int, epochs: int = 60, whole: Study | None = None) -> Result:
     """Two drivers on one folder at once: one works, the other leaves with one line and exit code 2."""
     rng = random.Random(seed)
     result = Result("two drivers on one folder")
-    whole = Study(folder, epochs, "undisturbed")
-    if whole.run() != 0:
-        return Result(result.case, 0, [f"the undisturbed study failed; see {whole.log}"])
+    whole = whole or undisturbed(folder, epochs)
     for pair in range(1, pairs + 1):
         study = Study(folder, epochs, f"pair-{pair}")
         first = study.start()
@@ -297,13 +308,11 @@ def pairs_of_drivers(folder: Path, pairs: int, seed: int, epochs: int = 60) -> R
     return result
 
 
-def stopped_holders(folder: Path, trials: int, seed: int, epochs: int = 3000) -> Result:
+def stopped_holders(folder: Path, trials: int, seed: int, epochs: int = 3000, whole: Study | None = None) -> Result:
     """SIGSTOP a worker for longer than its lease, as on another machine, let somebody else finish, then SIGCONT."""
     rng = random.Random(seed)
     result = Result("SIGSTOP beyond the lease")
-    whole = Study(folder, epochs, "undisturbed")
-    if whole.run() != 0:
-        return Result(result.case, 0, [f"the undisturbed study failed; see {whole.log}"])
+    whole = whole or undisturbed(folder, epochs)
     program = (
         "import sys\n"
         "from dash_hpc.execution import lease, lease_file\n"

@@ -43,7 +43,7 @@ def test_power_loss_is_noticed_without_a_sync(layer: type[RecordingLayer]) -> No
 
 
 def test_writing_in_place_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_place(path: Path, data: bytes, *, make_parents: bool = True) -> None:
+    def in_place(path: Path, data: bytes, *, make_parents: bool = True, guard: object = None) -> None:
         publish.make_folder(Path(path).parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:

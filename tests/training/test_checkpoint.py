@@ -96,6 +96,7 @@ def test_resumed_at_every_epoch(
     assert len(made) == expected.epoch - 1
     for k, checkpoint in enumerate(made):
         file = CheckpointFile(tmp_path, f"{k:016x}")
+        file.paths[0].parent.mkdir(parents=True, exist_ok=True)
         file.save(checkpoint.epoch, checkpoint.facts, checkpoint.arrays, {})
         stored = file.load()
         assert stored is not None
