@@ -13,6 +13,9 @@ from dash_hpc.store.schema import PRUNABLE, TENSORS, read_array, read_table, wri
 
 __all__ = ["Network", "read_network", "write_network"]
 
+# 12,000 hidden units by 11,165 genes are an eighth of it.
+_LARGEST_TENSOR = 1 << 30
+
 
 @dataclass(frozen=True)
 class Network:
@@ -99,7 +102,10 @@ def read_network(file: h5py.File) -> Network | None:
             raise StoreError(f"tensor /network/{name} is missing")
         row, col, value = (read_array(tensor, part) for part in ("row", "col", "value"))
         shape = tuple(int(size) for size in read_array(tensor, "shape"))
-        if len(shape) != 2 or not row.shape == col.shape == value.shape or row.ndim != 1:
+        # A few entries may claim any size, and the tensor is allocated before they are read.
+        if len(shape) != 2 or min(shape) < 0 or shape[0] * shape[1] > _LARGEST_TENSOR:
+            raise StoreError(f"/network/{name}: cannot have shape {shape}")
+        if not row.shape == col.shape == value.shape or row.ndim != 1:
             raise StoreError(f"/network/{name}: row, col, value and shape do not fit each other")
         if row.size and (min(row.min(), col.min()) < 0 or row.max() >= shape[0] or col.max() >= shape[1]):
             raise StoreError(f"/network/{name}: an index lies outside {shape}")

@@ -51,9 +51,8 @@ PRUNABLE = ("W_sums", "W_prods", "U_sums", "U_prods")
 
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM = 1024
-# deflate shrinks at most 1032-fold: a file that claims more was not written by this module.
-_LARGEST_RATIO = 1100
-_LARGEST_BYTES = 1 << 33
+# Arrays of this size and more are stored as they are, so that no small file can unfold to a large one.
+_COMPRESS_BELOW_BYTES = 1 << 26
 
 
 def runs_folder(folder: Path | str) -> Path:
@@ -75,9 +74,9 @@ def run_path(folder: Path | str, run_id: str) -> Path:
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
-    """Write ``values`` with its checksum; large arrays are shuffled and deflated."""
+    """Write ``values`` with its checksum; arrays of 1024 entries to 64 MB are shuffled and deflated."""
     array = np.ascontiguousarray(values)
-    if array.size >= _COMPRESS_FROM:
+    if array.size >= _COMPRESS_FROM and array.nbytes < _COMPRESS_BELOW_BYTES:
         dataset = group.create_dataset(
             name, data=array, compression="gzip", compression_opts=1, shuffle=True, track_times=False
         )
@@ -98,7 +97,7 @@ def read_array(group: h5py.Group, name: str) -> np.ndarray:
     if not isinstance(dataset, h5py.Dataset):
         raise StoreError(f"dataset {group.name.rstrip('/')}/{name} is missing")
     size = dataset.size * dataset.dtype.itemsize
-    if size > max(1 << 16, dataset.id.get_storage_size() * _LARGEST_RATIO) or size > _LARGEST_BYTES:
+    if size >= _COMPRESS_BELOW_BYTES and size > dataset.id.get_storage_size():
         raise StoreError(f"dataset {dataset.name} claims {size} bytes, more than its file can hold")
     array = np.asarray(dataset[()])
     expected = dataset.attrs.get("sha256")

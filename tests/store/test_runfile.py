@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from dash_hpc.errors import StoreError
 from dash_hpc.store import RunWriter, compare_runs, publish_bytes, read_run, run_path
 from dash_hpc.store.envelope import HEADER_BYTES, pack
+from dash_hpc.store.schema import write_array
 
 RUN_ID = "00112233445566aa"
 
@@ -286,3 +288,53 @@ def test_huge_declared_dataset_is_refused_unread(tmp_path: Path, done: Path) -> 
     publish_bytes(tmp_path / "x.h5", pack("dash-hpc run", 1, fill))
     with pytest.raises(StoreError, match="claims 8796093022208 bytes"):
         read_run(tmp_path / "x.h5")
+
+
+def _with(done: Path, target: Path, change: Any) -> Path:
+    """Copy a run file, changed and sealed again, as a hostile or faulty program would write it."""
+
+    def fill(file: h5py.File) -> None:
+        with h5py.File(done) as source:
+            for key in source:
+                source.copy(key, file)
+            for key, value in source.attrs.items():
+                file.attrs[key] = value
+        change(file)
+
+    publish_bytes(target, pack("dash-hpc run", 1, fill))
+    return target
+
+
+def _replace(file: h5py.File, name: str, values: np.ndarray, **options: Any) -> None:
+    del file[name]
+    group, _, own = name.rpartition("/")
+    if options:
+        dataset = file[group].create_dataset(own, data=values, **options)
+        dataset.attrs["sha256"] = np.bytes_(hashlib.sha256(values.tobytes()).hexdigest())
+    else:
+        write_array(file[group], own, values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda file: _replace(file, "network/W_sums/shape", np.array([1 << 40, 1 << 20])),
+            r"W_sums: cannot have shape",
+        ),
+        (lambda file: _replace(file, "network/W_sums/shape", np.array([-3, 5])), r"W_sums: cannot have shape"),
+        (lambda file: _replace(file, "network/W_sums/shape", np.array([3, 1])), r"W_sums: an index lies outside"),
+        (
+            # 64 MB of zeros in 64 kB, and further ones for as much as anybody likes.
+            lambda file: _replace(file, "metrics/value", np.zeros(1 << 23), compression="gzip", chunks=(1 << 20,)),
+            r"metrics/value claims 67108864 bytes, more than its file can hold",
+        ),
+        (lambda file: file["history"].attrs.modify("rows", 1 << 40), r"where \(1099511627776,\) belongs"),
+        (lambda file: file.attrs.modify("status", "finished"), r"status 'finished' is none of"),
+    ],
+)
+def test_well_sealed_nonsense_is_refused_from_its_metadata(
+    tmp_path: Path, done: Path, change: Any, message: str
+) -> None:
+    with pytest.raises(StoreError, match=message):
+        read_run(_with(done, tmp_path / "x.h5", change))
