@@ -93,9 +93,17 @@ def compact(folder: Path, as_json: bool) -> None:
     Example:
       dash-hpc compact results/quick
     """
+    from dash_hpc.errors import StoreError
+    from dash_hpc.execution.folder import held_by_driver
     from dash_hpc.store import compact as pack
+    from dash_hpc.store import is_store
 
-    done = pack(folder)
+    if not is_store(folder):
+        raise StoreError(f"{folder}: not the output folder of a study, it has no plan.jsonl")
+    # Two at a time might each take the other's bundle for the one that stays.
+    with held_by_driver(folder, "compact") as lease:
+        done = pack(folder)
+        lease.check()
     if as_json:
         print_json(
             {

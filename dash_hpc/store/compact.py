@@ -42,6 +42,7 @@ def compact(folder: Path | str, *, bundle_bytes: int = BUNDLE_BYTES) -> Compacti
     """Pack all ended runs of a store (done and failed) into bundles; small earlier bundles are packed again.
 
     Runs under way, damaged and foreign files stay as they are. Interrupted at any point, the same call goes on.
+    Only one at a time: the command holds a lease meanwhile.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dash_hpc.cli import app
+from dash_hpc.execution.folder import held_by_driver
 from dash_hpc.store import RunWriter, open_store, planned_spec, run_path
 
 
@@ -72,6 +73,16 @@ def test_compacted_study_is_done_and_reads_the_same(folder: Path) -> None:
     assert not list(folder.glob("runs/*/*"))
     assert call("report", folder).exit_code == 0
     assert call("verify", folder).exit_code == 0
+
+
+def test_only_one_compacts_at_a_time(folder: Path) -> None:
+    with held_by_driver(folder, "compact"):
+        result = call("compact", folder)
+        assert result.exit_code == 2
+        assert "is at work on it" in result.stderr
+        assert len(list(folder.glob("runs/*/*.h5"))) == 3
+    assert call("compact", folder).exit_code == 0
+    assert call("compact", folder / "log").exit_code == 2
 
 
 def test_reindex(folder: Path) -> None:
