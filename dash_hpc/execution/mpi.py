@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -307,6 +308,7 @@ def _executor(pool: MPIPoolExecutor | None, station: Station) -> Iterator[MPIExe
 
 def _world() -> MPI.Intracomm:
     made = promise()
+    _prepare_environment()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -324,6 +326,17 @@ def _world() -> MPI.Intracomm:
     if made is not None and made.rank != 0:
         raise Refused(problem.exit_code)
     raise problem
+
+
+def _prepare_environment() -> None:
+    """Let pip's MPICH talk through libfabric unless somebody chose otherwise.
+
+    Its other half, UCX, exchanges addresses at the start that Slurm's pmi2 often cuts when one rank is on each node
+    (MPICH 5.0.2, Slurm 22.05): the job aborts or hangs. A site's own MPICH may lack libfabric and is left alone.
+    """
+    with suppress(PackageNotFoundError):
+        distribution("mpich")
+        os.environ.setdefault("MPIR_CVAR_CH4_NETMOD", "ofi")
 
 
 @contextmanager

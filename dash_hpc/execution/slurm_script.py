@@ -1,8 +1,9 @@
 """The batch scripts: templates of the folder ``slurm/`` with a job's values in them.
 
 Two quoting rules meet in a batch script. The shell's: every value is one word (``shlex.quote``). Slurm's own, for the
-``#SBATCH`` lines, which no shell reads: a backslash before every character that is not plain, since Slurm obeys
-backslashes even between single quotes.
+``#SBATCH`` lines, which no shell reads: a value that is not plain stands between double quotes, with a backslash before
+double quotes and backslashes. (Outside of quotes Slurm breaks at an escaped space, between single quotes it eats
+backslashes.)
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def directive(option: str) -> str:
     """
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in option):
         raise UsageError(f"{option!r}: a line break or control character cannot be given to sbatch; leave it out")
-    return "#SBATCH " + re.sub(r"([^\w@%+=:,./\[\]-])", r"\\\1", option, flags=re.ASCII)
+    name, equals, value = option.partition("=")
+    if not re.fullmatch(r"[\w@%+=:,./\[\]-]*", value, flags=re.ASCII):
+        value = '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+    return f"#SBATCH {name}{equals}{value}"
 
 
 def job_script(study: str, folder: Path, options: JobOptions, command: Sequence[str] | None = None) -> str:

@@ -87,9 +87,9 @@ def reference(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first twelve runs of the study, longer, for jobs that are disturbed."""
+    """Six runs of the study, longer, for jobs that are disturbed."""
     path = tmp_path_factory.mktemp("study") / "small.toml"
-    path.write_text(STUDY.replace("0..7", "0..3").replace("epochs = 60", "epochs = 900"))
+    path.write_text(STUDY.replace("0..7", "0..1").replace("epochs = 60", "epochs = 900"))
     return path
 
 

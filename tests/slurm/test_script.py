@@ -81,9 +81,11 @@ def test_shell_sees_each_value_as_one_word(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_directives_escape_what_slurm_would_read_as_more() -> None:
-    assert directive("--job-name=a b") == r"#SBATCH --job-name=a\ b"
-    assert directive("--comment=\"$x';#\\") == r"#SBATCH --comment=\"\$x\'\;\#" + "\\\\"
+def test_directives_quote_what_slurm_would_read_as_more() -> None:
+    assert directive("--array=1-4%2") == "#SBATCH --array=1-4%2"
+    assert directive("--job-name=a b") == '#SBATCH --job-name="a b"'
+    assert directive("--comment=a#b") == '#SBATCH --comment="a#b"'
+    assert directive('--comment="$x\';\\') == r'''#SBATCH --comment="\"$x';\\"'''
     for bad in ("--job-name=a\nb", "--x=\r", "--x=\x00", "--x=\x1b"):
         with pytest.raises(UsageError, match="control character"):
             directive(bad)
