@@ -115,7 +115,9 @@ class LocalExecutor(Executor):
                 slot.join()
 
     def ask_to_stop(self, reason: str) -> None:
-        """Ask the calls under way to end soon (``process_flag`` is set in the workers), and those to come."""
+        """Ask the calls under way to end soon (``process_flag`` is set in the workers); calls that have not begun fail
+        with :class:`Interrupted`.
+        """
         for slot in self._slots:
             slot.ask(reason)
 
@@ -146,6 +148,7 @@ class _Slot(threading.Thread):
         super().__init__(daemon=True)
         self._preload = preload
         self._asked = ""
+        self._ready = False
         self._calls = calls
         self._closed = closed
         self._log = log
@@ -183,10 +186,13 @@ class _Slot(threading.Thread):
                 process.kill()
 
     def ask(self, reason: str) -> None:
-        """Ask the process to end its call soon, from any thread; later ones will be asked at once."""
+        """Ask the process to end its call soon, from any thread; one that still loads its libraries is ended."""
         with self._process_lock:
             self._asked = reason
             process = self._process
+            if process is not None and not self._ready:
+                process.kill()
+                return
         if process is not None:
             with suppress(OSError, ValueError):
                 self._write(process, {"stop": reason})
@@ -225,17 +231,16 @@ class _Slot(threading.Thread):
                 raise WorkerDied("the workers were stopped")
             if self._process is not None and self._process.poll() is None:
                 return self._process
+            if self._asked:
+                raise Interrupted(f"no more calls: {self._asked}")
+            self._ready = False
             self._process = process = _start(self._log, self._preload)
-            asked = self._asked
-        if asked:
-            with suppress(OSError):
-                self._write(process, {"stop": asked})
         line = process.stdout.readline() if process.stdout is not None else ""
         if '"ready"' not in line:
             code = self._discard()
             if self._ending:
                 raise WorkerDied("the workers were stopped")
-            if code == EXIT_CODE:
+            if code == EXIT_CODE or self._asked:
                 raise Interrupted(f"worker process {process.pid} left on request")
             if code < 0 and tries > 1:
                 return self._running(tries - 1)
@@ -243,6 +248,13 @@ class _Slot(threading.Thread):
             raise UsageError(
                 f"a worker process cannot start (exit code {code}){where}; try: {sys.executable} -m dash_hpc"
             )
+        with self._process_lock:
+            self._ready = True
+            asked = self._asked
+        if asked:
+            # Asked in the moment before it was ready: the kill is under way.
+            self._discard()
+            raise Interrupted(f"worker process {process.pid} left on request")
         return process
 
     def _discard(self) -> int:

@@ -84,6 +84,14 @@ def sleep(seconds, started):
     time.sleep(seconds)
 
 
+def until_stopped(started):
+    from dash_hpc.execution.signals import process_flag
+    Path(started).touch()
+    while not process_flag().is_set():
+        time.sleep(0.01)
+    return process_flag().reason
+
+
 def crash_some(folder, run_id):
     """Die as often as <folder>/../deaths-<run id> says, then go on as usual."""
     counter = Path(folder).parent / f"deaths-{run_id}"

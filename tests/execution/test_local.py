@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dash_hpc.errors import RunFailed, StoreError, UsageError, WorkerDied
+from dash_hpc.errors import Interrupted, RunFailed, StoreError, UsageError, WorkerDied
 from dash_hpc.execution import LocalExecutor
 
 
@@ -71,6 +72,52 @@ def test_stop_ends_calls_under_way_and_cancels_the_rest(tasks: Any, tmp_path: Pa
         waiting.result(1)
     with pytest.raises(UsageError, match="closed"):
         executor.submit(tasks.add, 1, 1)
+
+
+def test_request_to_stop(tasks: Any, tmp_path: Path) -> None:
+    """A call under way ends by itself and soon; calls that have not begun do not begin."""
+    with LocalExecutor(1) as executor:
+        started = tmp_path / "started"
+        under_way = executor.submit(tasks.until_stopped, str(started))
+        waiting = executor.submit(tasks.add, 1, 1)
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        executor.ask_to_stop("SIGUSR1")
+        assert under_way.result(60) == "SIGUSR1"
+        with pytest.raises(Interrupted):
+            waiting.result(60)
+
+
+def test_request_to_stop_while_libraries_load(tasks: Any, tmp_path: Path) -> None:
+    with LocalExecutor(1, tmp_path, preload=["torch"]) as executor:
+        waiting = executor.submit(tasks.add, 1, 1)
+        time.sleep(0.2)
+        executor.ask_to_stop("SIGTERM")
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            waiting.result(60)
+        assert time.monotonic() - began < 10
+
+
+def test_worker_that_is_signalled_leaves_after_its_call(tasks: Any, tmp_path: Path) -> None:
+    with LocalExecutor(1) as executor:
+        first = executor.submit(tasks.pid).result(60)
+        started = tmp_path / "started"
+        under_way = executor.submit(tasks.until_stopped, str(started))
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(first, signal.SIGTERM)
+        assert under_way.result(60) == "SIGTERM"
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{first}").exists() and time.monotonic() < deadline:
+            process = executor._slots[0]._process
+            assert process is not None
+            if process.poll() is not None:
+                break
+            time.sleep(0.02)
+        assert executor.submit(tasks.pid).result(60) != first
 
 
 def test_worker_ends_when_its_parent_is_gone(tasks: Any) -> None:
