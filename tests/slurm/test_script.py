@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ CASES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts name the launcher beside the interpreter; the golden files must not know where this one is."""
+    monkeypatch.setattr(sys, "executable", "/opt/venv/bin/python")
+
+
+def test_launcher_beside_the_interpreter_is_named_in_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    beside = tmp_path / "mpirun"
+    beside.write_text("#!/bin/sh\n")
+    beside.chmod(0o755)
+    options = JobOptions(launcher=("mpirun", "--bind-to", "core"))
+    assert "\nlaunch=(mpirun --bind-to core)\n" in job_script("quick", FOLDER, options, COMMAND)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert f"\nlaunch=({beside} --bind-to core)\n" in job_script("quick", FOLDER, options, COMMAND)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_script_is_the_golden_one(name: str) -> None:
     render, study, folder, options = CASES[name]
@@ -85,7 +102,7 @@ def test_directives_quote_what_slurm_would_read_as_more() -> None:
     assert directive("--array=1-4%2") == "#SBATCH --array=1-4%2"
     assert directive("--job-name=a b") == '#SBATCH --job-name="a b"'
     assert directive("--comment=a#b") == '#SBATCH --comment="a#b"'
-    assert directive('--comment="$x\';\\') == r'''#SBATCH --comment="\"$x';\\"'''
+    assert directive("--comment=\"$x';\\") == r'''#SBATCH --comment="\"$x';\\"'''
     for bad in ("--job-name=a\nb", "--x=\r", "--x=\x00", "--x=\x1b"):
         with pytest.raises(UsageError, match="control character"):
             directive(bad)
