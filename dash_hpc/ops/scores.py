@@ -17,7 +17,6 @@ from typing import Any, cast
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, svd
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 from threadpoolctl import ThreadpoolController
 
 from dash_hpc.errors import RunFailed, UsageError
@@ -331,7 +330,8 @@ def _second_layer(U: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def _rank_share(values: np.ndarray) -> np.ndarray:
     """Number of strictly smaller entries over its sum: zeros that are smallest stay zero, ties stay ties."""
-    return _unit_sum(rankdata(values, method="min").reshape(values.shape) - 1.0)
+    smaller = np.searchsorted(np.sort(values, axis=None), values)
+    return _unit_sum(smaller.astype(np.float64))
 
 
 def _mix(
