@@ -45,6 +45,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/mpiexec -n 16 $(BIN)/python benchmarks/ranks.py --check
 
 docs: setup
 	$(BIN)/python docs/make_reference.py

@@ -20,17 +20,24 @@ __all__ = ["doctor"]
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path(), help="Report free space here. [default: this folder]"
 )
+@click.option("--mpi", "ranks", is_flag=True, help="Check the MPI ranks and the folder from each of them.")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, folder: Path, as_json: bool) -> None:
+def doctor(ctx: click.Context, folder: Path, ranks: bool, as_json: bool) -> None:
     """Check this installation and this machine; add the answer to a report of a problem.
+
+    With --mpi, under a launcher: number of ranks, hosts, binding, and from every rank whether the folder shows the
+    files of the others, renames whole files, has room, and how far the clocks are apart. Takes two seconds.
 
     Leaves with 1 when something that is needed is broken.
 
     \b
     Example:
       dash-hpc doctor --json > doctor.json
+      mpiexec -n 4 dash-hpc doctor --mpi --folder results
     """
+    if ranks:
+        ctx.exit(_examine_ranks(folder, as_json))
     facts, problems = _examine(folder)
     if as_json:
         print_json({**facts, "problems": problems})
@@ -43,6 +50,27 @@ def doctor(ctx: click.Context, folder: Path, as_json: bool) -> None:
         if not problems:
             click.echo("all is well")
     ctx.exit(FAILED if problems else 0)
+
+
+def _examine_ranks(folder: Path, as_json: bool) -> int:
+    from dash_hpc.execution.mpi_check import check_ranks
+
+    answer = check_ranks(folder)
+    if answer is None:  # this is not rank 0
+        return 0
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{len(answer['ranks'])} ranks on {answer['hosts']} hosts, {answer['library']}")
+        for rank in answer["ranks"]:
+            free = f"{rank['free_bytes'] / 2**30:.1f} GiB free"
+            click.echo(f"{rank['binding']}; {free}, clock {1000 * rank['clock_offset']:+.1f} ms")
+        for warning in answer["warnings"]:
+            click.echo(f"warning: {warning}")
+        for problem in answer["problems"]:
+            click.echo(f"problem: {problem}")
+        click.echo(f"took {answer['seconds']:.1f} s" + ("" if answer["problems"] else "; all is well"))
+    return FAILED if answer["problems"] else 0
 
 
 def _examine(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -1,4 +1,4 @@
-"""``job begin`` and ``job end``: what the scripts of ``submit`` call around the work."""
+"""``job begin``, ``job end`` and ``job call``: what the batch scripts call."""
 
 from __future__ import annotations
 
@@ -52,3 +52,13 @@ def end(
     verdict = end_attempt(folder, code, signal, grace, state, own)
     click.echo(f"dash-hpc: {verdict.text}", err=True)
     ctx.exit(verdict.code)
+
+
+@job.command(cls=Command)
+@_folder
+@click.pass_context
+def call(ctx: click.Context, folder: Path) -> None:
+    """Execute one call of a SlurmExecutor."""
+    from dash_hpc.execution.slurm_executor import answer_call
+
+    ctx.exit(0 if answer_call(folder) else 1)

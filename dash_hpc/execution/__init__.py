@@ -12,20 +12,27 @@ if TYPE_CHECKING:
     from dash_hpc.execution.driver import drive
     from dash_hpc.execution.lease import Lease
     from dash_hpc.execution.local import LocalExecutor, available_cores
+    from dash_hpc.execution.mpi import MPIExecutor, mpi_session
     from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
     from dash_hpc.execution.signals import StopFlag, process_flag
+    from dash_hpc.execution.slurm_executor import SlurmExecutor
+    from dash_hpc.execution.slurm_options import JobOptions
     from dash_hpc.execution.study_run import run_study
     from dash_hpc.execution.worker import run_one
 
 __all__ = [
+    "JobOptions",
     "Lease",
     "LocalExecutor",
+    "MPIExecutor",
     "Progress",
+    "SlurmExecutor",
     "Snapshot",
     "StopFlag",
     "available_cores",
     "drive",
     "line",
+    "mpi_session",
     "process_flag",
     "run_one",
     "run_study",
@@ -37,8 +44,11 @@ _HOMES = {
     "driver": ("drive",),
     "lease": ("Lease",),
     "local": ("LocalExecutor", "available_cores"),
+    "mpi": ("MPIExecutor", "mpi_session"),
     "progress": ("Progress", "Snapshot", "line", "snapshot", "table"),
     "signals": ("StopFlag", "process_flag"),
+    "slurm_executor": ("SlurmExecutor",),
+    "slurm_options": ("JobOptions",),
     "study_run": ("run_study",),
     "worker": ("run_one",),
 }

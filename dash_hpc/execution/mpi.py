@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
     from mpi4py.futures import MPIPoolExecutor
 
-__all__ = ["MPIExecutor", "Refused", "mpi_session"]
+__all__ = ["MPIExecutor", "Refused", "aborting", "limit", "mpi_session", "start_ranks"]
 
 START_SECONDS = 60.0
 """Limit for all ranks to start and find each other."""
@@ -262,15 +262,23 @@ def mpi_session(
         exception on any rank is printed there and ends the whole job at once.
     """
     began = time.monotonic()
-    with _limit(START_SECONDS, "starting MPI and finding the other ranks"):
-        comm = _world()
-        rank = comm.Get_rank()
-        with _aborting(rank):
-            station = Station.start(comm)
+    comm, station = start_ranks()
+    rank = station.rank
     if rank == 0 and announce is not None:
         announce(f"{station.size} ranks, {station.library}, ready in {time.monotonic() - began:.1f} s")
-    with _aborting(rank):
+    with aborting(rank):
         return _together(comm, station, body)
+
+
+def start_ranks() -> tuple[MPI.Intracomm, Station]:
+    """Start MPI, compare the world with the launcher's promise, and bind the ranks; all ranks, within a limit.
+
+    Raises as :func:`mpi_session` does.
+    """
+    with limit(START_SECONDS, "starting MPI and finding the other ranks"):
+        comm = _world()
+        with aborting(comm.Get_rank()):
+            return comm, Station.start(comm)
 
 
 def _together(comm: MPI.Intracomm, station: Station, body: Callable[[MPIExecutor], Result]) -> Result | None:
@@ -340,7 +348,7 @@ def _prepare_environment() -> None:
 
 
 @contextmanager
-def _aborting(rank: int) -> Iterator[None]:
+def aborting(rank: int) -> Iterator[None]:
     """End the whole job on an exception that nobody expects: a hang costs more node-hours than a crash."""
     try:
         yield
@@ -352,7 +360,8 @@ def _aborting(rank: int) -> Iterator[None]:
 
 
 @contextmanager
-def _limit(seconds: float, what: str) -> Iterator[None]:
+def limit(seconds: float, what: str) -> Iterator[None]:
+    """End the whole job when the body takes longer."""
     timer = _limit_until_exit(seconds, what, 3)
     try:
         yield

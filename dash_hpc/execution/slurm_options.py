@@ -49,17 +49,21 @@ class JobOptions(BaseModel):
     tasks_per_node: Number | None = None
     cpus_per_task: Number = 1
     gpus_per_node: Number | None = None
-    memory: Line | None = Field(None, description="per node, such as 16G")
-    parts: Number = Field(4, description="of an array: slices of the study")
-    parallel: Number | None = Field(None, description="of an array: slices at a time")
-    grace: Annotated[int, Field(ge=0)] = Field(120, description="seconds between the warning and the time limit")
-    exclude: tuple[Line, ...] = Field((), strict=False)
-    sbatch: tuple[Annotated[str, AfterValidator(_option)], ...] = Field((), strict=False)
-    launcher: tuple[Line, ...] = Field(("srun", "-K", "--mpi=pmi2"), strict=False)
-    setup: tuple[Line, ...] = Field((), strict=False, description="shell lines to run first, such as module load")
+    memory: Line | None = Field(default=None, description="per node, such as 16G")
+    parts: Number = Field(default=4, description="of an array: slices of the study")
+    parallel: Number | None = Field(default=None, description="of an array: slices at a time")
+    grace: Annotated[int, Field(ge=0)] = Field(
+        default=120, description="seconds between the warning and the time limit"
+    )
+    exclude: tuple[Line, ...] = Field(default=(), strict=False)
+    sbatch: tuple[Annotated[str, AfterValidator(_option)], ...] = Field(default=(), strict=False)
+    launcher: tuple[Line, ...] = Field(default=("srun", "-K", "--mpi=pmi2"), strict=False)
+    setup: tuple[Line, ...] = Field(
+        default=(), strict=False, description="shell lines to run first, such as module load"
+    )
     container: Line | None = None
-    container_command: tuple[Line, ...] = Field(("apptainer", "--quiet", "exec"), strict=False)
-    container_dash_hpc: tuple[Line, ...] = Field(("dash-hpc",), strict=False)
+    container_command: tuple[Line, ...] = Field(default=("apptainer", "--quiet", "exec"), strict=False)
+    container_dash_hpc: tuple[Line, ...] = Field(default=("dash-hpc",), strict=False)
 
 
 def profile_path(environ: Mapping[str, str] | None = None) -> Path:

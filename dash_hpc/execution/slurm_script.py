@@ -19,7 +19,7 @@ import dash_hpc
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.slurm_options import JobOptions
 
-__all__ = ["directive", "job_script", "own_command", "report_script", "template"]
+__all__ = ["call_script", "directive", "job_script", "own_command", "report_script", "template"]
 
 _LONGEST_NAME = 120
 
@@ -113,6 +113,23 @@ def report_script(study: str, folder: Path, options: JobOptions, command: Sequen
     return _fill(
         "report.sbatch",
         SBATCH="\n".join(directive(line) for line in lines),
+        FOLDER=shlex.quote(str(folder)),
+        COMMAND=shlex.join(_command(folder, options, command)),
+        SETUP="\n".join(options.setup),
+    )
+
+
+def call_script(name: str, folder: Path, options: JobOptions, command: Sequence[str] | None = None) -> str:
+    """Return the script of one call of a SlurmExecutor, which lies in ``folder``."""
+    lines = _directives(name, folder, options, "slurm-%j.out")
+    lines += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={options.cpus_per_task}", "--requeue"]
+    if options.memory:
+        lines.append(f"--mem={options.memory}")
+    if options.gpus_per_node:
+        lines.append(f"--gpus-per-node={options.gpus_per_node}")
+    return _fill(
+        "call.sbatch",
+        SBATCH="\n".join(directive(line) for line in [*lines, *options.sbatch]),
         FOLDER=shlex.quote(str(folder)),
         COMMAND=shlex.join(_command(folder, options, command)),
         SETUP="\n".join(options.setup),

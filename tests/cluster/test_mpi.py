@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -107,8 +108,6 @@ def test_killed_rank_ends_the_job_and_the_next_resumes(small: Path, small_refere
         while not (ranks.exists() and len(open_store(out).runs) > 2):
             assert time.monotonic() < end
             time.sleep(0.1)
-        import json
-
         os.kill(json.loads(ranks.read_text())["ranks"][2]["pid"], 9)
         began = time.monotonic()
         assert job.wait(60) != 0
@@ -119,3 +118,23 @@ def test_killed_rank_ends_the_job_and_the_next_resumes(small: Path, small_refere
     assert open_store(out).problems == ()
     command(*words, env={**os.environ, "DASH_HPC_LEASE_SECONDS": "60"})
     assert_same(small_reference, out)
+
+
+def test_doctor_looks_at_ranks_and_folder(python: Path, tmp_path: Path) -> None:
+    done = mpiexec(python, "-m", "dash_hpc", "doctor", "--mpi", "--folder", tmp_path, "--json")
+    answer = json.loads(done.stdout)
+    assert len(answer["ranks"]) == 4
+    assert answer["problems"] == []
+    assert answer["seconds"] < 10
+    assert all(abs(rank["clock_offset"]) < 1 for rank in answer["ranks"])
+    assert list(tmp_path.iterdir()) == []
+    done = mpiexec(python, "-m", "dash_hpc", "doctor", "--mpi", "--folder", tmp_path / "none", code=1)
+    assert done.stdout.count("No such file or directory; name a folder that all ranks can write to") == 4
+
+
+def test_runs_cost_two_messages_each(python: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "ranks.py"
+    done = mpiexec(python, script, "--seconds", "0.2", "--rounds", "4")
+    figures = dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
+    assert int(figures["runs"]) == 16
+    assert float(figures["messages_per_run"]) <= 2

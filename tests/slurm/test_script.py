@@ -12,7 +12,7 @@ import pytest
 
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.slurm_options import JobOptions, load_options
-from dash_hpc.execution.slurm_script import directive, job_script, report_script
+from dash_hpc.execution.slurm_script import call_script, directive, job_script, report_script
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMAND = ["/opt/venv/bin/dash-hpc"]
@@ -44,6 +44,7 @@ CASES = {
     "mpi-site": (job_script, "quick", FOLDER, JobOptions(launcher=("mpirun", "--bind-to", "core"), grace=0)),
     "array": (job_script, "quick", FOLDER, JobOptions(kind="array", parts=16, parallel=4, memory="2G")),
     "report": (report_script, "quick", FOLDER, JobOptions(kind="array", account="p-123")),
+    "call": (call_script, "simulate", FOLDER / "call-1", JobOptions(memory="1G")),
     "nasty": (job_script, NASTY, Path("/scratch") / NASTY.replace("/", "-"), JobOptions(partition="a b;c")),
 }
 

@@ -1,0 +1,185 @@
+"""Calls as jobs of Slurm, behind the interface of ``concurrent.futures``, for people who script.
+
+One job per call: for calls of minutes and more. A study is better off with ``dash-hpc submit``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from dash_hpc import errors
+from dash_hpc.errors import DashHpcError, RunFailed, UsageError
+from dash_hpc.execution import slurm
+from dash_hpc.execution.slurm_options import JobOptions
+from dash_hpc.execution.slurm_script import call_script
+from dash_hpc.store import make_folder, publish_json, publish_text
+
+__all__ = ["SlurmExecutor", "answer_call"]
+
+_ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+    "TIMEOUT",
+}  # fmt: skip
+# A job that Slurm calls ended may still have its answer on the way through a network file system.
+_LATE_SECONDS = 15.0
+_ASK_SECONDS = 10.0
+
+
+class SlurmExecutor(Executor):
+    """Calls module-level functions, each in a job of its own.
+
+    Parameters
+    ----------
+    folder : path
+        Shared by all nodes; one sub-folder per call stays there with script, log and answer.
+    options : JobOptions, optional
+        What each job asks for.
+    poll : float, default 2
+        Seconds between two looks for answers; Slurm itself is asked every 10 s.
+
+    Raises
+    ------
+    UsageError
+        When ``poll`` is not positive.
+    """
+
+    def __init__(self, folder: Path | str, options: JobOptions | None = None, *, poll: float = 2.0) -> None:
+        if not poll > 0:
+            raise UsageError(f"poll must be a positive number of seconds, got {poll!r}")
+        self.folder = Path(folder).absolute()
+        self.options = options or JobOptions()
+        self._poll = poll
+        self._open: dict[str, tuple[Future[Any], Path]] = {}
+        self._gone: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="dash-hpc slurm", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Submit a job that calls ``fn(*args)``.
+
+        Parameters
+        ----------
+        fn : callable
+            A function that can be imported by module and name there; arguments and result are plain (JSON) values.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Raises :class:`WorkerDied` when the job ended without an answer; an exception of the function comes back
+            as the class of that name in ``dash_hpc.errors``, others as :class:`RunFailed`. It cannot be cancelled
+            once Slurm has the job; see :meth:`stop`.
+
+        Raises
+        ------
+        SchedulerSilent
+            When sbatch refuses.
+        """
+        if kwargs:
+            raise UsageError("a job takes positional arguments only")
+        if "<" in fn.__qualname__ or "." in fn.__qualname__:
+            raise UsageError(f"{fn.__qualname__} is not a module-level function, so a job cannot import it")
+        call = {"module": fn.__module__, "name": fn.__qualname__, "args": list(args)}
+        json.dumps(call)  # what cannot be sent is the caller's error
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._closed.is_set():
+                raise UsageError("this executor is closed")
+            k = 1 + sum(1 for _ in self.folder.glob("call-*"))
+            place = self.folder / f"call-{k}"
+            make_folder(place / "log")
+            publish_json(place / "call.json", call)
+            publish_text(place / "call.sbatch", call_script(fn.__qualname__, place, self.options))
+            job = slurm.submit(place / "call.sbatch")
+            future.set_running_or_notify_cancel()
+            self._open[job] = (future, place)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; with ``wait`` return when all are done; ``cancel_futures`` cancels their jobs."""
+        if cancel_futures:
+            self.stop()
+        self._closed.set()
+        if wait:
+            self._thread.join()
+
+    def stop(self) -> None:
+        """Cancel the jobs of all calls that are not done; these fail with :class:`WorkerDied`."""
+        self._closed.set()
+        with self._lock:
+            jobs = list(self._open)
+        slurm.cancel(jobs)
+
+    def _watch(self) -> None:
+        asked = 0.0
+        while True:
+            closed = self._closed.wait(self._poll)
+            with self._lock:
+                calls = dict(self._open)
+            if closed and not calls:
+                return
+            for job, (future, place) in calls.items():
+                if (place / "answer.json").exists():
+                    self._close(job, future, _read(place / "answer.json"))
+            if closed:
+                time.sleep(self._poll)
+            if calls and time.monotonic() - asked > _ASK_SECONDS:
+                asked = time.monotonic()
+                self._ask(calls)
+
+    def _ask(self, calls: dict[str, tuple[Future[Any], Path]]) -> None:
+        for job, states in slurm.job_states(calls).items():
+            # "UNKNOWN" is no answer: the wait goes on.
+            if states[0].state not in _ENDED:
+                self._gone.pop(job, None)
+                continue
+            since = self._gone.setdefault(job, time.monotonic())
+            if time.monotonic() - since >= _LATE_SECONDS or states[0].state == "CANCELLED":
+                future, place = calls[job]
+                if not future.done():
+                    log = place / "log" / f"slurm-{job}.out"
+                    text = (
+                        f"job {job} ended without an answer ({states[0].state.lower()}, {states[0].reason}); see {log}"
+                    )
+                    self._close(job, future, {"error": "WorkerDied", "message": text})
+
+    def _close(self, job: str, future: Future[Any], answer: dict[str, Any]) -> None:
+        with self._lock:
+            if self._open.pop(job, None) is None:
+                return
+        if "value" in answer:
+            future.set_result(answer["value"])
+            return
+        kind = getattr(errors, answer["error"], None)
+        if isinstance(kind, type) and issubclass(kind, DashHpcError):
+            future.set_exception(kind(answer["message"]))
+        else:
+            future.set_exception(RunFailed(f"{answer['error']}: {answer['message']}"))
+
+
+def answer_call(folder: Path) -> bool:
+    """Execute the call that lies in ``folder`` and publish its answer; returns whether it gave a value."""
+    call = _read(folder / "call.json")
+    try:
+        answer = {"value": getattr(import_module(call["module"]), call["name"])(*call["args"])}
+        json.dumps(answer)
+    except Exception as error:
+        answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
+    publish_json(folder / "answer.json", answer)
+    return "value" in answer
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {"error": "WorkerDied", "message": f"{path}: cannot be read ({error})"}
+    return value if isinstance(value, dict) else {"error": "WorkerDied", "message": f"{path}: not an answer"}

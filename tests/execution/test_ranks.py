@@ -1,0 +1,111 @@
+"""What the launcher promised, how cores and GPUs are shared out, and repeated signals of a scheduler."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from dash_hpc.errors import UsageError
+from dash_hpc.execution.binding import Place, bindings, describe, here, warnings_of
+from dash_hpc.execution.mpi_launch import check_world, choose_engine, promise
+from dash_hpc.execution.signals import StopFlag
+
+SRUN = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_NTASKS": "4"}
+# Hydra's proxies are one step of Slurm with one task per node: the step's numbers are not those of the ranks.
+HYDRA_IN_SLURM = {**SRUN, "SLURM_STEP_NUM_TASKS": "2", "PMI_SIZE": "4", "PMI_RANK": "3"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "size", "rank"),
+    [
+        (SRUN, 4, 2),
+        (HYDRA_IN_SLURM, 4, 3),
+        ({"OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "7", "PMIX_RANK": "7"}, 8, 7),
+        ({"PMI_SIZE": "x", "PMI_RANK": "1"}, None, None),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_ID": "1"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_promise_of_each_launcher(environ: dict[str, str], size: int | None, rank: int | None) -> None:
+    made = promise(environ)
+    assert (made and made.size, made and made.rank) == (size, rank)
+
+
+def test_engine_follows_the_launcher() -> None:
+    assert choose_engine("auto", {}) == "local"
+    assert choose_engine("auto", SRUN) == "mpi"
+    assert choose_engine("auto", {**SRUN, "SLURM_STEP_NUM_TASKS": "1"}) == "local"
+    assert choose_engine("mpi", {}) == "mpi"
+    with pytest.raises(UsageError, match="4 times"):
+        choose_engine("local", SRUN)
+
+
+def test_world_of_another_size_is_refused_with_the_remedy() -> None:
+    check_world(4, promise(SRUN), "MPICH Version: 5.0.2")
+    check_world(3, None, "MPICH Version: 5.0.2")
+    with pytest.raises(UsageError, match=r"srun started 4 processes .* world of 1: start with srun -K --mpi=pmi2"):
+        check_world(1, promise(SRUN), "MPICH Version: 5.0.2")
+    with pytest.raises(UsageError, match="--mpi=pmix"):
+        check_world(1, promise(SRUN), "Open MPI v5.0.11")
+    with pytest.raises(UsageError, match="needs a launcher"):
+        check_world(1, None, "Open MPI v5.0.11")
+
+
+def place(rank: int, host: str = "n1", cores: int = 8, granted: int | None = None, gpus: str = "") -> Place:
+    return Place(rank, host, 100 + rank, tuple(range(cores)), granted or cores, tuple(gpus.split()))
+
+
+def test_ranks_of_a_host_share_its_cores_and_gpus() -> None:
+    got = bindings([place(0, gpus="0 1"), place(1, "n2"), place(2, gpus="0 1"), place(3, gpus="0 1")])
+    assert [b.local_rank for b in got] == [0, 0, 1, 2]
+    assert [b.cores for b in got] == [(0, 1), tuple(range(8)), (2, 3), (4, 5)]
+    assert [b.threads for b in got] == [2, 8, 2, 2]
+    assert [b.gpu for b in got] == ["0", "", "1", "0"]
+    assert describe(got[2]) == (
+        "rank 2 on n1: local rank 1 of 3, cores 2-3 (bound by dash-hpc), 2 runs at a time, GPU 1"
+    )
+    assert warnings_of([place(k) for k in range(8)]) == []
+
+
+def test_more_ranks_than_cores_are_warned_of() -> None:
+    places = [place(k, cores=2) for k in range(4)]
+    assert [b.cores for b in bindings(places)] == [(0,), (1,), (0,), (1,)]
+    assert [b.threads for b in bindings(places)] == [1] * 4
+    assert warnings_of(places) == ["n1: 4 ranks share 2 cores; start one rank per core"]
+
+
+def test_binding_of_the_launcher_is_kept() -> None:
+    bound = [Place(k, "n1", k, (2 * k, 2 * k + 1), 4, ()) for k in range(2)]
+    got = bindings(bound)
+    assert [b.cores for b in got] == [(0, 1), (2, 3)]
+    assert {b.bound_by for b in got} == {"launcher"}
+    assert [b.threads for b in got] == [2, 2]
+
+
+def test_part_of_a_host_is_not_guessed() -> None:
+    """Slurm granted 4 of 64 cores without saying which: two jobs must not both take the first four."""
+    got = bindings([place(k, cores=64, granted=4) for k in range(4)])
+    assert {b.bound_by for b in got} == {"nobody"}
+    assert [b.threads for b in got] == [1] * 4
+
+
+def test_environment_names_the_gpus() -> None:
+    assert here(0, {"CUDA_VISIBLE_DEVICES": "2, GPU-ab"}).gpus == ("2", "GPU-ab")
+    assert here(0, {"CUDA_VISIBLE_DEVICES": ""}).gpus == ()
+    assert here(0, {"CUDA_VISIBLE_DEVICES": "", "SLURM_CPUS_ON_NODE": "3"}).granted == 3
+
+
+def test_scheduler_may_send_several_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with StopFlag(leave=left.append) as flag:
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
+            signal.raise_signal(number)
+    assert flag.reason == "SIGUSR1"
+    assert left == []
+    monkeypatch.delenv("SLURM_JOB_ID")
+    with StopFlag(leave=left.append):
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
+    assert left == [3]
