@@ -37,7 +37,7 @@ __all__ = ["MPIExecutor", "Refused", "aborting", "limit", "mpi_session", "start_
 
 START_SECONDS = 60.0
 """Limit for all ranks to start and find each other."""
-END_SECONDS = 45.0
+END_SECONDS = 20.0
 """Limit for all ranks to end after the driver."""
 
 # How often mpi4py.futures looks for messages: runs take seconds to hours, and polling takes cores from them.
@@ -137,9 +137,10 @@ class MPIExecutor(Executor):
     def stop(self) -> None:
         """End everything now: waiting calls are cancelled, calls under way fail with :class:`WorkerDied`."""
         with self._change:
-            already = self._closed and self._idle()
+            idle = self._idle()
         self.shutdown(wait=False, cancel_futures=True)
-        if not already:
+        # Ranks without work need not be told: they hear the end of the pool.
+        if not idle:
             self.station.tell_all(END)
         self.station.stop()
 
