@@ -193,7 +193,8 @@ name = "none"
 def _study(place: Path, _: int) -> Trials:
     disk = place / "disk"
     disk.mkdir()
-    _mount(disk, "size=20m")
+    # Room enough for the check before the start; what is free is taken later.
+    _mount(disk, "size=200m")
     (place / "study.toml").write_text(_STUDY)
     command = [sys.executable, "-m", "dash_hpc", "run", str(place / "study.toml"), "--output", str(disk / "out")]
     wrong = []
