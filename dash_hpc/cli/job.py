@@ -38,10 +38,18 @@ def begin(ctx: click.Context, folder: Path, nodes: str, down: str) -> None:
 @click.option("--signal", default="", help="USR1, TERM or nothing.")
 @click.option("--grace", type=int, default=0, help="Seconds of warning before the time limit.")
 @click.option("--state", default="", help="State and time left, as squeue prints them.")
+@click.option("--down", default="", help="Hosts that are down now.")
 @click.option("--part", callback=parse_part, help="K/N, in an array.")
 @click.pass_context
 def end(
-    ctx: click.Context, folder: Path, code: int, signal: str, grace: int, state: str, part: tuple[int, int] | None
+    ctx: click.Context,
+    folder: Path,
+    code: int,
+    signal: str,
+    grace: int,
+    state: str,
+    down: str,
+    part: tuple[int, int] | None,
 ) -> None:
     """Close an attempt; leave with 75 when the job shall go back into the queue."""
     from dash_hpc.execution.slurm_jobs import end as end_attempt
@@ -49,7 +57,7 @@ def end(
     from dash_hpc.store import planned_ids
 
     own = None if part is None else part_of(planned_ids(folder), part)
-    verdict = end_attempt(folder, code, signal, grace, state, own)
+    verdict = end_attempt(folder, code, signal, grace, state, own, down.split())
     click.echo(f"dash-hpc: {verdict.text}", err=True)
     ctx.exit(verdict.code)
 

@@ -279,7 +279,7 @@ def start_ranks() -> tuple[MPI.Intracomm, Station]:
     with limit(START_SECONDS, "starting MPI and finding the other ranks"):
         comm = _world()
         with aborting(comm.Get_rank()):
-            return comm, Station.start(comm)
+            return comm, Station.start(comm, _lose)
 
 
 def _together(comm: MPI.Intracomm, station: Station, body: Callable[[MPIExecutor], Result]) -> Result | None:
@@ -376,6 +376,10 @@ def _limit_until_exit(seconds: float, what: str, code: int) -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
+
+
+def _lose(what: str) -> None:
+    _abort(f"dash-hpc: {what}; the job is ended, and the same command resumes it\n", 3)
 
 
 def _abort(message: str, code: int) -> None:

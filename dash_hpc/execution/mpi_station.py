@@ -1,12 +1,16 @@
 """A rank's own part: its binding, its worker processes, and its line to the other ranks.
 
-The line serves one purpose. A scheduler that wants the nodes back signals all ranks, some, or one; whoever is told
-tells rank 0, which tells all, so that the ranks stop together.
+The line serves two purposes. A scheduler that wants the nodes back signals all ranks, some, or one; whoever is told
+tells rank 0, which tells all, so that the ranks stop together. And every rank is heard every few seconds: when a node
+is lost without a word, neither MPI nor, for a minute or more, Slurm says so, and the others would wait for ever.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from importlib import import_module
 from pathlib import Path
@@ -24,8 +28,31 @@ __all__ = ["END", "Station", "library_name"]
 
 END = ""
 """Said to a rank: kill your worker processes. Any other word is the reason of a request to stop."""
+_SILENCE_SECONDS = 40.0
+_BEAT = None
+_BEAT_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
 _TAG = 7
+
+
+def silence_seconds() -> float:
+    """Return how long a rank may be silent before it counts as lost: DASH_HPC_SILENCE_SECONDS, or 40.
+
+    Runs take none of this time: they are in processes of their own.
+
+    Raises
+    ------
+    UsageError
+        When the variable is not a positive number.
+    """
+    text = os.environ.get("DASH_HPC_SILENCE_SECONDS", "")
+    try:
+        value = float(text) if text else _SILENCE_SECONDS
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise UsageError(f"DASH_HPC_SILENCE_SECONDS must be a positive number of seconds, got {text!r}")
+    return value
 
 
 def library_name() -> str:
@@ -63,16 +90,24 @@ class Station:
         self._lock = threading.Lock()
         self._told = False
         self._sent: list[Any] = []
+        self._silence = silence_seconds()
+        self._say_lock = threading.Lock()
+        self._heard: dict[int, float] = {}
+        self._lose: Callable[[str], None] = lambda message: None
         self._closing = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="dash-hpc line", daemon=True)
 
     @classmethod
-    def start(cls, comm: MPI.Intracomm) -> Station:
-        """Exchange places, bind this rank and its future worker processes, and begin to listen. Collective."""
+    def start(cls, comm: MPI.Intracomm, lose: Callable[[str], None] = lambda message: None) -> Station:
+        """Exchange places, bind this rank and its future worker processes, and begin to listen. Collective.
+
+        ``lose`` is called, from another thread, with a line that names a rank which fell silent.
+        """
         from mpi4py import MPI
 
         station = cls(comm, comm.allgather(here(comm.Get_rank())), library_name())
         apply(station.binding)
+        station._lose = lose
         station.flag.install()
         # The launcher ends the job when it has waited long enough.
         station.flag.patient = True
@@ -121,7 +156,13 @@ class Station:
     def tell_all(self, word: str) -> None:
         """Send ``word`` (a reason to stop, or END) from rank 0 to all other ranks."""
         if self._listener.is_alive():
-            self._sent += [self._line.isend(word, dest=rank, tag=_TAG) for rank in range(1, self.size)]
+            self._say(word, range(1, self.size))
+
+    def _say(self, word: str | None, ranks: Iterable[int]) -> None:
+        with self._say_lock:
+            # A request must live until its message has gone.
+            self._sent = [request for request in self._sent if not request.test()[0]]
+            self._sent += [self._line.isend(word, dest=rank, tag=_TAG) for rank in ranks]
 
     def close(self) -> None:
         """End the worker processes and the listener."""
@@ -139,14 +180,24 @@ class Station:
         from mpi4py import MPI
 
         status = MPI.Status()
+        others = range(1, self.size) if self.rank == 0 else (0,)
+        self._heard = dict.fromkeys(others, time.monotonic())
+        next_beat, limit = 0.0, self._silence
         while not self._closing.wait(_LOOK_SECONDS):
+            now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + min(_BEAT_SECONDS, limit / 5)
+                self._say(_BEAT, others)
             # Rank 0's driver sees the flag itself, and then asks everybody.
             if self.rank and self.flag.is_set() and not self._told:
                 self._told = True
-                self._sent.append(self._line.isend(self.flag.reason, dest=0, tag=_TAG))
+                self._say(self.flag.reason, others)
                 self.ask_to_stop(self.flag.reason)
             while self._line.iprobe(MPI.ANY_SOURCE, _TAG, status):
                 word = self._line.recv(source=status.source, tag=_TAG)
+                self._heard[status.source] = now
+                if word is _BEAT:
+                    continue
                 if word == END:
                     self.stop()
                 elif self.rank:
@@ -154,3 +205,8 @@ class Station:
                     self.ask_to_stop(word)
                 else:
                     self.flag.set(word)
+            silent = [rank for rank, when in self._heard.items() if now - when > limit]
+            if silent:
+                names = ", ".join(f"rank {rank} on {self.bindings[rank].host}" for rank in silent)
+                self._lose(f"{names}: not heard for {limit:g} s")
+                return

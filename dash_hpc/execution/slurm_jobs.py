@@ -142,6 +142,7 @@ def end(
     grace: int,
     state: str,
     own: Sequence[str] | None = None,
+    down: Iterable[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Close an attempt and decide how the job goes on; judged from the store.
@@ -158,6 +159,8 @@ def end(
         Slurm's state of the job and its time left ("RUNNING 1:23"); "" when Slurm did not answer.
     own : sequence of str, optional
         The runs of this part; all by default.
+    down : iterable of str
+        Hosts that Slurm reports as down now; see :func:`begin`.
     """
     environ = os.environ if environ is None else environ
     history = _history(folder, _job(environ))
@@ -170,6 +173,9 @@ def end(
     progress = _progress(store)
     complete = done + failed == len(states)
     cause = "finished" if complete else _cause(code, signal, grace, state)
+    failed_here = sorted(set(attempt.get("nodes", ())) & set(down)) if cause == "crash" else []
+    if failed_here:
+        attempt["failed_nodes"] = failed_here
     attempt |= {
         "ended": now(),
         "cause": cause,
@@ -187,6 +193,8 @@ def end(
         return Verdict(2, f"the command was refused (see above), with {counts}")
     if history.idle() >= MOST_IDLE_ATTEMPTS:
         return Verdict(1, f"{history.idle()} attempts in a row trained nothing ({cause}); {counts}; not requeued")
+    if failed_here:
+        cause = f"{cause} (failed: {', '.join(failed_here)})"
     tally = f"time-outs {history.count('time-out')}, pre-emptions {history.count('pre-emption')}"
     return Verdict(REQUEUE, f"{cause} with {counts}; back into the queue ({tally})")
 

@@ -6,13 +6,14 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from cluster_tools import CLI, assert_same, command, mpiexec
+from cluster_tools import CLI, assert_same, command, kill, mpiexec, wait_for
 
 from dash_hpc.store import open_store
 
@@ -97,26 +98,52 @@ def test_local_engine_in_several_ranks_is_refused(study: Path, out: Path) -> Non
     assert "needs a launcher" in done.stderr
 
 
-def test_killed_rank_ends_the_job_and_the_next_resumes(small: Path, small_reference: Path, out: Path) -> None:
+def start(small: Path, out: Path, **settings: str) -> tuple[subprocess.Popen[str], list[str], list[int]]:
+    """Start three ranks; return the launcher, its words, and the ranks' process ids once runs are under way."""
     if shutil.which(HERE.parent / "mpiexec") is None:
         pytest.skip("no mpiexec beside this interpreter; pip install 'dash-hpc[mpi]'")
     words = [str(HERE.parent / "mpiexec"), "-n", "3", *CLI, "run", str(small), "--output", str(out)]
-    job = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    job = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **settings}
+    )
+    ranks = out / "log" / "ranks.json"
+    wait_for(lambda: ranks.exists() and len(open_store(out).runs) > 2, 60, "runs are under way")
+    return job, words, [rank["pid"] for rank in json.loads(ranks.read_text())["ranks"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_lost_rank_ends_the_job_and_the_next_resumes(
+    number: signal.Signals, small: Path, small_reference: Path, out: Path
+) -> None:
+    """Killed, or silent, as when its node is lost without a word to anybody."""
+    job, words, pids = start(small, out, DASH_HPC_SILENCE_SECONDS="4")
+    began = time.monotonic()
+    os.kill(pids[2], number)
     try:
-        ranks = out / "log" / "ranks.json"
-        end = time.monotonic() + 60
-        while not (ranks.exists() and len(open_store(out).runs) > 2):
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        os.kill(json.loads(ranks.read_text())["ranks"][2]["pid"], 9)
-        began = time.monotonic()
-        assert job.wait(60) != 0
-        assert time.monotonic() - began < 20
+        _, errors = job.communicate(timeout=60)
     finally:
         job.kill()
-        job.wait()
+        kill([pids[2]])
+    assert job.returncode != 0
+    assert time.monotonic() - began < 30
+    if number == signal.SIGSTOP:
+        assert "rank 2 on " in errors
+        assert "not heard for 4 s; the job is ended" in errors
     assert open_store(out).problems == ()
-    command(*words, env={**os.environ, "DASH_HPC_LEASE_SECONDS": "60"})
+    command(*words)
+    assert_same(small_reference, out)
+
+
+def test_signal_to_one_rank_stops_all(small: Path, small_reference: Path, out: Path) -> None:
+    job, words, pids = start(small, out)
+    began = time.monotonic()
+    os.kill(pids[1], signal.SIGUSR1)
+    _, errors = job.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert job.returncode == 3
+    assert errors.count("SIGUSR1: no new runs") == 1
+    assert "Traceback" not in errors
+    command(*words)
     assert_same(small_reference, out)
 
 
