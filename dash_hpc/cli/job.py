@@ -1,4 +1,4 @@
-"""``job begin``, ``job end`` and ``job call``: what the batch scripts call."""
+"""``job begin``, ``job down``, ``job end`` and ``job call``: what the batch scripts call."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def begin(ctx: click.Context, folder: Path, nodes: str, down: str) -> None:
     verdict = begin_attempt(folder, nodes.split(), down.split())
     click.echo(f"dash-hpc: {verdict.text}", err=True)
     ctx.exit(verdict.code)
+
+
+@job.command(cls=Command)
+@_folder
+@click.option("--down", default="", help="Hosts that are down now.")
+def down(folder: Path, down: str) -> None:
+    """Remember which hosts of this attempt are down."""
+    from dash_hpc.execution.slurm_jobs import note_failed
+
+    note_failed(folder, down.split())
 
 
 @job.command(cls=Command)

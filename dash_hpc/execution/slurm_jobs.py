@@ -19,7 +19,18 @@ from dash_hpc.execution.provenance import now
 from dash_hpc.store import Store, open_store, publish_json
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 
-__all__ = ["MOST_IDLE_ATTEMPTS", "REQUEUE", "History", "Verdict", "begin", "end", "failed_nodes", "jobs", "record"]
+__all__ = [
+    "MOST_IDLE_ATTEMPTS",
+    "REQUEUE",
+    "History",
+    "Verdict",
+    "begin",
+    "end",
+    "failed_nodes",
+    "jobs",
+    "note_failed",
+    "record",
+]
 
 REQUEUE = 75
 """Exit code of ``job end`` that asks the script to requeue (EX_TEMPFAIL)."""
@@ -112,7 +123,7 @@ def begin(
     lines = []
     if history.attempts and "cause" not in history.attempts[-1]:
         last = history.attempts[-1]
-        failed = sorted(set(last.get("nodes", ())) & set(down))
+        failed = sorted(set(last.get("nodes", ())) & set(down) | set(last.get("failed_nodes", ())))
         last |= {"cause": "lost", "gained": max(0, progress - last.get("progress", 0))}
         if failed:
             last["failed_nodes"] = failed
@@ -133,6 +144,16 @@ def begin(
     _save(folder, history)
     lines.append(f"attempt {len(history.attempts)} of job {history.job} begins")
     return Verdict(0, "; ".join(lines))
+
+
+def note_failed(folder: Path, down: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
+    """Remember the hosts of the attempt under way that are down: the job may not live to its end."""
+    history = _history(folder, _job(os.environ if environ is None else environ))
+    attempt = history.attempts[-1] if history.attempts else {}
+    failed = set(attempt.get("nodes", ())) & set(down)
+    if failed:
+        attempt["failed_nodes"] = sorted(failed | set(attempt.get("failed_nodes", ())))
+        _save(folder, history)
 
 
 def end(

@@ -11,7 +11,7 @@ import pytest
 from dash_hpc.cli import main
 from dash_hpc.errors import UsageError
 from dash_hpc.execution import slurm
-from dash_hpc.execution.slurm_jobs import begin, end, failed_nodes, record
+from dash_hpc.execution.slurm_jobs import begin, end, failed_nodes, note_failed, record
 from dash_hpc.store import is_store
 
 if TYPE_CHECKING:
@@ -236,6 +236,16 @@ def test_requeues_without_progress_are_bounded(folder: Path) -> None:
     # The same bound holds for attempts that were lost without any signal.
     other = {"SLURM_ARRAY_JOB_ID": "18", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "20"}
     assert [begin(folder, ["n1"], [], other).code for _ in range(4)] == [0, 0, 0, 1]
+
+
+def test_failed_node_is_remembered_though_it_is_back_at_the_next_attempt(folder: Path) -> None:
+    job = {"SLURM_JOB_ID": "17"}
+    begin(folder, ["n1", "n2"], [], job)
+    note_failed(folder, ["n9"], job)
+    assert failed_nodes(folder) == []
+    note_failed(folder, ["n2", "n9"], job)
+    assert "failed: n2" in begin(folder, ["n1", "n2"], [], job).text
+    assert failed_nodes(folder) == ["n2"]
 
 
 def test_record_of_a_job_survives_strange_files(folder: Path) -> None:
