@@ -390,6 +390,8 @@ def _abort(message: str, code: int) -> None:
     if module is not None and module.Is_initialized() and not module.Is_finalized():
         # Abort itself may hang when the launcher is gone.
         threading.Timer(5.0, os._exit, (code,)).start()
+        # MPICH's launcher drops what a rank wrote just before its end: the message must be through by then.
+        time.sleep(0.5)
         module.COMM_WORLD.Abort(code)
     os._exit(code)
 
