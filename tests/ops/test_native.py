@@ -60,7 +60,7 @@ def test_solve_agrees_with_torchdiffeq(isa):
         assert float((found.y1[b].detach() - wanted).abs().max()) < 1e-8
 
 
-# Tile edges: lanes are 4, 8 and 16 wide.
+# Tile edges: tiles hold 4 or 16 samples, panels 16 genes or hidden units.
 SIZES = [(1, 1, 1), (2, 1, 3), (15, 7, 4), (16, 8, 5), (17, 3, 8), (30, 6, 9), (23, 5, 16), (31, 4, 17), (9, 2, 33)]
 
 
