@@ -143,11 +143,11 @@ def _work(
     from dash_hpc.execution import run_study
 
     store = run_study(plan, output=folder, workers=workers, executor=executor, part=part, fresh=fresh, move_to=move_to)
+    if part is not None:
+        return _end_of_part(store, part, as_json)
     # Imported here, for the first epoch should not wait for it.
     from dash_hpc.report import summary_rows, summary_table, write_report
 
-    if part is not None:
-        return _end_of_part(store, part, as_json)
     counts = store.counts()
     report = write_report(store) if counts["done"] else None
     if as_json:
@@ -181,10 +181,10 @@ def _end_of_part(store: Store, part: tuple[int, int], as_json: bool) -> int:
     return FAILED if counts["failed"] else DONE
 
 
-def _print_failures(store: object, most: int = 5) -> None:
-    runs = store.runs  # type: ignore[attr-defined]
-    failed = runs[runs["status"] == "failed"]
-    for run_id, reason in failed["reason"].head(most).items():
-        print(f"failed: run {run_id}: {reason}", file=sys.stderr)
+def _print_failures(store: Store, most: int = 5) -> None:
+    failed = [run_id for run_id, state in store.column("status").items() if state == "failed"]
+    reasons = store.column("reason")
+    for run_id in failed[:most]:
+        print(f"failed: run {run_id}: {reasons[run_id]}", file=sys.stderr)
     if len(failed) > most:
         print(f"… and {len(failed) - most} more; dash-hpc status lists them", file=sys.stderr)

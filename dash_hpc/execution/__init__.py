@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dash_hpc.execution.driver import drive
     from dash_hpc.execution.lease import Lease
-    from dash_hpc.execution.local import LocalExecutor, available_cores
+    from dash_hpc.execution.local import LocalExecutor
     from dash_hpc.execution.mpi import MPIExecutor, mpi_session
     from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
     from dash_hpc.execution.signals import StopFlag, process_flag
     from dash_hpc.execution.slurm_executor import SlurmExecutor
     from dash_hpc.execution.slurm_options import JobOptions
     from dash_hpc.execution.study_run import run_study
+    from dash_hpc.execution.threads import available_cores
     from dash_hpc.execution.worker import run_one
 
 __all__ = [
@@ -43,13 +44,14 @@ __all__ = [
 _HOMES = {
     "driver": ("drive",),
     "lease": ("Lease",),
-    "local": ("LocalExecutor", "available_cores"),
+    "local": ("LocalExecutor",),
     "mpi": ("MPIExecutor", "mpi_session"),
     "progress": ("Progress", "Snapshot", "line", "snapshot", "table"),
     "signals": ("StopFlag", "process_flag"),
     "slurm_executor": ("SlurmExecutor",),
     "slurm_options": ("JobOptions",),
     "study_run": ("run_study",),
+    "threads": ("available_cores",),
     "worker": ("run_one",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

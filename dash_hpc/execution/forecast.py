@@ -8,20 +8,18 @@ from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dash_hpc.errors import DashHpcError, StoreError
-from dash_hpc.execution.local import LocalExecutor, available_cores
+from dash_hpc.execution.local import LocalExecutor
 from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.probe import densities, probe
+from dash_hpc.execution.threads import available_cores
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
 from dash_hpc.study import RunSpec, Study
 from dash_hpc.study.strategies import STRATEGIES
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["DiskNeed", "Forecast", "disk_need", "forecast", "require_space"]
 

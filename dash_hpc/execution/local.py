@@ -26,19 +26,12 @@ from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, Wo
 from dash_hpc.execution.signals import EXIT_CODE
 from dash_hpc.execution.threads import ONE_THREAD
 
-__all__ = ["LocalExecutor", "available_cores"]
+__all__ = ["LocalExecutor"]
 
 # The folder in which the user happens to be must not shadow modules ("random.py" beside the study).
 _START = "import sys; sys.path = [p for p in sys.path if p]; from dash_hpc.execution.child import main; main()"
 _GRACE_SECONDS = 5.0
 _START_TRIES = 5
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class LocalExecutor(Executor):

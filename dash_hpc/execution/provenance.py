@@ -8,10 +8,12 @@ import socket
 import subprocess
 from datetime import datetime, timezone
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import dash_hpc
+from dash_hpc.execution.threads import thread_count
 
 __all__ = ["now", "provenance"]
 
@@ -25,8 +27,6 @@ def now() -> str:
 def _fixed() -> dict[str, Any]:
     import h5py
     import numpy
-    import scipy
-    import torch
 
     from dash_hpc.ops import native_info
 
@@ -35,8 +35,8 @@ def _fixed() -> dict[str, Any]:
         "git": _git_revision(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-        "torch": torch.__version__,
+        "scipy": _version("scipy"),
+        "torch": _version("torch"),
         "h5py": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
         "native": native_info(),
@@ -50,9 +50,15 @@ def provenance() -> dict[str, Any]:
     """Return versions (dash-hpc, git revision, Python, NumPy, SciPy, torch, h5py, HDF5), native level, host,
     processor, threads and process id. Plain, JSON-able.
     """
-    import torch
+    return {**_fixed(), "threads": thread_count(), "pid": os.getpid()}
 
-    return {**_fixed(), "threads": torch.get_num_threads(), "pid": os.getpid()}
+
+def _version(package: str) -> str:
+    """Return the version of a package that this run may never load; "" when it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _git_revision() -> str:

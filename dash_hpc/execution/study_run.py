@@ -15,10 +15,11 @@ from dash_hpc.execution.folder import begin_anew, held_by_driver
 from dash_hpc.execution.forecast import require_space
 from dash_hpc.execution.journal import Journal
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease
-from dash_hpc.execution.local import LocalExecutor, available_cores
+from dash_hpc.execution.local import LocalExecutor
 from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.execution.signals import StopFlag
+from dash_hpc.execution.threads import available_cores
 from dash_hpc.store import (
     Store,
     is_store,

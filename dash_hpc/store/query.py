@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.bundle import Member
@@ -26,6 +25,9 @@ from dash_hpc.store.network import Network
 from dash_hpc.store.plan import PLAN_FILE, is_store, plan_header, planned_ids, planned_spec
 from dash_hpc.store.runfile import RunRecord, read_run
 from dash_hpc.store.schema import runs_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Store", "open_store"]
 
@@ -181,10 +183,14 @@ class Store:
 
     def history(self, run_id: str) -> pd.DataFrame:
         """Return one row per epoch: epoch, train_mse, validation_mse, lr, sparsity, seconds."""
+        import pandas as pd
+
         return pd.DataFrame(self.record(run_id, network=False).history)
 
     def events(self, run_id: str) -> pd.DataFrame:
         """Return one row per pruning event and tensor."""
+        import pandas as pd
+
         return pd.DataFrame(self.record(run_id, network=False).events)
 
     def network(self, run_id: str) -> Network:
@@ -278,6 +284,9 @@ class Store:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    # Loaded here: drivers and workers count runs and need no tables.
+    import pandas as pd
+
     names = [name for name in merged_names(rows) if name != "run_id"]
     names += [name for name in _TEXTS + _NUMBERS if name not in names]
     first = [name for name in _FIRST_COLUMNS if name in names]

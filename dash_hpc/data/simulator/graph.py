@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from dash_hpc.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Network", "read_edge_table"]
 
@@ -55,9 +57,9 @@ class Network:
     exponent: np.ndarray
 
     def __post_init__(self) -> None:
-        names = pd.Index(self.genes)
-        if not names.is_unique:
-            raise DataError(f"gene {names[names.duplicated()][0]!r} appears twice in the network; rename one")
+        if len(set(self.genes)) != len(self.genes):
+            twice = next(gene for k, gene in enumerate(self.genes) if gene in self.genes[:k])
+            raise DataError(f"gene {twice!r} appears twice in the network; rename one")
         n_edges = len(self.source)
         for field in ("target", "activation", "weight", "ec50", "exponent"):
             if getattr(self, field).shape != (n_edges,):
@@ -65,8 +67,10 @@ class Network:
         ends = np.concatenate([self.source, self.target])
         if ends.size and (ends.min() < 0 or ends.max() >= len(self.genes)):
             raise DataError(f"network: an edge names gene index outside 0..{len(self.genes) - 1}")
-        pairs = pd.Index(self.source * np.int64(len(self.genes)) + self.target)
-        self._require(~pairs.duplicated(), "appears twice; keep one")
+        _, firsts = np.unique(self.source * np.int64(len(self.genes)) + self.target, return_index=True)
+        is_first = np.zeros(n_edges, dtype=bool)
+        is_first[firsts] = True
+        self._require(is_first, "appears twice; keep one")
         self._require((self.weight >= 0) & (self.weight <= 1), "has a weight outside [0, 1]")
         self._require(self.exponent > 0, "has a Hill exponent n that is not above 0")
         self._require((self.ec50 > 0) & (self.ec50 < 1), "has an EC50 outside (0, 1)")
@@ -146,6 +150,8 @@ class Network:
 
     def table(self) -> pd.DataFrame:
         """Edges with the published columns ``from, to, weight, activation, EC50, n``."""
+        import pandas as pd
+
         names = np.array(self.genes, dtype=object)
         columns = (
             names[self.source],
@@ -200,6 +206,8 @@ def read_edge_table(path: str | Path, genes: Sequence[str] | None = None) -> Net
     DataError
         File missing or malformed, value out of range, repeated edge, gene that ``genes`` does not list.
     """
+    import pandas as pd
+
     path = Path(path)
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)

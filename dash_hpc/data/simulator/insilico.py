@@ -9,10 +9,9 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from dash_hpc.data.prior import Prior
@@ -22,6 +21,9 @@ from dash_hpc.data.simulator.sample import InputModel, draw_input_model, draw_st
 from dash_hpc.data.timecourse import TimeCourse
 from dash_hpc.errors import UsageError
 from dash_hpc.rng import stream
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SimulatedSystem", "simulate", "write"]
 
@@ -43,7 +45,7 @@ class SimulatedSystem:
     prior_clean : Prior
         The truth as prior knowledge, uncorrupted.
     edges : pandas.DataFrame
-        Columns ``from, to, weight, activation, EC50, n``.
+        A new one each time; columns ``from, to, weight, activation, EC50, n``.
     input_genes : tuple of str
         Genes without regulators; constant in time; the first in the gene order.
     system : System
@@ -58,11 +60,14 @@ class SimulatedSystem:
     test: TimeCourse | None
     truth: sparse.csr_array
     prior_clean: Prior
-    edges: pd.DataFrame
     input_genes: tuple[str, ...]
     system: System
     input_model: InputModel
     spec: dict[str, Any]
+
+    @property
+    def edges(self) -> pd.DataFrame:
+        return self.system.network.table()
 
 
 def _checked(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +138,6 @@ def simulate(spec: Mapping[str, Any]) -> SimulatedSystem:
         test=course("test", clean["test_trajectories"]) if clean["test_trajectories"] else None,
         truth=truth,
         prior_clean=Prior.from_arrays(truth, genes=network.genes),
-        edges=network.table(),
         input_genes=tuple(gene for gene, constant in zip(network.genes, is_input, strict=True) if constant),
         system=system,
         input_model=model,
@@ -166,6 +170,8 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
     UsageError
         The folder cannot be written, or holds one of the files and ``overwrite`` is False.
     """
+    import pandas as pd
+
     folder = Path(folder)
     genes = system.train_val.genes
     model = system.input_model
@@ -186,7 +192,8 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
                 system.test.write_csv(draft / "expression_test.csv")
             lines = ['"x"', *(f'"{gene}"' for gene in genes)]
             (draft / "gene_names.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            table = system.edges.assign(activation=np.where(system.edges["activation"], "TRUE", "FALSE"))
+            table = system.edges
+            table["activation"] = np.where(table["activation"], "TRUE", "FALSE")
             table.to_csv(draft / "edge_properties.csv", index=False, float_format="%.17g", lineterminator="\n")
             matrix = system.truth.toarray().astype(np.int64)
             np.savetxt(draft / "edge_prior_matrix.csv", matrix, fmt="%d", delimiter=",")
