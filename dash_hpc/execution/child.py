@@ -2,8 +2,9 @@
 
 One line of JSON each way: ``{"call": "module:function", "args": [...]}``, then ``{"value": ...}`` or ``{"error": type,
 "message": text}``. The line ``{"stop": reason}``, or a signal, asks the call under way to end soon and the process to
-leave after it (exit code 3). When standard input ends, the parent is gone and the process ends at once, in the middle
-of a run if need be: files are published whole, so nothing is damaged.
+leave after it (exit code 3); one that comes before the first call waits for that. When standard input ends, the parent
+is gone and the process ends at once, in the middle of a run if need be: files are published whole, so nothing is
+damaged.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ def main() -> None:
     for module in sys.argv[1:]:
         import_module(module)
     _answer(answers, {"ready": os.getpid()})
-    while not flag.is_set():
+    served = False
+    while not (flag.is_set() and served):
         call = calls.get()
+        served = True
         try:
             module, _, name = call["call"].partition(":")
             answer = {"value": getattr(import_module(module), name)(*call["args"])}

@@ -57,7 +57,8 @@ def drive(
         Returns the status of the run ("done", "failed", "stopped", "held"), or a dict with ``status`` and ``notes``.
     stop : StopFlag, optional
         Once it is set, no run is handed out any more, ``on_stop(reason)`` is called, which shall make the calls under
-        way end soon, and the function returns when they have.
+        way end soon, and the function returns when they have. Set from the start, it lets one window of runs begin all
+        the same: each advances by an epoch, so that a study whose every start is signalled comes to its end.
 
     Raises
     ------
@@ -68,22 +69,24 @@ def drive(
     active: dict[Future[Any], str] = {}
     not_before: dict[str, float] = {}
     told: set[tuple[str, str]] = set()
-    stopping = False
+    begun = stopping = False
     while waiting or active:
-        if stop is not None and stop.is_set() and not stopping:
-            stopping = True
-            journal.write(f"{stop.reason}: no new runs; those under way make a checkpoint after their epoch")
-            on_stop(stop.reason)
-        if stopping:
+        if stop is None or not stop.is_set() or not begun:
+            for _ in range(len(waiting)):
+                if len(active) >= window:
+                    break
+                run_id = waiting.popleft()
+                if not_before.get(run_id, 0.0) > time.monotonic():
+                    waiting.append(run_id)
+                else:
+                    active[executor.submit(task, str(folder), run_id)] = run_id
+            begun = True
+        if stop is not None and stop.is_set():
             waiting.clear()
-        for _ in range(len(waiting)):
-            if len(active) >= window:
-                break
-            run_id = waiting.popleft()
-            if not_before.get(run_id, 0.0) > time.monotonic():
-                waiting.append(run_id)
-            else:
-                active[executor.submit(task, str(folder), run_id)] = run_id
+            if not stopping:
+                stopping = True
+                journal.write(f"{stop.reason}: no new runs; those under way make a checkpoint after their epoch")
+                on_stop(stop.reason)
         if active:
             ended, _ = wait(active, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
         else:

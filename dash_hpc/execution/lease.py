@@ -24,6 +24,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
+from dash_hpc.environment import seconds
 from dash_hpc.errors import DashHpcError, StoreError, UsageError
 from dash_hpc.execution.lease_file import (
     COUNTER,
@@ -296,14 +297,7 @@ def lease_seconds() -> float:
     UsageError
         When the variable is not a positive number.
     """
-    text = os.environ.get("DASH_HPC_LEASE_SECONDS", "")
-    try:
-        value = float(text) if text else LEASE_SECONDS
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise UsageError(f"DASH_HPC_LEASE_SECONDS must be a positive number of seconds, got {text!r}")
-    return value
+    return seconds("DASH_HPC_LEASE_SECONDS", LEASE_SECONDS)
 
 
 def _refused(path: Path, error: OSError) -> StoreError:

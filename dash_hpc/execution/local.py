@@ -108,8 +108,8 @@ class LocalExecutor(Executor):
                 slot.join()
 
     def ask_to_stop(self, reason: str) -> None:
-        """Ask the calls under way to end soon (``process_flag`` is set in the workers); calls that have not begun fail
-        with :class:`Interrupted`.
+        """Ask for an end: ``process_flag`` is set in the workers. A worker ends its call soon and leaves; one that is
+        still loading gets its first call all the same. Other calls fail with :class:`Interrupted`.
         """
         for slot in self._slots:
             slot.ask(reason)
@@ -141,7 +141,7 @@ class _Slot(threading.Thread):
         super().__init__(daemon=True)
         self._preload = preload
         self._asked = ""
-        self._ready = False
+        self._called = False
         self._calls = calls
         self._closed = closed
         self._log = log
@@ -179,16 +179,16 @@ class _Slot(threading.Thread):
                 process.kill()
 
     def ask(self, reason: str) -> None:
-        """Ask the process to end its call soon, from any thread; one that still loads its libraries is ended."""
+        """Ask the process to leave after its call, from any thread."""
         with self._process_lock:
             self._asked = reason
             process = self._process
-            if process is not None and not self._ready:
-                process.kill()
-                return
         if process is not None:
-            with suppress(OSError, ValueError):
-                self._write(process, {"stop": reason})
+            self._tell(process, reason)
+
+    def _tell(self, process: subprocess.Popen[str], reason: str) -> None:
+        with suppress(OSError, ValueError):
+            self._write(process, {"stop": reason})
 
     def _write(self, process: subprocess.Popen[str], message: dict[str, Any]) -> None:
         if process.stdin is None:
@@ -199,6 +199,7 @@ class _Slot(threading.Thread):
 
     def _call(self, call: dict[str, Any]) -> Any:
         process = self._running()
+        self._called = True
         try:
             self._write(process, call)
             line = process.stdout.readline() if process.stdout is not None else ""
@@ -222,32 +223,28 @@ class _Slot(threading.Thread):
         with self._process_lock:
             if self._ending:
                 raise WorkerDied("the workers were stopped")
+            # A study that is signalled while it starts, again and again, still gets on: the first call is served.
+            if self._asked and self._called:
+                raise Interrupted(f"no more calls: {self._asked}")
             if self._process is not None and self._process.poll() is None:
                 return self._process
-            if self._asked:
-                raise Interrupted(f"no more calls: {self._asked}")
-            self._ready = False
             self._process = process = _start(self._log, self._preload)
+            asked = self._asked
+        if asked:
+            self._tell(process, asked)
         line = process.stdout.readline() if process.stdout is not None else ""
         if '"ready"' not in line:
             code = self._discard()
             if self._ending:
                 raise WorkerDied("the workers were stopped")
-            if code == EXIT_CODE or self._asked:
-                raise Interrupted(f"worker process {process.pid} left on request")
             if code < 0 and tries > 1:
                 return self._running(tries - 1)
+            if code == EXIT_CODE:
+                raise Interrupted(f"worker process {process.pid} left on request")
             where = f"; see {self._log}" if self._log else ""
             raise UsageError(
                 f"a worker process cannot start (exit code {code}){where}; try: {sys.executable} -m dash_hpc"
             )
-        with self._process_lock:
-            self._ready = True
-            asked = self._asked
-        if asked:
-            # Asked in the moment before it was ready: the kill is under way.
-            self._discard()
-            raise Interrupted(f"worker process {process.pid} left on request")
         return process
 
     def _discard(self) -> int:

@@ -7,7 +7,6 @@ is lost without a word, neither MPI nor, for a minute or more, Slurm says so, an
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dash_hpc.environment import seconds
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.binding import Binding, Place, apply, bindings, describe, here, warnings_of
 from dash_hpc.execution.local import LocalExecutor
@@ -45,14 +45,7 @@ def silence_seconds() -> float:
     UsageError
         When the variable is not a positive number.
     """
-    text = os.environ.get("DASH_HPC_SILENCE_SECONDS", "")
-    try:
-        value = float(text) if text else _SILENCE_SECONDS
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise UsageError(f"DASH_HPC_SILENCE_SECONDS must be a positive number of seconds, got {text!r}")
-    return value
+    return seconds("DASH_HPC_SILENCE_SECONDS", _SILENCE_SECONDS)
 
 
 def library_name() -> str:
@@ -135,6 +128,8 @@ class Station:
                 raise UsageError("this rank was stopped")
             if self._local is None:
                 self._local = LocalExecutor(self.binding.threads, self.log_folder, name=f"worker-{self.rank}")
+                if self.flag.is_set():
+                    self._local.ask_to_stop(self.flag.reason)
             return self._local.submit(getattr(import_module(module), name), *args)
 
     def stop(self) -> None:

@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dash_hpc.errors import CheckpointUnfit, DashHpcError, RunFailed, StoreError, UsageError
+from dash_hpc.environment import seconds
+from dash_hpc.errors import CheckpointUnfit, DashHpcError, RunFailed, StoreError
 from dash_hpc.execution.lease import Held, Lease, LeaseLost, Observer, lease_seconds
 from dash_hpc.execution.poison import forget_deaths
 from dash_hpc.execution.provenance import now, provenance
@@ -42,7 +43,8 @@ def run_one(folder: str, run_id: str) -> str:
     -------
     str
         "done" or "failed", as recorded; "stopped" when :func:`dash_hpc.execution.signals.process_flag` was set: a
-        checkpoint is there and the run goes on with the next call; "held" when another process is at it.
+        checkpoint is there and the run goes on with the next call; "held" when another process is at it. At least one
+        epoch is trained, however early the flag was set, so that repeated stops do not keep a run where it is.
 
     Raises
     ------
@@ -69,20 +71,11 @@ def checkpoint_seconds() -> float:
     UsageError
         When the variable is not a number of 0 or more.
     """
-    text = os.environ.get("DASH_HPC_CHECKPOINT_SECONDS", "")
-    try:
-        value = float(text) if text else _CHECKPOINT_SECONDS
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < float("inf"):
-        raise UsageError(f"DASH_HPC_CHECKPOINT_SECONDS must be a number of seconds, 0 or more, got {text!r}")
-    return value
+    return seconds("DASH_HPC_CHECKPOINT_SECONDS", _CHECKPOINT_SECONDS, zero=True)
 
 
 def _run(folder: str, run_id: str, notes: list[str]) -> str:
     interval = checkpoint_seconds()
-    if process_flag().is_set():
-        return "stopped"
     spec, header = planned_spec(folder, run_id), plan_header(folder)
     lease = Lease(folder, run_id, observer=_observer())
     status = ""
@@ -189,7 +182,11 @@ class _Job:
         dataset = _dataset(canonical_json(spec["data"]), spec["seed"], str(self.base), spec["data_digest"])
         built = time.perf_counter()
 
+        advanced = False
+
         def keep_up(fit: Fit) -> None:
+            nonlocal advanced
+            advanced = True
             self.lease.note(f"epoch {fit.epoch + 1}" if not fit.stop_reason else "evaluation")
             if fit.epoch >= self.shown:
                 writer.update(fit.history, fit.events)
@@ -207,7 +204,7 @@ class _Job:
                     resume=resume,
                     checkpoint=keep,
                     checkpoint_seconds=self.interval,
-                    stop=lambda: flag.is_set() or not self.lease.held,
+                    stop=lambda: (advanced and flag.is_set()) or not self.lease.held,
                 )
             except CheckpointUnfit as error:
                 if stored is None:

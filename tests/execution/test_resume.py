@@ -36,10 +36,10 @@ name = "bioprune"
 
 
 class StopsAfter:
-    """A flag that is set when it has been asked so often. The first question comes before the run."""
+    """A flag that is set after so many epochs. The first question comes after the first epoch."""
 
     def __init__(self, epochs: int) -> None:
-        self.left = epochs + 1
+        self.left = epochs - 1
 
     def is_set(self) -> bool:
         self.left -= 1
@@ -95,10 +95,18 @@ def test_interrupted_after_every_epoch(whole: Store, planned: Path, monkeypatch:
         assert list((planned / "lease").rglob(f"{run_id}*")) == []
 
 
-def test_asked_before_it_begins(whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asked_before_it_begins_it_advances_by_an_epoch(
+    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = whole.planned[0]
-    assert interrupt(monkeypatch, planned, run_id, -1) == "stopped"
-    assert not run_path(planned, run_id).exists()
+    flag = StopFlag()
+    flag.set("SIGTERM")
+    monkeypatch.setattr(worker, "process_flag", lambda: flag)
+    for epoch in range(1, 7):
+        assert run_one(str(planned), run_id) == "stopped"
+        assert CheckpointFile(planned, run_id).load().epoch == epoch  # type: ignore[union-attr]
+    assert run_one(str(planned), run_id) == "done"
+    assert same(whole, planned, run_id) == []
 
 
 def test_a_done_run_is_left_alone(whole: Store, planned: Path) -> None:
@@ -285,6 +293,19 @@ def test_nothing_is_handed_out_after_a_request_to_stop(whole: Store, planned: Pa
     assert order == [whole.planned[0]]
     assert asked == ["SIGUSR1"]
     assert "SIGUSR1: no new runs" in lines[0]
+
+
+def test_asked_before_the_first_run_one_window_begins(whole: Store, planned: Path, tmp_path: Path) -> None:
+    flag, order = StopFlag(), []
+    flag.set("SIGTERM")
+
+    def task(folder: str, run_id: str) -> str:
+        order.append(run_id)
+        return "stopped"
+
+    with ThreadPoolExecutor(1) as executor:
+        drive(planned, whole.planned, executor, window=2, journal=Journal(tmp_path / "log"), task=task, stop=flag)
+    assert order == list(whole.planned[:2])
 
 
 def start(study: Path, output: Path, *words: str) -> subprocess.Popen[str]:
