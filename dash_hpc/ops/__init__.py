@@ -1,20 +1,26 @@
-"""Operators: solve, train_epoch, dash_scores, select. Each has a plain-PyTorch or NumPy twin that defines it."""
+"""Operators: solve, train_epoch, dash_scores, select. Each has a plain-PyTorch or NumPy twin that defines it.
+
+`solve` and `batch_loss` work on tensors and load torch on first use: the native path of training needs none.
+"""
 
 from __future__ import annotations
 
-from dash_hpc.ops.autograd import batch_loss, solve
+from typing import TYPE_CHECKING, Any
+
 from dash_hpc.ops.native import native_info
 from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms
 from dash_hpc.ops.select import select
-from dash_hpc.ops.solver import SolverOptions, solve_arrays
+from dash_hpc.ops.solver import SolveJob, SolverOptions, solve_arrays, solve_pack
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Solution, TrainState
-from dash_hpc.ops.train import train_epoch
+from dash_hpc.ops.train import EpochJob, train_epoch, train_pack
 
 __all__ = [
     "PRUNABLE",
     "TENSORS",
+    "EpochJob",
     "EpochResult",
     "Solution",
+    "SolveJob",
     "SolverOptions",
     "TrainState",
     "batch_loss",
@@ -25,5 +31,19 @@ __all__ = [
     "select",
     "solve",
     "solve_arrays",
+    "solve_pack",
     "train_epoch",
+    "train_pack",
 ]
+
+if TYPE_CHECKING:
+    from dash_hpc.ops.autograd import batch_loss as batch_loss
+    from dash_hpc.ops.autograd import solve as solve
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("batch_loss", "solve"):
+        from dash_hpc.ops import autograd
+
+        return getattr(autograd, name)
+    raise AttributeError(f"module 'dash_hpc.ops' has no attribute {name!r}")

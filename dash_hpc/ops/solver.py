@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops import reference
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.state import TENSORS, Solution, check_weights
+from dash_hpc.ops.state import Solution, Tensors, check_weights, native_form
 
-__all__ = ["SolverOptions", "solve_arrays"]
+__all__ = ["METHODS", "SolveJob", "SolverOptions", "solve_arrays", "solve_pack"]
+
+#: Methods of integration; the tableaus are in `METHODS` and csrc/core/tableau.hpp.
+METHODS = ("dopri5", "rk4")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class SolverOptions:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.method not in reference.TABLEAUS:
-            raise UsageError(f"solver method must be one of {', '.join(reference.TABLEAUS)}, got {self.method!r}")
+        if self.method not in METHODS:
+            raise UsageError(f"solver method must be one of {', '.join(METHODS)}, got {self.method!r}")
         for name in ("rtol", "atol", "step", "max_steps"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"solver {name} must be positive, got {getattr(self, name)!r}")
@@ -63,9 +65,7 @@ class SolverOptions:
         return asdict(self)
 
 
-def checked_intervals(
-    weights: Mapping[str, np.ndarray], y0: np.ndarray, dt: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def checked_intervals(weights: Tensors, y0: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Start states in the weights' dtype and intervals as float64; UsageError when shapes do not fit."""
     G, _ = check_weights(weights)
     y0 = np.ascontiguousarray(y0, dtype=weights["v"].dtype)
@@ -79,13 +79,8 @@ def checked_intervals(
     return y0, dt
 
 
-def torch_weights(weights: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """The seven arrays as tensors that share their memory."""
-    return {name: torch.from_numpy(weights[name]) for name in TENSORS}
-
-
 def solve_arrays(
-    weights: Mapping[str, np.ndarray],
+    weights: Tensors,
     y0: np.ndarray,
     dt: np.ndarray,
     *,
@@ -97,7 +92,7 @@ def solve_arrays(
     Parameters
     ----------
     weights : mapping of ndarray
-        The seven tensors (float32 or float64); pruned entries are 0.
+        The seven tensors (float32 or float64); pruned entries are 0. Matrices may be ``csr_array``.
     y0 : (B, G) array
         Start states, cast to the weights' dtype.
     dt : (B,) array
@@ -105,7 +100,8 @@ def solve_arrays(
     solver : SolverOptions or mapping
         See :class:`SolverOptions`.
     masks : mapping of bool ndarray, optional
-        Active weights per prunable tensor. Left out: entries that are exactly 0 are skipped.
+        Active weights per prunable tensor, in the shape of its values (for a ``csr_array`` those of its ``data``).
+        Left out: entries that are exactly 0 are skipped.
 
     Returns
     -------
@@ -121,6 +117,33 @@ def solve_arrays(
     y0, dt = checked_intervals(weights, y0, dt)
     native = native_module()
     if native is not None:
-        return Solution(*native.solve(dict(weights), dict(masks or {}), y0, dt, **options.as_dict()))
-    run = reference.integrate(torch_weights(weights), torch.from_numpy(y0), torch.from_numpy(dt), **options.as_dict())
+        return Solution(*native.solve(native_form(weights), dict(masks or {}), y0, dt, **options.as_dict()))
+    import torch
+
+    from dash_hpc.ops import reference
+    from dash_hpc.ops.dense import dense_tensors
+
+    run = reference.integrate(dense_tensors(weights), torch.from_numpy(y0), torch.from_numpy(dt), **options.as_dict())
     return Solution(*(tensor.numpy() for tensor in run))
+
+
+@dataclass(frozen=True)
+class SolveJob:
+    """One call of :func:`solve_arrays` without masks."""
+
+    weights: Tensors
+    y0: np.ndarray
+    dt: np.ndarray
+    solver: Mapping[str, Any] | SolverOptions = SolverOptions()
+
+
+def solve_pack(jobs: Sequence[SolveJob], *, threads: int = 1) -> list[Solution]:
+    """Solve many models' intervals, ``threads`` of them at a time; each has the bits that it has alone."""
+
+    def run(job: SolveJob) -> Solution:
+        return solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
+
+    if threads == 1 or len(jobs) < 2:
+        return [run(job) for job in jobs]
+    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:  # the native solve does not hold the interpreter's lock
+        return list(pool.map(run, jobs))

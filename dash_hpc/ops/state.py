@@ -1,11 +1,18 @@
-"""The arrays that operators share: names, training state, results."""
+"""The arrays that operators share: names, training state, results.
+
+A matrix is a plain array, or a ``scipy.sparse.csr_array`` when its structure is fixed from the start. Whatever belongs
+to the single weights (moments, masks, scores) has the shape of the matrix's values: that of the array, or the ``data``
+of the compressed form, in its order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 
@@ -14,11 +21,24 @@ __all__ = [
     "STATUS_REASONS",
     "TENSORS",
     "EpochResult",
+    "Matrix",
     "Solution",
+    "Tensors",
     "TrainState",
     "check_weights",
+    "copy_tensor",
+    "entry_rows",
+    "masked_tensors",
+    "native_form",
     "tensor_shapes",
+    "values",
+    "zero_share",
 ]
+
+#: One tensor of a model: np.ndarray or csr_array (SciPy has no type stubs).
+Matrix: TypeAlias = Any
+#: The seven tensors of a model by name.
+Tensors = Mapping[str, Matrix]
 
 #: Order of the optimiser's parameter groups (Hossain et al. 2024).
 TENSORS = ("W_sums", "b_sums", "W_prods", "b_prods", "U_sums", "U_prods", "v")
@@ -48,13 +68,68 @@ def tensor_shapes(n_genes: int, n_hidden: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
+def values(tensor: Matrix) -> np.ndarray:
+    """The tensor's values as an array that can be written to: itself, or the stored entries of a compressed matrix."""
+    return tensor.data if isinstance(tensor, csr_array) else tensor
+
+
+def copy_tensor(tensor: Matrix, new_values: np.ndarray | None = None) -> Matrix:
+    """A tensor of the same structure with ``new_values`` (copies of its own when left out); indices are shared."""
+    found = np.array(values(tensor) if new_values is None else new_values, order="C")
+    return csr_array((found, tensor.indices, tensor.indptr), tensor.shape) if isinstance(tensor, csr_array) else found
+
+
+def entry_rows(tensor: csr_array) -> np.ndarray:
+    """(nnz,) row of each stored entry."""
+    return np.repeat(np.arange(tensor.shape[0]), np.diff(tensor.indptr))
+
+
+def masked_tensors(weights: Tensors, masks: Mapping[str, np.ndarray]) -> dict[str, Matrix]:
+    """Copies of the tensors with 0 outside the masks (those without a mask as they are)."""
+    found = {}
+    for name, tensor in weights.items():
+        own = values(tensor)
+        found[name] = copy_tensor(tensor, np.where(masks[name], own, own.dtype.type(0)) if name in masks else own)
+    return found
+
+
+def native_form(weights: Tensors) -> dict[str, Any]:
+    """The tensors as the native module takes them: compressed matrices as (row pointers, columns, values)."""
+    return {
+        name: (np.asarray(tensor.indptr, dtype=np.int64), np.asarray(tensor.indices, dtype=np.int32), tensor.data)
+        if isinstance(tensor, csr_array)
+        else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def zero_share(weights: Tensors) -> float:
+    """Share of exact zeros among W_sums, W_prods and the rows of ReLU(v)·U (Hossain et al. 2024).
+
+    Entries that a compressed matrix does not store count as zeros: a share of m·G entries, whatever the form.
+    """
+    alive = values(weights["v"]) > 0
+    nonzero = total = 0
+    for name in PRUNABLE:
+        tensor = weights[name]
+        total += tensor.shape[0] * tensor.shape[1]
+        if name.startswith("W"):
+            nonzero += int(np.count_nonzero(values(tensor)))
+        elif isinstance(tensor, csr_array):
+            nonzero += int(np.count_nonzero(tensor.data[alive[entry_rows(tensor)]]))
+        else:
+            nonzero += int(np.count_nonzero(tensor[alive]))
+    return 1.0 - nonzero / total
+
+
+def check_weights(weights: Tensors) -> tuple[int, int]:
     """Return ``(G, m)`` after checking names, shapes and dtype of the seven tensors.
 
     Raises
     ------
     UsageError
-        When a tensor is missing or its shape or dtype does not fit the others.
+        When a tensor is missing, its shape or dtype does not fit the others, or a compressed matrix has unsorted or
+        repeated entries.
     """
     missing = [name for name in TENSORS if name not in weights]
     if missing:
@@ -64,10 +139,13 @@ def check_weights(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
     m, G = weights["W_sums"].shape
     dtype = weights["W_sums"].dtype
     for name, shape in tensor_shapes(G, m).items():
-        if weights[name].shape != shape:
-            raise UsageError(f"{name} must be {list(shape)}, got {list(weights[name].shape)}")
-        if weights[name].dtype != dtype or dtype not in (np.float32, np.float64):
-            raise UsageError(f"{name} must be float32 or float64 like W_sums ({dtype}), got {weights[name].dtype}")
+        tensor = weights[name]
+        if tensor.shape != shape:
+            raise UsageError(f"{name} must be {list(shape)}, got {list(tensor.shape)}")
+        if tensor.dtype != dtype or dtype not in (np.float32, np.float64):
+            raise UsageError(f"{name} must be float32 or float64 like W_sums ({dtype}), got {tensor.dtype}")
+        if isinstance(tensor, csr_array) and not (name in PRUNABLE and tensor.has_canonical_format):
+            raise UsageError(f"{name} must be an array, or a matrix as csr_array with sorted columns and none twice")
     return G, m
 
 
@@ -77,44 +155,50 @@ class TrainState:
 
     Attributes
     ----------
-    weights : dict of ndarray
-        The seven tensors (:data:`TENSORS`), float32 or float64, C-contiguous. Masked entries are exactly 0.
+    weights : dict of ndarray or csr_array
+        The seven tensors (:data:`TENSORS`), float32 or float64, C-contiguous. Masked entries are exactly 0. Matrices
+        may be compressed; nothing of their full size is then allocated.
     moment1, moment2 : dict of ndarray
-        Adam's running means of the gradient and its square; same shapes and dtype.
+        Adam's running means of the gradient and its square; shape and dtype of the tensors' :func:`values`.
     step : int
         Adam steps taken so far (for the bias correction).
     masks : dict of ndarray of bool
-        For each of :data:`PRUNABLE`: True where a weight is active.
+        For each of :data:`PRUNABLE`: True where a weight is active; shape of the tensor's :func:`values`.
     """
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, Matrix]
     moment1: dict[str, np.ndarray]
     moment2: dict[str, np.ndarray]
     step: int
     masks: dict[str, np.ndarray]
 
     @classmethod
-    def fresh(cls, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None) -> TrainState:
+    def fresh(cls, weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> TrainState:
         """State at the first step: copies of ``weights`` with the masks applied, zero moments."""
         check_weights(weights)
         masks = masks or {}
         for name in masks:
-            if name not in PRUNABLE or masks[name].shape != weights[name].shape:
+            if name not in PRUNABLE or masks[name].shape != values(weights[name]).shape:
                 raise UsageError(f"mask of {name} must be one of {', '.join(PRUNABLE)} and have its tensor's shape")
-        own = {name: np.array(weights[name], order="C") for name in TENSORS}
         active = {
-            name: np.array(masks[name], dtype=bool) if name in masks else np.ones(own[name].shape, bool)
+            name: np.array(masks[name], dtype=bool) if name in masks else np.ones(values(weights[name]).shape, bool)
             for name in PRUNABLE
         }
-        for name in PRUNABLE:
-            own[name][~active[name]] = 0
+        own = masked_tensors({name: weights[name] for name in TENSORS}, active)
         return cls(
             weights=own,
-            moment1={name: np.zeros_like(own[name]) for name in TENSORS},
-            moment2={name: np.zeros_like(own[name]) for name in TENSORS},
+            moment1={name: np.zeros_like(values(own[name])) for name in TENSORS},
+            moment2={name: np.zeros_like(values(own[name])) for name in TENSORS},
             step=0,
             masks=active,
         )
+
+    def prune(self, name: str, mask: np.ndarray) -> None:
+        """Take over a new mask: weights and moments that are no longer active become 0."""
+        self.masks[name][...] = mask
+        gone = ~mask
+        for array in (values(self.weights[name]), self.moment1[name], self.moment2[name]):
+            array[gone] = 0
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,54 @@
-"""Training operators: a whole epoch without Python in between, and a differentiable batch loss."""
+"""Training operators: whole epochs without Python in between, of one run or of many side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops import reference
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.solver import SolverOptions, checked_intervals, torch_weights
-from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, TrainState
+from dash_hpc.ops.solver import SolverOptions, checked_intervals
+from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, TrainState, native_form, values
 
-__all__ = ["train_epoch"]
+__all__ = ["EpochJob", "train_epoch", "train_pack"]
+
+
+@dataclass(frozen=True)
+class EpochJob:
+    """One epoch of one run: what :func:`train_epoch` takes.
+
+    Attributes
+    ----------
+    state : TrainState
+        Weights, moments, masks and step count; changed in place.
+    y0, y1 : (N, G) arrays
+        Observed states at the start and the end of each pair, cast to the weights' dtype.
+    dt : (N,) array
+        Interval of each pair, in the data's unit of time.
+    batch_ptr : (n_batches + 1,) int array
+        Batch k holds the pairs ``batch_index[batch_ptr[k]:batch_ptr[k + 1]]``; one Adam step each, in order.
+    batch_index : (N_used,) int array
+    lr : mapping of float
+        Learning rate of each of the seven tensors.
+    betas, eps : float
+        Adam's constants (Kingma & Ba 2015), no weight decay.
+    solver : SolverOptions or mapping
+    """
+
+    state: TrainState
+    y0: np.ndarray
+    y1: np.ndarray
+    dt: np.ndarray
+    batch_ptr: np.ndarray
+    batch_index: np.ndarray
+    lr: Mapping[str, float]
+    betas: Sequence[float] = (0.9, 0.999)
+    eps: float = 1e-8
+    solver: Mapping[str, Any] | SolverOptions = SolverOptions()  # noqa: RUF009 - frozen
 
 
 def train_epoch(
@@ -32,22 +66,7 @@ def train_epoch(
 ) -> EpochResult:
     """Train one epoch of pairwise one-step prediction: solve, MSE, discrete adjoint, masked Adam.
 
-    Parameters
-    ----------
-    state : TrainState
-        Weights, moments, masks and step count; changed in place.
-    y0, y1 : (N, G) arrays
-        Observed states at the start and the end of each pair, cast to the weights' dtype.
-    dt : (N,) array
-        Interval of each pair, in the data's unit of time.
-    batch_ptr : (n_batches + 1,) int array
-        Batch k holds the pairs ``batch_index[batch_ptr[k]:batch_ptr[k + 1]]``; one Adam step each, in order.
-    batch_index : (N_used,) int array
-    lr : mapping of float
-        Learning rate of each of the seven tensors.
-    betas, eps : float
-        Adam's constants (Kingma & Ba 2015), no weight decay.
-    solver : SolverOptions or mapping
+    Parameters as in :class:`EpochJob`.
 
     Returns
     -------
@@ -60,39 +79,86 @@ def train_epoch(
     UsageError
         When shapes, indices or options are wrong.
     """
-    options = SolverOptions.of(solver)
-    y0, dt = checked_intervals(state.weights, y0, dt)
-    y1 = np.ascontiguousarray(y1, dtype=y0.dtype)
-    batch_ptr = np.ascontiguousarray(batch_ptr, dtype=np.int64)
-    batch_index = np.ascontiguousarray(batch_index, dtype=np.int64)
+    return _run(_checked(EpochJob(state, y0, y1, dt, batch_ptr, batch_index, lr, betas, eps, solver)))
+
+
+def train_pack(jobs: Sequence[EpochJob], *, threads: int = 1) -> list[EpochResult]:
+    """Train one epoch of each of many runs, ``threads`` of them at a time.
+
+    Each run is worked on by one thread and has the bits that it has alone: they may differ in everything.
+
+    Raises
+    ------
+    UsageError
+        Before any run is touched: when ``threads`` is below 1, two jobs share a state, or a job is wrong.
+    """
+    if threads < 1:
+        raise UsageError(f"train_pack: threads must be 1 or more, got {threads}")
+    if len({id(job.state) for job in jobs}) < len(jobs):
+        raise UsageError("train_pack: two jobs share one training state; each run needs its own")
+    checked = [_checked(job) for job in jobs]
+    if threads == 1 or len(jobs) < 2:
+        return [_run(job) for job in checked]
+    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:  # the native epoch does not hold the interpreter's lock
+        return list(pool.map(_run, checked))
+
+
+def _checked(job: EpochJob) -> EpochJob:
+    y0, dt = checked_intervals(job.state.weights, job.y0, job.dt)
+    y1 = np.ascontiguousarray(job.y1, dtype=y0.dtype)
+    batch_ptr = np.ascontiguousarray(job.batch_ptr, dtype=np.int64)
+    batch_index = np.ascontiguousarray(job.batch_index, dtype=np.int64)
     if y1.shape != y0.shape:
         raise UsageError(f"y1 must be {list(y0.shape)} like y0, got {list(y1.shape)}")
     if len(batch_ptr) < 1 or batch_ptr[0] != 0 or batch_ptr[-1] != len(batch_index) or (np.diff(batch_ptr) < 1).any():
         raise UsageError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair")
     if len(batch_index) and (batch_index.min() < 0 or batch_index.max() >= len(y0)):
         raise UsageError(f"batch_index must lie in 0..{len(y0) - 1}")
-    missing = [name for name in TENSORS if name not in lr]
+    missing = [name for name in TENSORS if name not in job.lr]
     if missing:
         raise UsageError(f"lr must name every tensor; missing: {', '.join(missing)}")
+    return replace(
+        job, y0=y0, y1=y1, dt=dt, batch_ptr=batch_ptr, batch_index=batch_index, solver=SolverOptions.of(job.solver)
+    )
 
-    losses = np.full(len(batch_ptr) - 1, np.nan)
+
+def _run(job: EpochJob) -> EpochResult:
+    state, options = job.state, SolverOptions.of(job.solver).as_dict()
+    losses = np.full(len(job.batch_ptr) - 1, np.nan)
     native = native_module()
     if native is not None:
         state.step, evaluations, status = native.train_epoch(
-            state.weights, state.moment1, state.moment2, state.masks, state.step,
-            y0, y1, dt, batch_ptr, batch_index, losses,
-            [float(lr[name]) for name in TENSORS], float(betas[0]), float(betas[1]), float(eps),
-            **options.as_dict(),
+            native_form(state.weights), state.moment1, state.moment2, state.masks, state.step,
+            job.y0, job.y1, job.dt, job.batch_ptr, job.batch_index, losses,
+            [float(job.lr[name]) for name in TENSORS], float(job.betas[0]), float(job.betas[1]), float(job.eps),
+            **options,
         )  # fmt: skip
     else:
-        batches = []
-        for k in range(len(losses)):
-            chosen = batch_index[batch_ptr[k] : batch_ptr[k + 1]]
-            batches.append((torch.from_numpy(y0[chosen]), torch.from_numpy(y1[chosen]), torch.from_numpy(dt[chosen])))
-        state.step, found, evaluations, status = reference.train_epoch(
-            torch_weights(state.weights), torch_weights(state.moment1), torch_weights(state.moment2),
-            {name: torch.from_numpy(mask) for name, mask in state.masks.items()}, state.step,
-            batches, lr, (betas[0], betas[1]), eps, options.as_dict(),
-        )  # fmt: skip
-        losses[: len(found)] = found
+        evaluations, status = _run_twin(job, options, losses)
     return EpochResult(losses, int(evaluations), int(status), STATUS_REASONS[status] if status else None)
+
+
+def _run_twin(job: EpochJob, options: dict[str, Any], losses: np.ndarray) -> tuple[int, int]:
+    """The same in plain PyTorch; compressed matrices are spread out and taken back."""
+    import torch
+
+    from dash_hpc.ops import reference
+    from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
+
+    state = job.state
+    batches = []
+    for k in range(len(losses)):
+        chosen = job.batch_index[job.batch_ptr[k] : job.batch_ptr[k + 1]]
+        start, end, interval = (torch.from_numpy(array[chosen]) for array in (job.y0, job.y1, job.dt))
+        batches.append((start, end, interval))
+    weights = dense_tensors(state.weights)
+    moment1, moment2 = (dense_like(state.weights, moment) for moment in (state.moment1, state.moment2))
+    masks = dense_like(state.weights, state.masks)
+    state.step, found, evaluations, status = reference.train_epoch(
+        weights, moment1, moment2, masks, state.step, batches, job.lr, (job.betas[0], job.betas[1]), job.eps, options
+    )
+    losses[: len(found)] = found
+    take_back(state.weights, weights, {name: values(state.weights[name]) for name in TENSORS})
+    take_back(state.weights, moment1, state.moment1)
+    take_back(state.weights, moment2, state.moment2)
+    return evaluations, status

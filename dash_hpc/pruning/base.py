@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.models.initial import initial_weights
 from dash_hpc.ops.select import select
-from dash_hpc.ops.state import TrainState
+from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Strategy:
     """Base of all strategies; as it stands it prunes nothing.
 
     A subclass sets ``name`` and ``DEFAULTS`` and overrides the hooks it needs. Training calls, in this order:
-    :meth:`hidden_units`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scores`,
+    :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scores`,
     :meth:`select`, :meth:`after_event`; the epoch's steps, with :meth:`effective` and :meth:`penalty` when
     ``needs_autograd``; :meth:`after_epoch`; :meth:`final_weights` before each validation.
 
@@ -75,11 +76,31 @@ class Strategy:
         self.dataset = dataset
         self.seed = seed
 
-    def hidden_units(self, default: int) -> int:
-        """Return m; a strategy whose structure fixes the number of hidden units overrides ``default``."""
-        return default
+    def initial(self, model: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Matrix]:
+        """Draw the initial weights: dense, as the authors do.
 
-    def start(self, weights: dict[str, np.ndarray], masks: dict[str, np.ndarray], context: Context) -> None:
+        A strategy whose structure is fixed from the start returns matrices as ``csr_array`` instead and chooses m
+        itself; then nothing of size m·G exists in the whole run, and gradients, moments, scores, masks and checkpoints
+        hold the stored entries alone.
+
+        Parameters
+        ----------
+        model : mapping
+            ``hidden``, ``init_U`` and ``dtype`` of the run.
+        rng : numpy.random.Generator
+            The run's stream "weights".
+        """
+        return dict(
+            initial_weights(
+                self.dataset.train.n_genes,
+                int(model["hidden"]),
+                rng,
+                init_U=model["init_U"],
+                dtype=np.dtype(model["dtype"]),
+            )
+        )
+
+    def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
         """Change initial weights and masks in place, and draw what the strategy needs."""
 
     def fraction(self, epoch: int, last_epoch: int) -> float | None:
@@ -87,12 +108,13 @@ class Strategy:
         return self.schedule.fraction_at(epoch, last_epoch) if self.scheduled else None
 
     def scores(
-        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+        self, weights: Tensors, masks: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
         """Return float64 scores per tensor (lower is removed first), in processing order, and a dict for each.
 
-        The dicts go into the event records: prior_mass, data_mass, condition, method, ridge. Tensors without a score
-        are not pruned. Called once per event: a strategy may advance its own state here.
+        A score has the shape of its tensor's values, like a mask. The dicts go into the event records: prior_mass,
+        data_mass, condition, method, ridge. Tensors without a score are not pruned. Called once per event: a strategy
+        may advance its own state here.
         """
         return {}, []
 
@@ -123,14 +145,9 @@ class Strategy:
         """Loss hook: return a scalar to add to the loss of each batch, or None."""
         return None
 
-    def final_weights(
-        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def final_weights(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> dict[str, Matrix]:
         """Return copies of the weights as they are validated and kept: masks, gates and thresholds resolved."""
-        return {
-            name: np.where(masks[name], value, value.dtype.type(0)) if name in masks else value.copy()
-            for name, value in weights.items()
-        }
+        return masked_tensors(weights, masks)
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that a checkpoint must hold to go on bit for bit."""

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.scores import SCORE_NORMS, dash_scores
+from dash_hpc.ops.state import Matrix, Tensors
 from dash_hpc.pruning.base import Context, Strategy
 from dash_hpc.rng import stream
 
@@ -73,7 +74,7 @@ class Dash(Strategy):
             self.P = prior.target_by_regulator()
         self.omega: dict[str, np.ndarray] = {}
 
-    def start(self, weights: dict[str, np.ndarray], masks: dict[str, np.ndarray], context: Context) -> None:
+    def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
         """Draw Ω of both branches."""
         for branch in _BRANCHES:
             rng = stream(self.seed, "omega0", branch)
@@ -82,7 +83,7 @@ class Dash(Strategy):
             self.omega[branch] = draw
 
     def scores(
-        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+        self, weights: Tensors, masks: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
         """Advance Ω of both branches by one event and return Ω for W and Ψ for U.
 

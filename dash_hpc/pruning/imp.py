@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops.state import PRUNABLE, TrainState
+from dash_hpc.ops.state import PRUNABLE, Matrix, Tensors, TrainState, entry_rows, values
 from dash_hpc.pruning.base import Context, Strategy
 
 if TYPE_CHECKING:
@@ -50,28 +51,30 @@ class Imp(Strategy):
             )
         self._stored: dict[str, np.ndarray] = {}
 
-    def start(self, weights: dict[str, np.ndarray], masks: dict[str, np.ndarray], context: Context) -> None:
+    def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
         """Store the initial weights when they are the ones to come back to."""
         if self.rewind_epoch == 0:
-            self._stored = {name: value.copy() for name, value in weights.items()}
+            self._stored = {name: values(tensor).copy() for name, tensor in weights.items()}
 
     def scores(
-        self, weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+        self, weights: Tensors, masks: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
         """Return magnitudes: |W_sums|, exp(W_prods), ReLU(v)·|U|, each divided by its sum."""
-        gain: np.ndarray = weights["v"].astype(np.float64).reshape(-1, 1)
-        gain = np.where(gain > 0, gain, 0.0)
+        gain = np.maximum(values(weights["v"]).astype(np.float64).reshape(-1), 0.0)
         scores: dict[str, np.ndarray] = {}
         with np.errstate(over="ignore", invalid="ignore"):
             for name in ("W_prods", "W_sums", "U_sums", "U_prods"):
-                wide = weights[name].astype(np.float64)
+                tensor = weights[name]
+                wide = values(tensor).astype(np.float64)
                 size: np.ndarray
                 if name == "W_prods":
                     size = np.exp(wide)
                 elif name == "W_sums":
                     size = np.abs(wide)
+                elif isinstance(tensor, csr_array):
+                    size = gain[entry_rows(tensor)] * np.abs(wide)
                 else:
-                    size = gain * np.abs(wide)
+                    size = gain[:, None] * np.abs(wide)
                 total = np.sum(size)
                 scores[name] = size / total if total > 0 else size
         record = {
@@ -88,9 +91,10 @@ class Imp(Strategy):
         if self.rewind_epoch is None:
             return
         for name, value in self._stored.items():
-            state.weights[name][...] = value
+            own = values(state.weights[name])
+            own[...] = value
             if name in PRUNABLE:
-                state.weights[name][~state.masks[name]] = 0
+                own[~state.masks[name]] = 0
             state.moment1[name][...] = 0
             state.moment2[name][...] = 0
         state.step = 0
@@ -98,7 +102,7 @@ class Imp(Strategy):
     def after_epoch(self, state: TrainState, epoch: int) -> None:
         """Store the weights at the end of the epoch that is to come back."""
         if self.rewind_epoch is not None and epoch == self.rewind_epoch:
-            self._stored = {name: value.copy() for name, value in state.weights.items()}
+            self._stored = {name: values(tensor).copy() for name, tensor in state.weights.items()}
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Return the weights to come back to, once they exist."""

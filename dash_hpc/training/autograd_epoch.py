@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ import torch
 from dash_hpc.errors import SolveError
 from dash_hpc.ops.autograd import batch_loss
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, TrainState
+from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.training.prior_loss import PriorLoss
 
@@ -41,29 +41,17 @@ class AutogradEpoch:
         self.prior_loss = prior_loss
         self._own: torch.optim.Adam | None = None
 
-    def __call__(
-        self,
-        state: TrainState,
-        y0: np.ndarray,
-        y1: np.ndarray,
-        dt: np.ndarray,
-        batch_ptr: np.ndarray,
-        batch_index: np.ndarray,
-        *,
-        lr: Mapping[str, float],
-        betas: Sequence[float],
-        eps: float,
-        solver: Mapping[str, Any],
-    ) -> EpochResult:
-        """Train one epoch in place. Arguments and result as in :func:`dash_hpc.ops.train_epoch`.
+    def __call__(self, job: EpochJob) -> EpochResult:
+        """Train one epoch in place; what the job and the result are: :class:`dash_hpc.ops.EpochJob`.
 
         ``loss`` holds the data MSE alone, and ``evaluations`` is 0: they are not counted here.
         """
+        state, batch_ptr, batch_index = job.state, job.batch_ptr, job.batch_index
         params = {name: torch.from_numpy(state.weights[name]).requires_grad_() for name in TENSORS}
         masks = {name: torch.from_numpy(state.masks[name]) for name in PRUNABLE}
-        adam = self._adam(state, params, lr, betas, eps)
-        own = self._own_adam(lr, betas, eps)
-        starts, ends, intervals = torch.from_numpy(y0), torch.from_numpy(y1), torch.from_numpy(dt)
+        adam = self._adam(state, params, job.lr, job.betas, job.eps)
+        own = self._own_adam(job.lr, job.betas, job.eps)
+        starts, ends, intervals = (torch.from_numpy(array) for array in (job.y0, job.y1, job.dt))
 
         losses = np.full(len(batch_ptr) - 1, np.nan)
         status, reason = 0, None
@@ -71,7 +59,7 @@ class AutogradEpoch:
             chosen = torch.from_numpy(batch_index[batch_ptr[k] : batch_ptr[k + 1]])
             effective = self.strategy.effective(params)
             try:
-                data = batch_loss(effective, starts[chosen], ends[chosen], intervals[chosen], solver)
+                data = batch_loss(effective, starts[chosen], ends[chosen], intervals[chosen], job.solver)
             except SolveError as error:
                 status, reason = _DIVERGED, str(error)
                 break

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dash_hpc.errors import CheckpointUnfit
-from dash_hpc.ops.state import PRUNABLE, TENSORS, tensor_shapes
+from dash_hpc.ops.state import PRUNABLE, TENSORS, Tensors, copy_tensor, values
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import HISTORY_COLUMNS, TIMERS, Fit, Kept
 from dash_hpc.training.plateau import Plateau
@@ -39,7 +39,8 @@ class Checkpoint:
         JSON-able: steps, plateau rule, early stop, events, seconds.
     arrays : dict of ndarray
         Weights, moments, masks, history, kept model, the strategy's own state. Of a pruned matrix only the active
-        entries (in C order), masks as packed bits.
+        entries (in C order), of a compressed one its values alone (the structure follows from the spec), masks as
+        packed bits.
     """
 
     epoch: int
@@ -60,15 +61,15 @@ def capture(trainer: Trainer, fit: Fit, best: BestKept, plateau: Plateau) -> Che
     own = trainer.own_state()
     for key, value in own.items():
         arrays[f"own/{key}"] = value
-    for column, values in fit.history.items():
-        arrays[f"history/{column}"] = np.asarray(values, dtype=np.int64 if column == "epoch" else np.float64)
+    for column, entries in fit.history.items():
+        arrays[f"history/{column}"] = np.asarray(entries, dtype=np.int64 if column == "epoch" else np.float64)
     kept = None
     if fit.kept is not None:
         kept = {"epoch": fit.kept.epoch, "validation_mse": fit.kept.validation_mse}
         _put_model(arrays, "kept_weights", fit.kept.weights, fit.kept.masks)
         _put_masks(arrays, "kept_masks", fit.kept.masks)
     G, m = state.weights["U_sums"].shape
-    facts = {
+    facts: dict[str, Any] = {
         "genes": G,
         "hidden": m,
         "dtype": str(state.weights["v"].dtype),
@@ -99,12 +100,12 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
         raise CheckpointUnfit(
             f"checkpoint of {found[0]} genes, {found[1]} hidden units, {found[2]} is of another model"
         )
-    shapes = tensor_shapes(G, m)
+    shapes = {name: values(tensor).shape for name, tensor in state.weights.items()}
     try:
         masks = _take_masks(arrays, "masks", shapes)
         for part in ("weights", "moment1", "moment2"):
             for name, value in _take_model(arrays, part, shapes, masks, dtype).items():
-                getattr(state, part)[name][...] = value
+                values(getattr(state, part)[name])[...] = value
         for name in PRUNABLE:
             state.masks[name][...] = masks[name]
         state.step = int(facts["step"])
@@ -117,8 +118,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
         kept = None
         if facts["kept"] is not None:
             kept_masks = _take_masks(arrays, "kept_masks", shapes)
+            kept_values = _take_model(arrays, "kept_weights", shapes, kept_masks, dtype)
             kept = Kept(
-                _take_model(arrays, "kept_weights", shapes, kept_masks, dtype),
+                {name: copy_tensor(state.weights[name], value) for name, value in kept_values.items()},
                 kept_masks,
                 int(facts["kept"]["epoch"]),
                 float(facts["kept"]["validation_mse"]),
@@ -169,11 +171,9 @@ class CheckpointTimer:
         self._cost = self._last - began
 
 
-def _put_model(
-    arrays: dict[str, np.ndarray], part: str, tensors: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
-) -> None:
+def _put_model(arrays: dict[str, np.ndarray], part: str, tensors: Tensors, masks: Mapping[str, np.ndarray]) -> None:
     for name in TENSORS:
-        value = tensors[name]
+        value = values(tensors[name])
         if name in masks and not masks[name].all():
             gone = value[~masks[name]]
             if not gone.any() and not np.signbit(gone).any():

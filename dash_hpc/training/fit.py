@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dash_hpc.ops.state import Matrix
+
 __all__ = ["EVENT_COLUMNS", "HISTORY_COLUMNS", "TIMERS", "Fit", "Kept"]
 
 TIMERS = ("train", "validation", "score", "select")
@@ -43,16 +45,16 @@ class Kept:
 
     Attributes
     ----------
-    weights : dict of ndarray
+    weights : dict of ndarray or csr_array
         The seven tensors, run dtype; pruned entries are exactly 0.
     masks : dict of bool ndarray
-        Active entries of the four prunable tensors at that epoch.
+        Active entries of the four prunable tensors at that epoch, in the shape of the tensors' values.
     epoch : int
         From 1.
     validation_mse : float
     """
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, Matrix]
     masks: dict[str, np.ndarray]
     epoch: int
     validation_mse: float

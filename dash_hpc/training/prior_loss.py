@@ -29,7 +29,7 @@ class PriorLoss:
         Range of the random states; the authors' is −0.5 to 0.5, although expression lies in 0 to 1.
     rng : numpy.random.Generator
         Source of the states.
-    dtype : torch.dtype
+    dtype : numpy dtype
         That of the weights.
     multipliers : bool, default False
         True compares the whole rate of change, ReLU(v)·(c(γ) − γ), with Pγ − γ as the paper writes it; False is what
@@ -49,7 +49,7 @@ class PriorLoss:
         low: float,
         high: float,
         rng: np.random.Generator,
-        dtype: torch.dtype,
+        dtype: np.dtype,
         multipliers: bool = False,
     ) -> None:
         if n_points < 1 or not low < high:
@@ -61,10 +61,10 @@ class PriorLoss:
         shifted = states - 0.5
         sums = shifted / (1.0 + np.abs(shifted))
         self.multipliers = multipliers
-        self._sums = torch.as_tensor(sums, dtype=dtype)
-        self._prods = torch.as_tensor(np.log1p(sums), dtype=dtype)
-        self._states = torch.as_tensor(states, dtype=dtype) if multipliers else None
-        self._response = torch.as_tensor(np.ascontiguousarray(response), dtype=dtype)
+        self._sums = torch.from_numpy(sums.astype(dtype))
+        self._prods = torch.from_numpy(np.log1p(sums).astype(dtype))
+        self._states = torch.from_numpy(states.astype(dtype)) if multipliers else None
+        self._response = torch.from_numpy(np.ascontiguousarray(response, dtype=dtype))
 
     def __call__(self, params: Mapping[str, Tensor]) -> Tensor:
         """Return L_prior as a scalar, differentiable in the seven tensors."""

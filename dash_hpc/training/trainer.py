@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from scipy.sparse import csr_array
 
-from dash_hpc.errors import PriorError, RunFailed
-from dash_hpc.models.initial import initial_weights
-from dash_hpc.ops.solver import solve_arrays
-from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
-from dash_hpc.ops.train import train_epoch
+from dash_hpc.errors import PriorError, RunFailed, UsageError
+from dash_hpc.ops.solver import SolveJob, solve_arrays
+from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
+from dash_hpc.ops.train import EpochJob, train_pack
 from dash_hpc.pruning.base import Context
 from dash_hpc.pruning.registry import create
 from dash_hpc.rng import stream
-from dash_hpc.training.autograd_epoch import AutogradEpoch
 from dash_hpc.training.batches import epoch_batches
 from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import TIMERS, Fit, Kept
 from dash_hpc.training.plateau import Plateau
-from dash_hpc.training.prior_loss import PriorLoss
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, Pairs
+    from dash_hpc.training.autograd_epoch import AutogradEpoch
+    from dash_hpc.training.prior_loss import PriorLoss
 
-__all__ = ["Trainer"]
+__all__ = ["Course", "Trainer", "run_course"]
+
+#: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
+Course = Generator[EpochJob | SolveJob, EpochResult | Solution, Fit]
 
 
 class Trainer:
@@ -81,20 +83,21 @@ class Trainer:
         self._train_arrays = _arrays(self.train_pairs, dtype)
         self._validation_arrays = _arrays(self.validation_pairs, dtype)
 
-        weights = initial_weights(
-            dataset.train.n_genes,
-            self.strategy.hidden_units(int(model["hidden"])),
-            stream(self.seed, "weights"),
-            init_U=model["init_U"],
-            dtype=dtype,
-        )
-        masks = {name: np.ones(weights[name].shape, dtype=bool) for name in PRUNABLE}
+        weights = self.strategy.initial(model, stream(self.seed, "weights"))
+        masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in PRUNABLE}
         self.strategy.start(weights, masks, Context(dataset, self.train_pairs, self.solver, self.seed))
         self.state = TrainState.fresh(weights, masks)
 
         self._epoch_in_torch: AutogradEpoch | None = None
         tau = float(self.training["tau"])
         if self.strategy.needs_autograd or tau != 1.0:
+            from dash_hpc.training.autograd_epoch import AutogradEpoch
+
+            if any(isinstance(weights[name], csr_array) for name in PRUNABLE):
+                raise UsageError(
+                    f"strategy {self.strategy.name}: a compressed model cannot be trained with gates, penalties or a "
+                    "prior loss; set training.tau = 1"
+                )
             self._epoch_in_torch = AutogradEpoch(self.strategy, tau, self._prior_loss(tau, dtype))
 
     def fit(
@@ -105,7 +108,22 @@ class Trainer:
         checkpoint_seconds: float = 30.0,
         stop: Callable[[], bool] | None = None,
     ) -> Fit:
-        """Train until the last epoch, the early stop, or a request to stop.
+        """Train until the last epoch, the early stop, or a request to stop. Parameters as in :meth:`course`."""
+        return run_course(
+            self.course(resume=resume, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, stop=stop)
+        )
+
+    def course(
+        self,
+        *,
+        resume: Checkpoint | None = None,
+        checkpoint: Callable[[Checkpoint], None] | None = None,
+        checkpoint_seconds: float = 30.0,
+        stop: Callable[[], bool] | None = None,
+    ) -> Course:
+        """Train step by step: a generator that yields the work of each epoch and validation, to be done by the caller.
+
+        Many runs can so be worked on side by side (:class:`dash_hpc.training.Pack`). What needs autograd is done here.
 
         Parameters
         ----------
@@ -157,10 +175,10 @@ class Trainer:
                 fit.events.extend(self._event(epoch, fraction, clock))
                 if options["reset_lr_at_events"]:
                     plateau = self._fresh_plateau(after_event=True)
-            train_mse = self._train(epoch, plateau.lr, clock)
+            train_mse = yield from self._train(epoch, plateau.lr, clock)
             self.strategy.after_epoch(self.state, epoch)
             weights = self.strategy.final_weights(self.state.weights, self.state.masks)
-            validation_mse = self._validate(epoch, weights, clock)
+            validation_mse = yield from self._validate(epoch, weights, clock)
             if best.step(epoch, validation_mse):
                 masks = {name: mask.copy() for name, mask in self.state.masks.items()}
                 fit.kept = Kept(weights, masks, epoch, validation_mse)
@@ -172,7 +190,7 @@ class Trainer:
                 "train_mse": train_mse,
                 "validation_mse": validation_mse,
                 "lr": lr,
-                "sparsity": _sparsity(weights),
+                "sparsity": zero_share(weights),
                 "seconds": perf_counter() - began,
                 **{f"seconds_{timer}": clock[timer] for timer in TIMERS},
             }
@@ -215,10 +233,7 @@ class Trainer:
         records = []
         for (name, (mask, threshold)), diagnosis in zip(chosen.items(), diagnostics, strict=True):
             before = int(np.count_nonzero(state.masks[name]))
-            state.masks[name][...] = mask
-            gone = ~mask
-            for arrays in (state.weights, state.moment1, state.moment2):
-                arrays[name][gone] = 0
+            state.prune(name, mask)
             records.append(
                 {
                     "epoch": epoch,
@@ -238,7 +253,9 @@ class Trainer:
             record["seconds_select"] = (done - scored) / len(records)
         return records
 
-    def _train(self, epoch: int, lr: Mapping[str, float], clock: dict[str, float]) -> float:
+    def _train(
+        self, epoch: int, lr: Mapping[str, float], clock: dict[str, float]
+    ) -> Generator[EpochJob, EpochResult, float]:
         options = self.training
         began = perf_counter()
         pointer, index = epoch_batches(
@@ -247,17 +264,10 @@ class Trainer:
             int(options["batch_size"]),
             stream(self.seed, "batch-order", epoch),
         )
-        step = self._epoch_in_torch or train_epoch
-        result = step(
-            self.state,
-            *self._train_arrays,
-            pointer,
-            index,
-            lr=lr,
-            betas=options["betas"],
-            eps=float(options["eps"]),
-            solver=self.solver,
-        )
+        y0, y1, dt = self._train_arrays
+        betas, eps = options["betas"], float(options["eps"])
+        job = EpochJob(self.state, y0, y1, dt, pointer, index, dict(lr), betas, eps, self.solver)
+        result = (yield job) if self._epoch_in_torch is None else self._epoch_in_torch(job)
         clock["train"] += perf_counter() - began
         if result.reason is not None or not np.isfinite(result.loss).all():
             batch = int(np.argmax(~np.isfinite(result.loss)))
@@ -265,10 +275,12 @@ class Trainer:
             raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
         return float(np.average(result.loss, weights=np.diff(pointer)))
 
-    def _validate(self, epoch: int, weights: dict[str, np.ndarray], clock: dict[str, float]) -> float:
+    def _validate(
+        self, epoch: int, weights: dict[str, Matrix], clock: dict[str, float]
+    ) -> Generator[SolveJob, Solution, float]:
         began = perf_counter()
         y0, y1, dt = self._validation_arrays
-        solution = solve_arrays(weights, y0, dt, solver=self.solver)
+        solution = yield SolveJob(weights, y0, dt, self.solver)
         clock["validation"] += perf_counter() - began
         if not solution.ok.all():
             pair = int(np.argmin(solution.ok))
@@ -297,6 +309,8 @@ class Trainer:
     def _prior_loss(self, tau: float, dtype: np.dtype) -> PriorLoss | None:
         if tau == 1.0:
             return None
+        from dash_hpc.training.prior_loss import PriorLoss
+
         options = self.training
         if self.dataset.prior is None:
             raise PriorError(
@@ -309,19 +323,26 @@ class Trainer:
             low=float(options["prior_low"]),
             high=float(options["prior_high"]),
             rng=stream(self.seed, "prior-points"),
-            dtype=torch.float32 if dtype == np.float32 else torch.float64,
+            dtype=dtype,
             multipliers=bool(options.get("prior_multipliers", False)),
         )
+
+
+def run_course(course: Course) -> Fit:
+    """Do the work of one course until it ends."""
+    answer: Any = None
+    while True:
+        try:
+            job = course.send(answer)
+        except StopIteration as end:
+            fit: Fit = end.value
+            return fit
+        if isinstance(job, EpochJob):
+            [answer] = train_pack([job])
+        else:
+            answer = solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
 
 
 def _arrays(pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
     return y0, y1, np.ascontiguousarray(pairs.t1 - pairs.t0, dtype=np.float64)
-
-
-def _sparsity(weights: Mapping[str, np.ndarray]) -> float:
-    """Share of exact zeros among W_sums, W_prods and the rows of ReLU(v)·U (Hossain et al. 2024)."""
-    alive = weights["v"] > 0
-    nonzero = sum(np.count_nonzero(weights[name]) for name in ("W_sums", "W_prods"))
-    nonzero += sum(np.count_nonzero(weights[name][alive]) for name in ("U_sums", "U_prods"))
-    return 1.0 - nonzero / sum(weights[name].size for name in PRUNABLE)

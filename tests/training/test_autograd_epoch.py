@@ -13,7 +13,7 @@ from torch import Tensor
 from dash_hpc.data import DataSet
 from dash_hpc.models import initial_weights
 from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
-from dash_hpc.ops.train import train_epoch
+from dash_hpc.ops.train import EpochJob, train_epoch
 from dash_hpc.pruning import Strategy, create
 from dash_hpc.rng import stream
 from dash_hpc.training import PriorLoss, epoch_batches
@@ -46,7 +46,7 @@ def test_two_epochs_equal_the_operator(dataset: DataSet, solver: dict[str, Any])
     ours, theirs = masked_state(), masked_state()
     epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0), 1.0, None)
     for _ in range(2):  # the second starts from moments that are not 0
-        mine = epoch(ours, *pairs_of(dataset), **ADAM, solver=solver)
+        mine = epoch(EpochJob(ours, *pairs_of(dataset), **ADAM, solver=solver))
         other = train_epoch(theirs, *pairs_of(dataset), **ADAM, solver=solver)
         assert mine.reason is other.reason is None
         np.testing.assert_allclose(mine.loss, other.loss, rtol=1e-9)
@@ -63,7 +63,7 @@ def test_two_epochs_equal_the_operator(dataset: DataSet, solver: dict[str, Any])
 def test_prior_loss_pulls_towards_the_prior(dataset: DataSet) -> None:
     assert dataset.prior is not None
     loss = PriorLoss(
-        dataset.prior.motif, n_points=50, low=-0.5, high=0.5, rng=stream(0, "prior-points"), dtype=torch.float64
+        dataset.prior.motif, n_points=50, low=-0.5, high=0.5, rng=stream(0, "prior-points"), dtype=np.dtype(np.float64)
     )
 
     fast = ADAM | {"lr": dict.fromkeys(TENSORS, 1e-2)}
@@ -72,7 +72,7 @@ def test_prior_loss_pulls_towards_the_prior(dataset: DataSet) -> None:
         state = masked_state()
         epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0), tau, loss)
         for _ in range(4):
-            epoch(state, *pairs_of(dataset), **fast, solver=SOLVER | {"method": "rk4", "step": 1.0})
+            epoch(EpochJob(state, *pairs_of(dataset), **fast, solver=SOLVER | {"method": "rk4", "step": 1.0}))
         return float(loss({name: torch.from_numpy(state.weights[name]) for name in TENSORS}))
 
     assert reached(0.05) < 0.8 * reached(1.0)
@@ -105,7 +105,7 @@ def test_hooks_take_part_in_the_loss(dataset: DataSet) -> None:
         epoch = AutogradEpoch(strategy, 1.0, None)
         state = masked_state()
         for _ in range(3):
-            result = epoch(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
+            result = epoch(EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"}))
             assert result.reason is None
         return float(strategy.gate.detach())
 
@@ -121,7 +121,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> No
     state = masked_state()
     before = {name: value.copy() for name, value in state.weights.items()}
     result = AutogradEpoch(Poisoned(dataset, 1.0), 1.0, None)(
-        state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"}
+        EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
     )
     assert result.reason is not None
     assert "NaN" in result.reason
@@ -133,7 +133,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> No
 def test_a_solve_that_fails_is_reported(dataset: DataSet, make_spec: Callable[..., dict[str, Any]]) -> None:
     state = masked_state()
     result = AutogradEpoch(Gated(dataset, 0.0), 1.0, None)(
-        state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"max_steps": 1}
+        EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"max_steps": 1})
     )
     assert result.reason is not None
     assert "number of steps" in result.reason

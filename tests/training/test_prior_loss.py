@@ -15,7 +15,7 @@ from dash_hpc.ops.reference import rhs
 from dash_hpc.rng import stream
 from dash_hpc.training import PriorLoss
 
-OPTIONS = {"low": -0.5, "high": 0.5, "dtype": torch.float64}
+OPTIONS = {"low": -0.5, "high": 0.5, "dtype": np.dtype(np.float64)}
 
 
 def some_params(n_genes: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:

@@ -12,7 +12,8 @@ import pytest
 from dash_hpc.data import DataSet
 from dash_hpc.errors import PriorError, RunFailed
 from dash_hpc.ops.solver import solve_arrays
-from dash_hpc.ops.state import PRUNABLE, TENSORS
+from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult
+from dash_hpc.ops.train import EpochJob
 from dash_hpc.training import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Trainer
 
 MakeSpec = Callable[..., dict[str, Any]]
@@ -144,12 +145,12 @@ def test_seven_rates_and_the_authors_slip(
 
     used: list[dict[str, float]] = []
 
-    def spy(*args: Any, lr: dict[str, float], **kwargs: Any) -> Any:
-        used.append(dict(lr))
-        return original(*args, lr=lr, **kwargs)
+    def spy(jobs: list[EpochJob]) -> list[EpochResult]:
+        used.extend(dict(job.lr) for job in jobs)
+        return original(jobs)
 
-    original = module.train_epoch
-    monkeypatch.setattr(module, "train_epoch", spy)
+    original = module.train_pack
+    monkeypatch.setattr(module, "train_pack", spy)
     Trainer(dataset, make_spec(strategy=DASH | {"compat_lr_bug": flag}, epochs=2)).fit()
     before, after = used
     assert before == dict.fromkeys(TENSORS, 5e-3) | {"v": 2.5e-2}

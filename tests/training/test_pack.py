@@ -1,0 +1,99 @@
+"""Runs side by side: the bits of each alone, one epoch at which all stop, failures that stay their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dash_hpc.data import DataSet
+from dash_hpc.errors import RunFailed, UsageError
+from dash_hpc.ops import EpochJob, TrainState, train_pack
+from dash_hpc.ops.state import TENSORS
+from dash_hpc.training import Fit, Pack, Trainer
+
+MakeSpec = Callable[..., dict[str, Any]]
+DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3}
+
+
+def specs(make_spec: MakeSpec) -> list[dict[str, Any]]:
+    """Runs that differ in seed, strategy, length and precision."""
+    return [
+        make_spec(seed=0, strategy=DASH),
+        make_spec(seed=1, strategy=DASH, epochs=9),
+        make_spec(seed=2, strategy={"name": "imp"}, method="dopri5"),
+        make_spec(seed=3, dtype="float64", batch="single", batch_size=5, epochs=3),
+        make_spec(seed=4, tau=0.9),
+    ]
+
+
+def assert_same(found: Any, wanted: Fit) -> None:
+    assert isinstance(found, Fit)
+    for column in ("epoch", "train_mse", "validation_mse", "lr", "sparsity"):
+        assert found.history[column] == wanted.history[column]
+    assert found.stop_reason == wanted.stop_reason
+    assert found.kept is not None
+    assert wanted.kept is not None
+    for name in TENSORS:
+        np.testing.assert_array_equal(found.kept.weights[name], wanted.kept.weights[name])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_run_has_the_bits_that_it_has_alone(dataset: DataSet, make_spec: MakeSpec, threads: int) -> None:
+    alone = [Trainer(dataset, spec).fit() for spec in specs(make_spec)]
+    pack = Pack(threads=threads)
+    fits = pack.run([Trainer(dataset, spec).course(stop=pack.stopping) for spec in specs(make_spec)])
+    for found, wanted in zip(fits, alone, strict=True):
+        assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("asked_at", [1, 2, 3, 5])
+def test_all_stop_at_the_same_epoch(dataset: DataSet, make_spec: MakeSpec, asked_at: int) -> None:
+    calls = 0
+
+    def stop() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls >= asked_at
+
+    pack = Pack(threads=2, stop=stop)
+    checkpoints: list[int] = []
+    courses = [
+        Trainer(dataset, make_spec(seed=seed, epochs=8)).course(
+            stop=pack.stopping, checkpoint=lambda c: checkpoints.append(c.epoch)
+        )
+        for seed in range(3)
+    ]
+    fits = pack.run(courses)
+    assert {fit.epoch for fit in fits if isinstance(fit, Fit)} == {asked_at - 1}
+    assert checkpoints == [asked_at - 1] * 3 if asked_at > 1 else checkpoints == []
+
+
+def test_a_run_that_fails_leaves_the_others_alone(dataset: DataSet, make_spec: MakeSpec) -> None:
+    good = make_spec(seed=0, strategy=DASH)
+    bad = make_spec(seed=1, lr=1e20, epochs=4)
+    pack = Pack()
+    failed, found = pack.run([Trainer(dataset, bad).course(), Trainer(dataset, good).course()])
+    assert isinstance(failed, RunFailed)
+    assert_same(found, Trainer(dataset, good).fit())
+
+
+def test_wrong_packs_are_refused_before_anything_is_touched(dataset: DataSet, make_spec: MakeSpec) -> None:
+    course = Trainer(dataset, make_spec()).course()
+    job = next(course)
+    assert isinstance(job, EpochJob)
+    before = {name: value.copy() for name, value in job.state.weights.items()}
+    with pytest.raises(UsageError, match="share one training state"):
+        train_pack([job, job])
+    other = TrainState.fresh(job.state.weights)
+    wrong = EpochJob(other, job.y0[:, 1:], job.y1, job.dt, job.batch_ptr, job.batch_index, job.lr)
+    with pytest.raises(UsageError, match="y0 must be"):
+        train_pack([job, wrong])
+    with pytest.raises(UsageError, match="threads must be 1 or more"):
+        train_pack([job], threads=0)
+    with pytest.raises(UsageError, match="threads must be 1 or more"):
+        Pack(threads=0)
+    for name in TENSORS:
+        np.testing.assert_array_equal(job.state.weights[name], before[name])
