@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Torch's threads wait for each other by spinning: with tensors as small as these, and more so on a busy machine, one
+# is faster. Workers train on one thread as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
