@@ -22,24 +22,27 @@ struct Sizes {
     py::ssize_t G, m;
 };
 
-py::array find(const py::dict& arrays, const char* name) {
-    if (!arrays.contains(name)) throw py::value_error(std::string(name) + " is missing");
-    return arrays[name].cast<py::array>();
+bool prunable(int tensor) {
+    return tensor != dash::V && tensor != dash::B_SUMS && tensor != dash::B_PRODS;
 }
 
-Sizes sizes_of(const py::dict& weights) {
-    const py::array w = find(weights, "W_sums");
-    if (w.ndim() != 2) throw py::value_error("W_sums must be [m, G]");
-    return {w.shape(1), w.shape(0)};
+py::object entry(const py::dict& tensors, const char* name) {
+    if (!tensors.contains(name)) throw py::value_error(std::string(name) + " is missing");
+    return tensors[name];
 }
 
+// The values of a tensor: the array itself, or the last of (row pointers, columns, values).
+py::array find(const py::dict& tensors, const char* name) {
+    const py::object found = entry(tensors, name);
+    return (py::isinstance<py::tuple>(found) ? found.cast<py::tuple>()[2].cast<py::object>() : found).cast<py::array>();
+}
+
+Sizes sizes_of(const py::dict& weights) { return {find(weights, "v").size(), find(weights, "b_sums").size()}; }
+
+// How many values a tensor has, as its shape says; of a compressed matrix, as its structure says.
 py::ssize_t expected(int tensor, Sizes s) {
     if (tensor == dash::V) return s.G;
     return tensor == dash::B_SUMS || tensor == dash::B_PRODS ? s.m : s.G * s.m;
-}
-
-bool prunable(int tensor) {
-    return tensor != dash::V && tensor != dash::B_SUMS && tensor != dash::B_PRODS;
 }
 
 // The array itself, which must have the dtype T, the size and C order; never a copy, so that writing works.
@@ -52,19 +55,49 @@ T* pointer(const py::array& array, py::ssize_t size, const char* name, bool writ
     return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
-const uint8_t* mask_pointer(const py::dict& masks, int tensor, Sizes s) {
+struct Form {
+    py::ssize_t size;  // number of values
+    dash::Structure structure;
+};
+
+Form form_of(const py::dict& weights, int tensor, Sizes s) {
+    const py::object found = entry(weights, kNames[tensor]);
+    if (!py::isinstance<py::tuple>(found)) return {expected(tensor, s), {}};
+    const std::string name = kNames[tensor];
+    const py::tuple parts = found.cast<py::tuple>();
+    if (!prunable(tensor) || parts.size() != 3) throw py::value_error(name + " cannot be compressed");
+    const py::array ptr = parts[0].cast<py::array>(), index = parts[1].cast<py::array>();
+    const bool genes_first = tensor == dash::U_SUMS || tensor == dash::U_PRODS;
+    const py::ssize_t rows = genes_first ? s.G : s.m, columns = genes_first ? s.m : s.G, size = index.size();
+    const dash::Structure structure{pointer<int64_t>(ptr, rows + 1, (name + " row pointers").c_str(), false),
+                                    pointer<int32_t>(index, size, (name + " columns").c_str(), false)};
+    if (structure.ptr[0] != 0 || structure.ptr[rows] != size) throw py::value_error(name + " is not a CSR matrix");
+    for (py::ssize_t r = 0; r < rows; ++r) {
+        const int64_t first = structure.ptr[r], end = structure.ptr[r + 1];
+        if (first > end || end > size) throw py::value_error(name + " is not a CSR matrix");
+        for (int64_t k = first; k < end; ++k) {
+            const bool rising = k == first || structure.index[k] > structure.index[k - 1];
+            if (structure.index[k] < 0 || structure.index[k] >= columns || !rising)
+                throw py::value_error(name + " has a column out of range or out of order");
+        }
+    }
+    return {size, structure};
+}
+
+const uint8_t* mask_pointer(const py::dict& masks, int tensor, py::ssize_t size) {
     if (!prunable(tensor) || !masks.contains(kNames[tensor])) return nullptr;
-    const py::array mask = find(masks, kNames[tensor]);
-    return reinterpret_cast<const uint8_t*>(pointer<bool>(mask, expected(tensor, s), kNames[tensor], false));
+    return reinterpret_cast<const uint8_t*>(pointer<bool>(find(masks, kNames[tensor]), size, kNames[tensor], false));
 }
 
 template <class T>
 dash::Params<T> params_of(const py::dict& weights, const py::dict& masks) {
     const Sizes s = sizes_of(weights);
-    dash::Params<T> params{s.G, s.m, {}, {}};
+    dash::Params<T> params{s.G, s.m, {}, {}, {}};
     for (int i = 0; i < dash::N_TENSORS; ++i) {
-        params.tensor[i] = pointer<T>(find(weights, kNames[i]), expected(i, s), kNames[i], false);
-        params.mask[i] = mask_pointer(masks, i, s);
+        const Form form = form_of(weights, i, s);
+        params.tensor[i] = pointer<T>(find(weights, kNames[i]), form.size, kNames[i], false);
+        params.mask[i] = mask_pointer(masks, i, form.size);
+        params.structure[i] = form.structure;
     }
     return params;
 }
@@ -166,11 +199,13 @@ py::tuple train_as(const py::dict& weights, const py::dict& moment1, const py::d
     dash::TrainArgs<T> args{};
     args.G = s.G, args.m = s.m, args.step = step, args.options = options;
     for (int i = 0; i < dash::N_TENSORS; ++i) {
-        const py::ssize_t size = expected(i, s);
+        const Form form = form_of(weights, i, s);
+        const py::ssize_t size = form.size;
+        args.structure[i] = form.structure;
         args.weight[i] = pointer<T>(find(weights, kNames[i]), size, kNames[i], true);
         args.moment1[i] = pointer<T>(find(moment1, kNames[i]), size, "moment1", true);
         args.moment2[i] = pointer<T>(find(moment2, kNames[i]), size, "moment2", true);
-        args.mask[i] = mask_pointer(masks, i, s);
+        args.mask[i] = mask_pointer(masks, i, size);
         args.lr[i] = lr[i];
         if (prunable(i) && !args.mask[i]) throw py::value_error(std::string("mask is missing for ") + kNames[i]);
     }

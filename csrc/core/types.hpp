@@ -21,12 +21,19 @@ struct SolveOptions {
     int64_t max_steps;  // accepted plus rejected, per sample
 };
 
-// Parameters as the caller holds them: row-major, contiguous.
+// The structure of a matrix that the caller holds compressed (CSR, sorted columns); null when it is dense.
+struct Structure {
+    const int64_t* ptr = nullptr;
+    const int32_t* index = nullptr;
+};
+
+// Parameters as the caller holds them: row-major and contiguous, or the stored entries of a compressed matrix.
 template <class T>
 struct Params {
-    int64_t G, m;                  // genes, hidden units per branch
-    const T* tensor[N_TENSORS];    // W [m, G], b [m], U [G, m], v [G]
-    const uint8_t* mask[N_TENSORS];  // 1 = active; null: entries other than 0 are active
+    int64_t G, m;                      // genes, hidden units per branch
+    const T* tensor[N_TENSORS];        // W [m, G], b [m], U [G, m], v [G]
+    const uint8_t* mask[N_TENSORS];    // like tensor: 1 = active; null: entries other than 0 are active
+    Structure structure[N_TENSORS];    // of W and U
 };
 
 // Where accepted step sizes go; implemented outside the per-instruction-set code.
@@ -68,6 +75,7 @@ struct TrainArgs {
     T* moment1[N_TENSORS];
     T* moment2[N_TENSORS];
     const uint8_t* mask[N_TENSORS];  // null for b and v
+    Structure structure[N_TENSORS];  // of the matrices that are compressed; moments and masks have the weights' form
     int64_t step;                    // Adam steps taken; updated
     SolveOptions options;
     int64_t n_batches;

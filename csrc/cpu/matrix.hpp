@@ -7,9 +7,15 @@
 namespace dash {
 namespace DASH_ISA {
 
-// How the caller's row-major array is walked: A[h][g] = array[h * hidden_step + g * gene_step].
-struct Strides {
-    int64_t hidden, gene;
+// A matrix as the caller holds it: a row-major array, or the stored entries of a compressed one, and its mask.
+template <class T>
+struct Source {
+    const T* array;
+    const uint8_t* mask;  // null: entries other than 0 are active
+    Structure structure;
+    bool genes_first;  // rows are genes (U) or hidden units (W)
+
+    bool is_active(int64_t at) const { return mask ? mask[at] != 0 : array[at] != T(0); }
 };
 
 template <class T>
@@ -23,45 +29,26 @@ class Matrix {
 
     int64_t count() const { return sparse ? nnz_ : padded(G) * m; }
 
-    // Take over an array; mask null: entries other than 0 are active. The compressed form is used when the share of
-    // active entries is below sparse_below; results are the same bits in either form.
-    void load(const T* array, const uint8_t* mask, int64_t m_, int64_t G_, Strides s, double sparse_below) {
-        m = m_, G = G_, strides_ = s;
+    // Take over the caller's matrix. The compressed form is used when the share of active entries is below
+    // sparse_below, and for what comes compressed; results are the same bits in either form.
+    void load(const Source<T>& source, int64_t m_, int64_t G_, double sparse_below) {
+        m = m_, G = G_, genes_first_ = source.genes_first;
+        const Structure& s = source.structure;
+        size_ = s.ptr ? s.ptr[genes_first_ ? G : m] : m * G;
         nnz_ = 0;
-        for (int64_t i = 0; i < m * G; ++i) nnz_ += mask ? mask[i] != 0 : array[i] != T(0);
-        sparse = nnz_ < sparse_below * double(m * G);
+        for (int64_t i = 0; i < size_; ++i) nnz_ += source.is_active(i);
+        sparse = s.ptr || nnz_ < sparse_below * double(m * G);
         scatter_ = nnz_ < 6 * G;
         masked = !sparse && nnz_ < m * G;
-        auto is_active = [&](int64_t at) { return mask ? mask[at] != 0 : array[at] != T(0); };
-        if (!sparse) {
-            value.zeros(count());
-            if (masked) active.zeros(count());
-            each([&](int64_t at, int64_t k) {
-                if (!is_active(at)) return;
-                value[k] = array[at];
-                if (masked) active[k] = 1;
-            });
-            return;
-        }
-        value.reserve(nnz_);
-        ptr_.reserve(m + 1);
-        index_.reserve(nnz_);
-        int64_t k = 0;
-        for (int64_t h = 0; h < m; ++h) {
-            ptr_[h] = k;
-            for (int64_t g = 0; g < G; ++g) {
-                const int64_t at = h * s.hidden + g * s.gene;
-                if (!is_active(at)) continue;
-                value[k] = array[at];
-                index_[k++] = static_cast<int32_t>(g);
-            }
-        }
-        ptr_[m] = k;
+        if (sparse)
+            load_compressed(source);
+        else
+            load_dense(source);
     }
 
     // Write an array in value's order (values, gradients, moments) back to the caller's form; inactive entries 0.
     void unload(const T* packed, T* array) const {
-        if (sparse) std::memset(array, 0, m * G * sizeof(T));
+        if (sparse) std::memset(array, 0, size_ * sizeof(T));
         each([&](int64_t at, int64_t k) { array[at] = packed[k]; });
     }
 
@@ -147,15 +134,71 @@ class Matrix {
     }
 
   private:
+    // f(h, g, position in the caller's row-major array) in the order of that array
+    template <class F>
+    void each_dense(F f) const {
+        const int64_t rows = genes_first_ ? G : m, columns = genes_first_ ? m : G;
+        for (int64_t r = 0; r < rows; ++r)
+            for (int64_t c = 0; c < columns; ++c)
+                genes_first_ ? f(c, r, r * columns + c) : f(r, c, r * columns + c);
+    }
+
     // f(position in the caller's array, position in value's order) for all entries (dense) or active ones (sparse)
     template <class F>
     void each(F f) const {
-        for (int64_t h = 0; h < m; ++h)
-            if (sparse)
-                for (int64_t k = ptr_[h]; k < ptr_[h + 1]; ++k) f(h * strides_.hidden + index_[k] * strides_.gene, k);
-            else
-                for (int64_t g = 0; g < G; ++g)
-                    f(h * strides_.hidden + g * strides_.gene, (g / kPanel * m + h) * kPanel + g % kPanel);
+        if (sparse) {
+            for (int64_t k = 0; k < nnz_; ++k) f(from_[k], k);
+            return;
+        }
+        each_dense([&](int64_t h, int64_t g, int64_t at) { f(at, (g / kPanel * m + h) * kPanel + g % kPanel); });
+    }
+
+    // f(h, g, position in the caller's array) for the active entries, genes rising within each hidden unit
+    template <class F>
+    void each_active(const Source<T>& source, F f) const {
+        const Structure& s = source.structure;
+        if (s.ptr) {
+            const int64_t rows = genes_first_ ? G : m;
+            for (int64_t r = 0; r < rows; ++r)
+                for (int64_t at = s.ptr[r]; at < s.ptr[r + 1]; ++at) {
+                    if (!source.is_active(at)) continue;
+                    if (genes_first_)
+                        f(int64_t(s.index[at]), r, at);
+                    else
+                        f(r, int64_t(s.index[at]), at);
+                }
+            return;
+        }
+        each_dense([&](int64_t h, int64_t g, int64_t at) {
+            if (source.is_active(at)) f(h, g, at);
+        });
+    }
+
+    void load_dense(const Source<T>& source) {
+        value.zeros(count());
+        if (masked) active.zeros(count());
+        each([&](int64_t at, int64_t k) {
+            if (!source.is_active(at)) return;
+            value[k] = source.array[at];
+            if (masked) active[k] = 1;
+        });
+    }
+
+    void load_compressed(const Source<T>& source) {
+        value.reserve(nnz_);
+        index_.reserve(nnz_);
+        from_.reserve(nnz_);
+        ptr_.zeros(m + 1);
+        each_active(source, [&](int64_t h, int64_t, int64_t) { ++ptr_[h + 1]; });
+        Buffer<int64_t> next;
+        next.reserve(m);
+        for (int64_t h = 0; h < m; ++h) ptr_[h + 1] += ptr_[h], next[h] = ptr_[h];
+        each_active(source, [&](int64_t h, int64_t g, int64_t at) {
+            const int64_t k = next[h]++;
+            value[k] = source.array[at];
+            index_[k] = static_cast<int32_t>(g);
+            from_[k] = at;
+        });
     }
 
     static void transpose16(const T* from, T* to) {
@@ -178,10 +221,9 @@ class Matrix {
         }
     }
 
-    int64_t nnz_ = 0;
-    bool scatter_ = false;
-    Strides strides_{};
-    Buffer<int64_t> ptr_, t_ptr_;
+    int64_t nnz_ = 0, size_ = 0;  // active entries; those of the caller's array
+    bool scatter_ = false, genes_first_ = false;
+    Buffer<int64_t> ptr_, t_ptr_, from_;  // from_: where in the caller's array an active entry stands
     Buffer<int32_t> index_, t_index_, t_from_;
     Buffer<T> other_;  // dense: panels of hidden units [m / 16][G][16]; sparse: by gene
 };

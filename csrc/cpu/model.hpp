@@ -49,8 +49,9 @@ class Model {
         G = p.G, m = p.m;
         const double below = batch <= 4 ? kSparseNarrow : fits_cache() ? kSparseWide : kSparseLarge;
         for (int k = 0; k < 2; ++k) {
-            W[k].load(p.tensor[k ? W_PRODS : W_SUMS], p.mask[k ? W_PRODS : W_SUMS], m, G, {G, 1}, below);
-            U[k].load(p.tensor[k ? U_PRODS : U_SUMS], p.mask[k ? U_PRODS : U_SUMS], m, G, {1, m}, below);
+            const int w = k ? W_PRODS : W_SUMS, u = k ? U_PRODS : U_SUMS;
+            W[k].load({p.tensor[w], p.mask[w], p.structure[w], false}, m, G, below);
+            U[k].load({p.tensor[u], p.mask[u], p.structure[u], true}, m, G, below);
             b[k].zeros(padded(m));
             std::memcpy(b[k].data(), p.tensor[k ? B_PRODS : B_SUMS], m * sizeof(T));
             W[k].prepare(), U[k].prepare();

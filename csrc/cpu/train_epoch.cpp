@@ -16,8 +16,11 @@ template <class T>
 class Trainer {
   public:
     explicit Trainer(TrainArgs<T>& args) : a_(args) {
-        Params<T> params{args.G, args.m, {}, {}};
-        for (int i = 0; i < N_TENSORS; ++i) params.tensor[i] = args.weight[i], params.mask[i] = args.mask[i];
+        Params<T> params{args.G, args.m, {}, {}, {}};
+        for (int i = 0; i < N_TENSORS; ++i) {
+            params.tensor[i] = args.weight[i], params.mask[i] = args.mask[i];
+            params.structure[i] = args.structure[i];
+        }
         int64_t batch = 0;
         for (int64_t k = 0; k < args.n_batches; ++k) {
             const int64_t size = args.batch_ptr[k + 1] - args.batch_ptr[k];
