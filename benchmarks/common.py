@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from dash_hpc import __version__
 from dash_hpc.models import initial_weights
 from dash_hpc.ops import PRUNABLE, TrainState, native_info
 from dash_hpc.rng import stream
+from dash_hpc.study import load_study, plan
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def random_problem(
@@ -32,6 +36,12 @@ def random_problem(
     weights = TrainState.fresh(weights, masks).weights
     y0, y1 = (rng.random((pairs, genes)).astype(np.float32) for _ in range(2))
     return weights, masks, y0, y1, np.resize([2.0, 1.0, 4.0, 2.0], pairs)
+
+
+def sim350_spec(seed: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The DASH run of examples/sim350.toml with this seed, with ``--set`` values on top."""
+    study = load_study(ROOT / "examples" / "sim350.toml", [f"sweep.seeds=[{seed}]", *overrides])
+    return next(run.spec for run in plan(study, "") if run.spec["strategy"]["name"] == "dash")
 
 
 def alternate(contenders: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -54,7 +64,20 @@ def machine() -> dict[str, Any]:
         "dash_hpc": __version__,
         "torch": torch.__version__,
         "isa": native_info()["isa"],
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Short name of the checked-out commit, with "+" when files differ from it; "" outside a checkout."""
+    try:
+        revision = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return revision.stdout.strip()
 
 
 def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
