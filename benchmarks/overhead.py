@@ -1,0 +1,113 @@
+"""What scores and selection cost in a whole fit: their share for 350 to 11,165 genes.
+
+The fit is DASH with the schedule of the paper (70 % at epoch 3, then 10 % of the rest at epochs 10, 20, …, 190 of 200)
+and its sizes: SIM350 with trajectories as batches, and 2,000, 4,000 and 11,165 genes (90, 130, 300 hidden units) with
+178 pseudotime points as in the breast cancer data, batches of 16 pairs. Priors are sparse: the published STRING
+interactions among these genes where DASH_HPC_DATA has them, and a random map of four edges per gene, since none was
+published for these gene lists. Expression is synthetic there.
+
+The trainer runs and its own clocks are read. With 350 genes the whole fit is measured. With more genes each level of
+sparsity is trained for one epoch instead of ten (seven for the first), every event is real, and the epochs are
+multiplied: "fit" is 2 dense epochs + 7 of the first level + 10 of each other (11 of the last). Before that, the prior
+terms of the native operator are compared with their twin.
+
+    DASH_HPC_DATA=… python benchmarks/overhead.py [--genes 350 2000 4000 11165] [--out benchmarks/results/overhead.json]
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import parser, publish, sim350_spec
+from pseudotime import pseudotime_data
+
+from dash_hpc.data import DataSet, build
+from dash_hpc.ops import prior_terms
+from dash_hpc.ops.scores import normal_equations
+from dash_hpc.rng import stream
+from dash_hpc.training import Trainer
+
+HIDDEN = {350: 40, 2000: 90, 4000: 130, 11_165: 300}
+EPOCHS, EVENTS = 200, 20  # events at 3, 10, 20, ..., 190
+BAR = 0.01
+
+
+def problem(genes: int) -> tuple[DataSet, dict[str, Any], str]:
+    """Data set, run specification, and a word on the prior."""
+    spec = sim350_spec(0)
+    if genes == 350:
+        return build(spec["data"], seed=0, base=Path()), spec, "published"
+    dataset, words = pseudotime_data(genes)
+    spec["model"] = {**spec["model"], "hidden": HIDDEN[genes]}
+    spec["training"] = {**spec["training"], "batch": "single", "batch_size": 16, "epochs": 3 + EVENTS, "lr": 1e-4}
+    spec["schedule"] = {**spec["schedule"], "every": 1}
+    return dataset, spec, words
+
+
+def check(dataset: DataSet, hidden: int) -> None:
+    """Compare the native prior terms with their twin."""
+    S = stream(0, "benchmark-overhead-check", dataset.n_genes).random((hidden, dataset.n_genes))
+    C, P = dataset.prior.interactions(), dataset.prior.target_by_regulator()
+    found = prior_terms(S, C, P)
+    _, wanted = normal_equations(S, C, P, 1e-10)
+    for name in ("first", "second"):
+        one, two = getattr(found, name), getattr(wanted, name)
+        if not np.abs(one - two).max() <= 1e-8 * np.abs(two).max():
+            raise SystemExit(f"{dataset.n_genes} genes: the {name} prior term differs from its twin")
+
+
+def fit(dataset: DataSet, spec: dict[str, Any]) -> dict[str, float]:
+    """Seconds of a fit of 200 epochs, by part."""
+    done = Trainer(dataset, spec).fit()
+    history = {name: np.array(values) for name, values in done.history.items()}
+    weight = np.ones(EPOCHS)
+    if len(history["epoch"]) != EPOCHS:
+        # epochs 1, 2: dense; 3 to 9: first level; then one epoch for each ten; epoch 200 is like those before
+        weight = np.array([1.0, 1.0, 7.0, *[10.0] * (EVENTS - 1), 1.0])
+    seconds = {name: float((weight * history[f"seconds_{name}"]).sum()) for name in ("train", "validation")}
+    # events are not multiplied; in the short form each is there once, as in the long one
+    seconds |= {name: float(history[f"seconds_{name}"].sum()) for name in ("score", "select")}
+    seconds["events"] = len({event["epoch"] for event in done.events})
+    return seconds
+
+
+def main() -> None:
+    made = parser(__doc__, repeats=2)
+    made.add_argument("--genes", type=int, nargs="+", default=list(HIDDEN), choices=list(HIDDEN))
+    options = made.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for genes in options.genes:
+        dataset, spec, words = problem(genes)
+        check(dataset, HIDDEN[genes])
+        fits = [fit(dataset, spec) for _ in range(options.repeats)]
+        shares = []
+        for seconds in fits:
+            overhead = seconds["score"] + seconds["select"]
+            shares.append(overhead / (overhead + seconds["train"] + seconds["validation"]))
+        middle = fits[int(np.argsort(shares)[(len(shares) - 1) // 2])]
+        rows.append(
+            {
+                "genes": genes, "hidden": HIDDEN[genes], "prior": words, **middle,
+                "score_ms": 1e3 * middle["score"] / middle["events"],
+                "select_ms": 1e3 * middle["select"] / middle["events"],
+                "share_min": min(shares), "share_median": float(np.median(shares)), "bar": BAR,
+            }
+        )  # fmt: skip
+    columns = {
+        "genes": ",d", "hidden": "d", "prior": "s", "events": ".0f", "train": ".2f", "validation": ".2f",
+        "score": ".3f", "select": ".3f", "score_ms": ".1f", "select_ms": ".1f", "share_min": ".2%",
+        "share_median": ".2%", "bar": ".0%",
+    }  # fmt: skip
+    publish("overhead", rows, columns, options.out)
+
+
+if __name__ == "__main__":
+    main()
