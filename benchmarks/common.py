@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from dash_hpc import __version__
 from dash_hpc.models import initial_weights
@@ -36,6 +37,39 @@ def random_problem(
     weights = TrainState.fresh(weights, masks).weights
     y0, y1 = (rng.random((pairs, genes)).astype(np.float32) for _ in range(2))
     return weights, masks, y0, y1, np.resize([2.0, 1.0, 4.0, 2.0], pairs)
+
+
+def born_sparse_problem(
+    genes: int, regulators: int, active: int, pairs: int
+) -> tuple[dict[str, Any], None, np.ndarray, np.ndarray, np.ndarray]:
+    """Compressed weights with the structure of a random network, in place of those of :func:`random_problem`.
+
+    One unit per regulator, which acts on its targets through the sums; one unit per gene, which reads that gene's
+    regulators through the products and acts on it alone: m = regulators + genes, and edges as many as make ``active``
+    entries in the four matrices.
+    """
+    rng = stream(0, "benchmark-born-sparse", genes, active)
+    edges = (active - regulators - genes) // 2
+    chosen = np.sort(rng.choice(genes * regulators, edges, replace=False))
+    target, regulator = chosen // regulators, chosen % regulators
+    gene_of = np.sort(rng.choice(genes, regulators, replace=False))
+    unit, gene, hidden = np.arange(regulators), np.arange(genes), regulators + genes
+    places = {
+        "W_sums": (unit, gene_of, (hidden, genes)),
+        "W_prods": (regulators + target, gene_of[regulator], (hidden, genes)),
+        "U_sums": (target, regulator, (genes, hidden)),
+        "U_prods": (gene, regulators + gene, (genes, hidden)),
+    }
+    weights: dict[str, Any] = {}
+    for name, (row, column, shape) in places.items():
+        matrix = csr_array((rng.normal(0, 0.1, len(row)).astype(np.float32), (row, column)), shape=shape)
+        matrix.sort_indices()
+        weights[name] = matrix
+    for name, size in (("b_sums", hidden), ("b_prods", hidden)):
+        weights[name] = rng.uniform(-0.01, 0.01, size).astype(np.float32)
+    weights["v"] = rng.random(genes).astype(np.float32)
+    y0, y1 = (rng.random((pairs, genes)).astype(np.float32) for _ in range(2))
+    return weights, None, y0, y1, np.resize([2.0, 1.0, 4.0, 2.0], pairs)
 
 
 def sim350_spec(seed: int, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dash_hpc.data.readers import read_gene_names
 from dash_hpc.rng import stream
 
 POINTS, EDGES_PER_GENE = 178, 4
+GENES_PER_REGULATOR = 13  # 986 of the 11,165 genes are known as regulators
 
 
 def _course(genes: int) -> tuple[TimeCourse, TimeCourse]:
@@ -31,8 +32,12 @@ def _course(genes: int) -> tuple[TimeCourse, TimeCourse]:
 def _prior(genes: int) -> tuple[Prior, str]:
     """A random motif map, and the published interactions among the published genes where they are here."""
     rng = stream(0, "benchmark-overhead-prior", genes)
-    edges = np.unique(rng.integers(0, genes, (EDGES_PER_GENE * genes, 2)), axis=0)
-    motif = csr_array(coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(genes, genes)))
+    count = EDGES_PER_GENE * genes
+    regulator = rng.choice(genes, genes // GENES_PER_REGULATOR, replace=False)[
+        rng.integers(0, genes // GENES_PER_REGULATOR, count)
+    ]
+    edges = np.unique(np.stack([regulator, rng.integers(0, genes, count)]), axis=1)
+    motif = csr_array(coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(genes, genes)))
     folder = Path(os.environ.get("DASH_HPC_DATA", "")) / "breast"
     files = folder / "PPI_matrix_desmedt_11165.csv", folder / "desmedt_gene_names_11165.csv"
     names = folder / f"desmedt_gene_names_{genes}.csv"

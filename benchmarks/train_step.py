@@ -48,8 +48,8 @@ class Problem:
 
     def __init__(
         self,
-        weights: dict[str, np.ndarray],
-        masks: dict[str, np.ndarray],
+        weights: dict[str, Any],
+        masks: dict[str, np.ndarray] | None,
         y0: np.ndarray,
         y1: np.ndarray,
         dt: np.ndarray,
