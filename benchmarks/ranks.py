@@ -20,7 +20,8 @@ from pathlib import Path
 
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.mpi import MPIExecutor, mpi_session
+from dash_hpc.execution.mpi import mpi_session
+from dash_hpc.execution.mpi_executor import MPIExecutor
 
 MOST_MILLISECONDS = 1.0
 MOST_MESSAGES = 4.0

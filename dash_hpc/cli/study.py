@@ -12,7 +12,7 @@ from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option,
 from dash_hpc.errors import UsageError
 
 if TYPE_CHECKING:
-    from dash_hpc.execution.mpi import MPIExecutor
+    from dash_hpc.execution.mpi_executor import MPIExecutor
     from dash_hpc.execution.mpi_launch import Engine
     from dash_hpc.execution.signals import StopFlag
     from dash_hpc.store import Store

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from dash_hpc.execution.driver import drive
     from dash_hpc.execution.lease import Lease
     from dash_hpc.execution.local import LocalExecutor
-    from dash_hpc.execution.mpi import MPIExecutor, mpi_session
+    from dash_hpc.execution.mpi import mpi_session
+    from dash_hpc.execution.mpi_executor import MPIExecutor
     from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
     from dash_hpc.execution.signals import StopFlag, process_flag
     from dash_hpc.execution.slurm_executor import SlurmExecutor
@@ -45,7 +46,8 @@ _HOMES = {
     "driver": ("drive",),
     "lease": ("Lease",),
     "local": ("LocalExecutor",),
-    "mpi": ("MPIExecutor", "mpi_session"),
+    "mpi": ("mpi_session",),
+    "mpi_executor": ("MPIExecutor",),
     "progress": ("Progress", "Snapshot", "line", "snapshot", "table"),
     "signals": ("StopFlag", "process_flag"),
     "slurm_executor": ("SlurmExecutor",),

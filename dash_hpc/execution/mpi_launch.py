@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from dash_hpc.errors import UsageError
 
-__all__ = ["Engine", "Promise", "check_world", "choose_engine", "promise"]
+__all__ = ["Engine", "Promise", "check_family", "check_world", "choose_engine", "promise"]
 
 Engine = Literal["auto", "local", "mpi"]
 
@@ -49,8 +50,20 @@ def promise(environ: Mapping[str, str] | None = None) -> Promise | None:
             continue
         if number.isascii() and number.isdigit():
             own = environ.get(rank, "0")
+            launcher = _named(launcher, environ)
             return Promise(int(number), int(own) if own.isdigit() else 0, launcher, size)
     return None
+
+
+def _named(launcher: str, environ: Mapping[str, str]) -> str:
+    """Name a launcher with its version, where it leaves one in the environment."""
+    if version := environ.get("OMPI_VERSION" if launcher.startswith("Open MPI") else "", ""):
+        return f"mpiexec of Open MPI {version}"
+    if launcher == "PMI" and "HYDI_CONTROL_FD" in environ:
+        return "mpiexec of MPICH (Hydra)"
+    if plugin := environ.get("SLURM_MPI_TYPE"):
+        return f"srun --mpi={plugin}"
+    return launcher
 
 
 def choose_engine(engine: Engine, environ: Mapping[str, str] | None = None) -> Literal["local", "mpi"]:
@@ -74,7 +87,36 @@ def choose_engine(engine: Engine, environ: Mapping[str, str] | None = None) -> L
     return "mpi"
 
 
-def check_world(size: int, made: Promise | None, library: str) -> None:
+def check_family(made: Promise | None, library: str, environ: Mapping[str, str] | None = None) -> None:
+    """Refuse, before MPI starts, a launcher whose ranks this library cannot join.
+
+    MPICH under Open MPI's mpiexec ends every rank at once with a message about PMI versions that helps nobody.
+
+    Raises
+    ------
+    UsageError
+        With the versions of both.
+    """
+    environ = os.environ if environ is None else environ
+    if made is None or made.variable != "OMPI_COMM_WORLD_SIZE" or "open mpi" in library.lower():
+        return
+    # An MPICH that was built for PMIx, and told to use it, does join.
+    if environ.get("MPIR_CVAR_PMI_VERSION", "").lower() != "pmix":
+        raise UsageError(_mismatch(made, library, "which cannot join it", environ))
+
+
+def _mismatch(made: Promise, library: str, what: str, environ: Mapping[str, str]) -> str:
+    inside = environ.get("APPTAINER_CONTAINER") or environ.get("SINGULARITY_CONTAINER")
+    where = f"the image {Path(inside).name} has {library}" if inside else f"this Python has {library}"
+    plugin = "pmix" if "open mpi" in library.lower() else "pmi2"
+    return (
+        f"{made.launcher} started {made.size} processes ({made.variable}={made.size}), but {where}, {what}: start with "
+        f"srun -K --mpi={plugin}, or with the mpiexec of the same MPI"
+        + (", on the host or (for one node) inside the image" if inside else "")
+    )
+
+
+def check_world(size: int, made: Promise | None, library: str, environ: Mapping[str, str] | None = None) -> None:
     """Compare the size of the world with the launcher's promise.
 
     Parameters
@@ -94,8 +136,6 @@ def check_world(size: int, made: Promise | None, library: str) -> None:
         raise UsageError("--engine mpi needs a launcher: mpiexec -n 4 dash-hpc run …, or srun -K --mpi=pmi2 dash-hpc …")
     if made is None or made.size == size:
         return
-    plugin = "pmix" if "open mpi" in library.lower() else "pmi2"
     raise UsageError(
-        f"{made.launcher} started {made.size} processes ({made.variable}={made.size}), but {library} sees a world of "
-        f"{size}: start with srun -K --mpi={plugin}, or with the mpiexec of the same MPI installation"
+        _mismatch(made, library, f"which sees a world of {size}", os.environ if environ is None else environ)
     )

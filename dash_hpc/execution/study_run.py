@@ -35,7 +35,7 @@ from dash_hpc.store.checkpoint import CheckpointFile, checkpoint_paths
 from dash_hpc.study import RunSpec, Study, load_study
 
 if TYPE_CHECKING:
-    from dash_hpc.execution.mpi import MPIExecutor
+    from dash_hpc.execution.mpi_executor import MPIExecutor
 
 __all__ = ["PRELOAD", "part_of", "prepare", "run_study"]
 

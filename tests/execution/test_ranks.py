@@ -8,7 +8,7 @@ import pytest
 
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.binding import Place, bindings, describe, here, warnings_of
-from dash_hpc.execution.mpi_launch import check_world, choose_engine, promise
+from dash_hpc.execution.mpi_launch import check_family, check_world, choose_engine, promise
 from dash_hpc.execution.signals import StopFlag
 
 SRUN = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_NTASKS": "4"}
@@ -44,12 +44,37 @@ def test_engine_follows_the_launcher() -> None:
 def test_world_of_another_size_is_refused_with_the_remedy() -> None:
     check_world(4, promise(SRUN), "MPICH Version: 5.0.2")
     check_world(3, None, "MPICH Version: 5.0.2")
-    with pytest.raises(UsageError, match=r"srun started 4 processes .* world of 1: start with srun -K --mpi=pmi2"):
+    with pytest.raises(UsageError, match=r"srun started 4 .* Python has MPICH Version: 5.0.2, .* world of 1: "):
         check_world(1, promise(SRUN), "MPICH Version: 5.0.2")
     with pytest.raises(UsageError, match="--mpi=pmix"):
         check_world(1, promise(SRUN), "Open MPI v5.0.11")
     with pytest.raises(UsageError, match="needs a launcher"):
         check_world(1, None, "Open MPI v5.0.11")
+
+
+OPENMPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1", "OMPI_VERSION": "5.0.11"}
+
+
+def test_launcher_and_library_of_different_families_are_both_named() -> None:
+    """As with an image whose MPI is not the host's."""
+    image = {"APPTAINER_CONTAINER": "/images/dash.sif"}
+    check_family(promise(OPENMPI), "Open MPI v5.0.10", OPENMPI)
+    check_family(promise(SRUN), "MPICH Version: 5.0.2", SRUN)
+    check_family(None, "MPICH Version: 5.0.2", {})
+    check_family(promise(OPENMPI), "MPICH Version: 4.2", {**OPENMPI, "MPIR_CVAR_PMI_VERSION": "pmix"})
+    with pytest.raises(UsageError) as told:
+        check_family(promise(OPENMPI), "MPICH Version: 5.0.2", {**OPENMPI, **image})
+    assert str(told.value) == (
+        "mpiexec of Open MPI 5.0.11 started 4 processes (OMPI_COMM_WORLD_SIZE=4), but the image dash.sif has MPICH "
+        "Version: 5.0.2, which cannot join it: start with srun -K --mpi=pmi2, or with the mpiexec of the same MPI, on "
+        "the host or (for one node) inside the image"
+    )
+    hydra = {"PMI_SIZE": "4", "PMI_RANK": "0", "HYDI_CONTROL_FD": "7"}
+    with pytest.raises(UsageError, match=r"mpiexec of MPICH .* dash.sif has Open MPI v5.0.11, .* of 1.*pmix"):
+        check_world(1, promise(hydra), "Open MPI v5.0.11", {**hydra, **image})
+    plugin = {"PMI_SIZE": "4", "PMI_RANK": "0", "SLURM_MPI_TYPE": "pmi2"}
+    with pytest.raises(UsageError, match="srun --mpi=pmi2 started 4"):
+        check_world(1, promise(plugin), "Open MPI v5.0.11", plugin)
 
 
 def place(rank: int, host: str = "n1", cores: int = 8, granted: int | None = None, gpus: str = "") -> Place:
