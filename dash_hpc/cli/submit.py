@@ -58,6 +58,7 @@ def submit(
     Example:
       dash-hpc submit study.toml --nodes 4 --tasks-per-node 32 --time 8:00:00 --dry-run
     """
+    from dash_hpc.data.sources import input_folders
     from dash_hpc.execution.slurm_jobs import failed_nodes
     from dash_hpc.execution.slurm_options import load_options
     from dash_hpc.execution.slurm_script import job_script
@@ -70,7 +71,8 @@ def submit(
     avoided = [name for name in failed_nodes(folder) if name not in given["exclude"]]
     given["exclude"] = (*given["exclude"], *avoided)
     options = load_options(given, profile)
-    script = job_script(plan.name, folder, options)
+    inputs = input_folders(plan.data_spec(), plan.base) if options.container else []
+    script = job_script(plan.name, folder, options, inputs=inputs)
     if dry_run:
         click.echo(script, nl=False)
         return

@@ -11,7 +11,7 @@ from typing import Any
 from dash_hpc.data.catalogue import CATALOGUE, DATA_ROOT, CatalogueEntry
 from dash_hpc.errors import DataError
 
-__all__ = ["Sources", "resolve"]
+__all__ = ["Sources", "input_folders", "resolve"]
 
 _ROLES = ("train", "genes", "validation", "test", "prior", "ppi", "truth")
 DEFAULT_FRACTION = 0.1
@@ -59,6 +59,16 @@ def resolve(spec: Mapping[str, Any], base: Path) -> Sources:
         if not path.is_file():
             raise DataError(f"{path}: is a folder, not a file; {_remedy(spec, role)}")
     return sources
+
+
+def input_folders(spec: Mapping[str, Any], base: Path) -> list[Path]:
+    """Return the folders, absolute, that a data spec of any kind reads from; none for simulated data.
+
+    Raises as :func:`resolve` does.
+    """
+    if spec.get("kind") == "simulate":
+        return []
+    return sorted({path.absolute().parent for path in resolve(spec, base).files().values()})
 
 
 def _remedy(spec: Mapping[str, Any], role: str) -> str:

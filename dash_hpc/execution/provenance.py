@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dash_hpc
+from dash_hpc.execution.container import image_of_this_process
 from dash_hpc.execution.threads import thread_count
 
 __all__ = ["now", "provenance"]
@@ -43,12 +44,13 @@ def _fixed() -> dict[str, Any]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
+        **({} if (image := image_of_this_process()) is None else {"container": image}),
     }
 
 
 def provenance() -> dict[str, Any]:
     """Return versions (dash-hpc, git revision, Python, NumPy, SciPy, torch, h5py, HDF5), native level, host,
-    processor, threads and process id. Plain, JSON-able.
+    processor, threads and process id; in a container also which image. Plain, JSON-able.
     """
     return {**_fixed(), "threads": thread_count(), "pid": os.getpid()}
 
@@ -62,10 +64,10 @@ def _version(package: str) -> str:
 
 
 def _git_revision() -> str:
-    """Return the commit of a source checkout, with "+changes" when files differ from it; "" when installed."""
+    """Return the commit of a source checkout ("+changes" when files differ from it), else of the image, else ""."""
     package = Path(dash_hpc.__file__).resolve().parent
     if not (package.parent / ".git").exists():
-        return ""
+        return str((image_of_this_process() or {}).get("revision", ""))
     revision = _git(package, "rev-parse", "HEAD")
     if not revision:
         return ""

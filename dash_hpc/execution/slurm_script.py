@@ -12,11 +12,12 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import dash_hpc
 from dash_hpc.errors import UsageError
+from dash_hpc.execution.container import digest_lines, mounts
 from dash_hpc.execution.slurm_options import JobOptions
 
 __all__ = ["call_script", "directive", "job_script", "own_command", "report_script", "template"]
@@ -61,7 +62,13 @@ def directive(option: str) -> str:
     return f"#SBATCH {name}{equals}{value}"
 
 
-def job_script(study: str, folder: Path, options: JobOptions, command: Sequence[str] | None = None) -> str:
+def job_script(
+    study: str,
+    folder: Path,
+    options: JobOptions,
+    command: Sequence[str] | None = None,
+    inputs: Iterable[Path] = (),
+) -> str:
     """Return the script that works on a study: one MPI job, or the slices of an array.
 
     Parameters
@@ -73,6 +80,8 @@ def job_script(study: str, folder: Path, options: JobOptions, command: Sequence[
     options : JobOptions
     command : sequence of str, optional
         What starts dash-hpc there; this installation by default, or the container's.
+    inputs : iterable of Path
+        Folders and files that a container must show besides ``folder``, to be read only.
     """
     array = options.kind == "array"
     lines = _directives(study, folder, options, "slurm-%A_%a.out" if array else "slurm-%j.out")
@@ -97,12 +106,12 @@ def job_script(study: str, folder: Path, options: JobOptions, command: Sequence[
         "job.sbatch",
         SBATCH="\n".join(directive(line) for line in lines),
         FOLDER=shlex.quote(str(folder)),
-        COMMAND=shlex.join(_command(folder, options, command)),
+        COMMAND=shlex.join(_command(folder, options, command, inputs)),
         LAUNCH=shlex.join(launch),
         PART=part,
         OPTIONS=f"--engine {'local' if array else 'mpi'}",
         GRACE=str(options.grace),
-        SETUP="\n".join(options.setup),
+        SETUP="\n".join(_setup(options)),
     )
 
 
@@ -115,7 +124,7 @@ def report_script(study: str, folder: Path, options: JobOptions, command: Sequen
         SBATCH="\n".join(directive(line) for line in lines),
         FOLDER=shlex.quote(str(folder)),
         COMMAND=shlex.join(_command(folder, options, command)),
-        SETUP="\n".join(options.setup),
+        SETUP="\n".join(_setup(options)),
     )
 
 
@@ -132,7 +141,7 @@ def call_script(name: str, folder: Path, options: JobOptions, command: Sequence[
         SBATCH="\n".join(directive(line) for line in [*lines, *options.sbatch]),
         FOLDER=shlex.quote(str(folder)),
         COMMAND=shlex.join(_command(folder, options, command)),
-        SETUP="\n".join(options.setup),
+        SETUP="\n".join(_setup(options)),
     )
 
 
@@ -159,11 +168,17 @@ def _launch(options: JobOptions) -> list[str]:
     return words
 
 
-def _command(folder: Path, options: JobOptions, command: Sequence[str] | None) -> list[str]:
+def _setup(options: JobOptions) -> list[str]:
+    return [*(digest_lines(options.container) if options.container is not None else ()), *options.setup]
+
+
+def _command(
+    folder: Path, options: JobOptions, command: Sequence[str] | None, inputs: Iterable[Path] = ()
+) -> list[str]:
     if options.container is None:
         return list(command) if command is not None else own_command()
     gpu = ["--nv"] if options.gpus_per_node else []
-    bind = ["--bind", str(folder)]
+    bind = mounts([(folder, True), *((Path(path), False) for path in inputs)])
     return [*options.container_command, *gpu, *bind, options.container, *options.container_dash_hpc]
 
 

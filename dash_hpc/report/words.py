@@ -269,6 +269,7 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("Software", software),
         ("With", ", ".join(f"{label} {found[key]}" for key, label in _VERSIONS.items() if found.get(key))),
         ("Native operators", _native(found.get("native"))),
+        ("Container", _image(found.get("container"))),
         ("Machine", ", ".join(str(found[key]) for key in ("host", "cpu", "platform") if found.get(key))),
         ("Data, SHA-256", str(material.spec.get("data_digest") or "")),
         ("Command", _command(found.get("command") or [])),
@@ -293,6 +294,13 @@ def _native(info: Any) -> str:
         return "missing: the slow twins in Python were used"
     built = ", ".join(map(str, info.get("built_isas", ())))
     return f"{info.get('isa')} (built for {built}; compiler {info.get('compiler')})"
+
+
+def _image(facts: Any) -> str:
+    if not isinstance(facts, Mapping):
+        return ""
+    digest = f"SHA-256 {facts['sha256']}" if facts.get("sha256") else str(facts.get("content", ""))
+    return ", ".join(part for part in (Path(str(facts.get("path", ""))).name, digest) if part)
 
 
 def _command(words: Any) -> str:
