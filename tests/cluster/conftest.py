@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 # Test modules are not packages, so that their helper is found by path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cluster_tools import CLI, Cluster, command
+from cluster_tools import CLI, Cluster, command, idle_nodes
 
 STUDY = """\
 [study]
@@ -58,12 +56,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """Slurm with at least two nodes that are up."""
-    if shutil.which("sbatch") is None:
-        pytest.skip("no Slurm on PATH")
-    answer = command("sinfo", "--noheader", "--Node", "--format=%N %t", code=None)
-    nodes = {line.split()[0] for line in answer.stdout.splitlines() if re.search(r" (idle|mix|alloc|comp)$", line)}
-    if len(nodes) < 2:
-        pytest.skip(f"Slurm has {len(nodes)} nodes up, two are needed: {answer.stderr.strip()}")
+    idle_nodes(2)
     found = Cluster()
     yield found
     found.close()

