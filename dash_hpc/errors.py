@@ -12,6 +12,7 @@ __all__ = [
     "DataError",
     "Interrupted",
     "NativeError",
+    "OtherVersion",
     "PriorError",
     "RunFailed",
     "SolveError",
@@ -46,6 +47,10 @@ class PriorError(DataError):
 
 class StoreError(DashHpcError):
     """A store or run file is missing, foreign or damaged."""
+
+
+class OtherVersion(StoreError):
+    """A whole file of a store that another version of dash-hpc wrote in a format that this one does not read."""
 
 
 class CheckpointUnfit(StoreError):

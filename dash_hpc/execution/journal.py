@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "open_log"]
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to append to. A FIFO of that name does not block, a symbolic link out is not followed: OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o666), "ab")
 
 
 class Journal:
@@ -23,7 +31,7 @@ class Journal:
     def write(self, message: str, *, echo: bool = True) -> None:
         """Add one line."""
         line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')}  {message}"
-        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with suppress(OSError), open_log(self.path) as file:
+            file.write(f"{line}\n".encode())
         if echo and self.echo is not None:
             self.echo(line)

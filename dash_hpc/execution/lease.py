@@ -39,6 +39,7 @@ from dash_hpc.execution.lease_file import (
     link,
     parse,
     place,
+    read,
     started,
 )
 
@@ -106,7 +107,7 @@ class Lease:
             generation = max(generations)
             path = self._folder / file_name(self.name, generation)
             try:
-                text = path.read_text(encoding="utf-8", errors="replace")
+                text = read(path)
             except FileNotFoundError:
                 continue  # its holder has just removed it, or a successor has
             except OSError as error:

@@ -26,6 +26,7 @@ __all__ = [
     "link",
     "parse",
     "place",
+    "read",
     "started",
 ]
 
@@ -33,6 +34,7 @@ COUNTER = "counter "
 WIDTH = 20
 NOTE_WIDTH = 40
 FREE = "released".rjust(WIDTH)
+_LONGEST = 4096
 NAME = re.compile(r"(?P<name>[0-9a-z-]+)\.(?P<generation>[0-9]{6,})\.lease")
 
 
@@ -134,6 +136,12 @@ def link(temporary: Path, path: Path) -> bool:
             return False
         os.replace(temporary, path)
     return True
+
+
+def read(path: Path) -> str:
+    """Read a lease file; a FIFO of that name, which nobody of ours has made, is empty and not waited for."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(_LONGEST).decode("utf-8", "replace")
 
 
 def parse(path: Path, generation: int, text: str) -> Held:

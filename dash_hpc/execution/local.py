@@ -23,6 +23,7 @@ from typing import IO, Any
 import dash_hpc
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, WorkerDied
+from dash_hpc.execution.journal import open_log
 from dash_hpc.execution.signals import EXIT_CODE
 from dash_hpc.execution.threads import ONE_THREAD
 
@@ -264,7 +265,7 @@ def _start(log: Path | None, preload: tuple[str, ...]) -> subprocess.Popen[str]:
     output: IO[bytes] | int = subprocess.DEVNULL
     with suppress(OSError):
         if log is not None:
-            output = log.open("ab")
+            output = open_log(log)
     try:
         return subprocess.Popen(
             [sys.executable, "-c", _START, *preload],

@@ -16,6 +16,7 @@ from dash_hpc.errors import StoreError
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease
 from dash_hpc.store import publish_json, run_path
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
+from dash_hpc.store.envelope import read_bytes
 
 __all__ = ["MAX_STUCK", "MAX_TRIES", "Deaths", "count_death", "deaths_path", "forget_deaths", "read_deaths"]
 
@@ -66,8 +67,8 @@ def deaths_path(folder: Path | str, run_id: str) -> Path:
 
 def read_deaths(folder: Path | str, run_id: str) -> Deaths:
     """Return the count of a run; one that cannot be read counts as none."""
-    with suppress(OSError, ValueError, TypeError):
-        return Deaths(**json.loads(deaths_path(folder, run_id).read_text(encoding="utf-8")))
+    with suppress(StoreError, ValueError, TypeError):
+        return Deaths(**json.loads(read_bytes(deaths_path(folder, run_id))))
     return Deaths()
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dash_hpc.errors import Interrupted, UsageError
+from dash_hpc.errors import Interrupted, OtherVersion, StoreError, UsageError
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.folder import begin_anew, held_by_driver
 from dash_hpc.execution.forecast import require_space
@@ -26,6 +26,7 @@ from dash_hpc.store import (
     make_folder,
     open_store,
     publish_sealed_text,
+    read_run,
     run_path,
     set_aside,
     sweep_temporaries,
@@ -144,6 +145,7 @@ def run_study(
                     notices, executor
                 )
             else:
+                journal.echo = None if progress == "none" else _say
                 for notice in notices:
                     journal.write(notice)
             lease.check()
@@ -266,10 +268,27 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the progress of a study that is done
+
+
 def _set_damaged_aside(store: Store) -> list[str]:
-    """Rename the damaged files of planned runs, so that these are done again; return what to tell the user."""
+    """Rename the damaged files of planned runs, so that these are done again; return what to tell the user.
+
+    Raises
+    ------
+    OtherVersion
+        When another version of dash-hpc wrote one; it is not damaged, and none is renamed.
+    """
     notices = list(store.problems)
     damaged = [run_id for run_id in store.planned if store.status(run_id) == "damaged"]
+    for run_id in damaged:
+        try:
+            read_run(run_path(store.folder, run_id), tables=False, network=False)
+        except OtherVersion as error:
+            raise OtherVersion(f"{error}, or another output folder; no run was started") from error
+        except StoreError:
+            continue
     for run_id in damaged:
         renamed = set_aside(run_path(store.folder, run_id))
         notices.append(f"run {run_id}: its damaged file is now {renamed.name}; the run is done again")

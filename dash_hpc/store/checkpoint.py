@@ -15,10 +15,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.envelope import open_envelope, pack
 from dash_hpc.store.publish import canonical_json, publish_bytes, remove_file, set_aside
-from dash_hpc.store.schema import read_array, read_text, run_path, write_array, write_text
+from dash_hpc.store.schema import check_claims, read_array, read_text, run_path, write_array, write_text
 
 __all__ = [
     "CHECKPOINT_FORMAT",
@@ -66,6 +66,7 @@ def read_checkpoint(path: Path | str) -> StoredCheckpoint:
         try:
             names = json.loads(read_text(file, "names"))
             group = file["arrays"]
+            check_claims(group, [name for name, _ in names])
             return StoredCheckpoint(
                 path=path,
                 run_id=json.loads(read_text(file, "run_id")),
@@ -107,7 +108,13 @@ class CheckpointFile:
         self._next = 0
 
     def load(self) -> StoredCheckpoint | None:
-        """Return the newest good checkpoint, None without any; damaged ones are renamed and reported."""
+        """Return the newest good checkpoint, None without any; damaged ones are renamed and reported.
+
+        Raises
+        ------
+        OtherVersion
+            When another version of dash-hpc wrote one.
+        """
         found: list[tuple[int, StoredCheckpoint]] = []
         for k, path in enumerate(self.paths):
             if not path.is_symlink() and not path.exists():
@@ -116,6 +123,8 @@ class CheckpointFile:
                 stored = read_checkpoint(path)
                 if stored.run_id != self.run_id:
                     raise StoreError(f"{path}: holds run {stored.run_id}")
+            except OtherVersion:
+                raise
             except StoreError as error:
                 self._put_away(path, str(error))
             else:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import h5py
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import OtherVersion, StoreError
 
 __all__ = ["HEADER_BYTES", "check_envelope", "open_envelope", "pack", "read_bytes", "read_header", "seal"]
 
@@ -86,16 +86,20 @@ def open_envelope(path: Path | str, form: str, version: int, data: bytes | None 
 
 
 def check_envelope(path: Path | str, form: str, version: int, data: bytes) -> None:
-    """Check format, version, length and checksum of the bytes of a file; raises StoreError as above."""
+    """Check format, version, length and checksum of the bytes of a file; raises StoreError as above.
+
+    A whole file of another version raises its subclass :class:`OtherVersion`.
+    """
     found, number = _identify(Path(path), data)
     if found != form:
         raise StoreError(f"{path}: this is a {found!r} file where a {form!r} file belongs; move it away")
-    if number != version:
-        raise StoreError(
+    header, body = data[:HEADER_BYTES], memoryview(data)[HEADER_BYTES:]
+    # A flipped bit in the number makes no other version: the lines above the padding mean the same in all versions.
+    if number != version and header == seal(form, number, body):
+        raise OtherVersion(
             f"{path}: format version {number}, but this dash-hpc reads version {version}; "
             f"use the dash-hpc that wrote it"
         )
-    header, body = data[:HEADER_BYTES], memoryview(data)[HEADER_BYTES:]
     declared = _declared_bytes(header)
     if declared is not None and len(body) < declared:
         raise StoreError(

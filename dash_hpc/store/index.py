@@ -93,6 +93,8 @@ def scan_bundles(
             paths = sorted(Path(entry.path) for entry in entries)
     except FileNotFoundError:
         return {}, []
+    except NotADirectoryError:
+        return {}, [f"{root}: not a folder of bundles, left out; move it elsewhere"]
     except OSError as error:
         raise StoreError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
     for path in paths:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.publish import canonical_json, publish_text
 from dash_hpc.store.schema import run_path
 
@@ -63,10 +63,11 @@ def write_plan(
     Raises
     ------
     StoreError
-        When a run id is malformed or the folder cannot be written.
+        When a run id is malformed, the folder cannot be written, or another version of dash-hpc wrote its plan.
     """
     for run_id, _ in runs:
         run_path(folder, run_id)
+    _refuse_other_version(Path(folder) / PLAN_FILE)
     header = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -106,7 +107,26 @@ def read_plan(folder: Path | str) -> tuple[PlanHeader, dict[str, dict[str, Any]]
     if len(specs) != header.runs:
         raise StoreError(f"{path}: {len(specs)} of {header.runs} runs are there; give the run command again")
     digest = json.loads(first).get("sha256")
-    return header, specs, _digest(text.replace(f'"sha256": "{digest}"', f'"sha256": "{_NO_DIGEST}"', 1)) == digest
+    return header, specs, _fits(text, digest)
+
+
+def _refuse_other_version(path: Path) -> None:
+    """Raise OtherVersion for a whole plan of another version; a damaged one may be replaced."""
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        header = json.loads(text.partition("\n")[0] or "{}")
+        version, digest = header.get("version", _VERSION), header.get("sha256")
+    except (OSError, ValueError, AttributeError):
+        return
+    if version != _VERSION and _fits(text, digest):
+        raise OtherVersion(
+            f"{path}: plan version {version}, but this dash-hpc writes version {_VERSION}; "
+            f"use the dash-hpc that wrote it, or another output folder"
+        )
+
+
+def _fits(text: str, digest: object) -> bool:
+    return _digest(text.replace(f'"sha256": "{digest}"', f'"sha256": "{_NO_DIGEST}"', 1)) == digest
 
 
 def _digest(text: str) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "RUN_VERSION",
     "STATES",
     "TENSORS",
+    "check_claims",
     "read_array",
     "read_table",
     "read_text",
@@ -53,6 +54,8 @@ _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM = 1024
 # Arrays of this size and more are stored as they are, so that no small file can unfold to a large one.
 _COMPRESS_BELOW_BYTES = 1 << 26
+# Nor may many: so much more than they take on disk may the arrays of a table or a checkpoint unfold to.
+_LARGEST_UNFOLDING = 1 << 30
 
 
 def runs_folder(folder: Path | str) -> Path:
@@ -106,6 +109,14 @@ def read_array(group: h5py.Group, name: str) -> np.ndarray:
     return array
 
 
+def check_claims(group: h5py.Group, names: Sequence[str]) -> None:
+    """Raise StoreError when the datasets ``names``, not yet read, claim far more memory together than disk."""
+    datasets = [dataset for name in names if isinstance(dataset := group.get(name), h5py.Dataset)]
+    claimed = sum(dataset.size * dataset.dtype.itemsize for dataset in datasets)
+    if claimed - sum(dataset.id.get_storage_size() for dataset in datasets) > _LARGEST_UNFOLDING:
+        raise StoreError(f"{group.name} claims {claimed} bytes, far more than its file holds")
+
+
 def write_text(group: h5py.Group, name: str, text: str) -> None:
     """Write one text as a fixed-length UTF-8 scalar with its checksum."""
     data = text.encode() or b"\0"
@@ -154,7 +165,9 @@ def read_table(parent: h5py.Group, name: str) -> dict[str, np.ndarray]:
         raise StoreError(f"table {parent.name.rstrip('/')}/{name} is missing")
     columns = {}
     count = int(group.attrs["rows"])
-    for key in (bytes(item).decode() for item in group.attrs["columns"]):
+    names = [bytes(item).decode() for item in group.attrs["columns"]]
+    check_claims(group, names)
+    for key in names:
         array = read_array(group, key)
         if array.shape != (count,):
             raise StoreError(f"column {group.name}/{key} has shape {array.shape} where ({count},) belongs")

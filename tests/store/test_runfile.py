@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store import RunWriter, compare_runs, publish_bytes, read_run, run_path
 from dash_hpc.store.envelope import HEADER_BYTES, pack
 from dash_hpc.store.schema import write_array
@@ -234,6 +234,17 @@ def test_foreign_files_are_refused_with_path_and_remedy(tmp_path: Path, make: An
     assert "\n" not in str(caught.value)
 
 
+def test_a_flipped_version_is_damage_and_not_another_version(tmp_path: Path, done: Path) -> None:
+    path = tmp_path / "x.h5"
+    publish_bytes(path, pack("dash-hpc run", 3, lambda file: None))
+    with pytest.raises(OtherVersion):
+        read_run(path)
+    path.write_bytes(done.read_bytes().replace(b"version 1\n", b"version 3\n", 1))
+    with pytest.raises(StoreError, match="its checksum differs") as caught:
+        read_run(path)
+    assert not isinstance(caught.value, OtherVersion)
+
+
 def test_every_truncation_is_noticed(tmp_path: Path, done: Path) -> None:
     data = done.read_bytes()
     path = tmp_path / "cut.h5"
@@ -315,6 +326,14 @@ def _replace(file: h5py.File, name: str, values: np.ndarray, **options: Any) -> 
         write_array(file[group], own, values)
 
 
+def _many(file: h5py.File, columns: int, values: np.ndarray) -> None:
+    names = [f"column{k}" for k in range(columns)]
+    for name in names:
+        file["history"].create_dataset(name, data=values, compression="gzip", chunks=(1 << 20,))
+    del file["history"].attrs["columns"]
+    file["history"].attrs["columns"] = np.array([name.encode() for name in names])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -328,6 +347,11 @@ def _replace(file: h5py.File, name: str, values: np.ndarray, **options: Any) -> 
             # 64 MB of zeros in 64 kB, and further ones for as much as anybody likes.
             lambda file: _replace(file, "metrics/value", np.zeros(1 << 23), compression="gzip", chunks=(1 << 20,)),
             r"metrics/value claims 67108864 bytes, more than its file can hold",
+        ),
+        (
+            # 48 MB are allowed; 25 times as much in one table are not.
+            lambda file: _many(file, 25, np.zeros(6 << 20)),
+            r"/history claims 12\d{8} bytes, far more than its file holds",
         ),
         (lambda file: file["history"].attrs.modify("rows", 1 << 40), r"where \(1099511627776,\) belongs"),
         (lambda file: file.attrs.modify("status", "finished"), r"status 'finished' is none of"),
