@@ -142,7 +142,9 @@ def _work(
 
     from dash_hpc.execution import run_study
 
-    store = run_study(plan, output=folder, workers=workers, executor=executor, part=part, fresh=fresh, move_to=move_to)
+    store = run_study(
+        plan, output=folder, workers=workers, executor=executor, part=part, fresh=fresh, move_to=move_to, stop=stop
+    )
     if part is not None:
         return _end_of_part(store, part, as_json)
     # Imported here, for the first epoch should not wait for it.

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from importlib import import_module
 from typing import Any
 
-from dash_hpc.execution.signals import EXIT_CODE, process_flag
+from dash_hpc.execution.signals import EXIT_CODE, SIGNALS, process_flag
 
 __all__ = ["main"]
 
@@ -28,6 +29,8 @@ def main() -> None:
     The words of the command line are modules to import before the first call.
     """
     flag = process_flag().install()
+    # Blocked by the parent until here, so that one that came before is not lost, and not deadly.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # Prints of libraries belong in the log, not between the answers.
     os.dup2(2, 1)

@@ -24,7 +24,7 @@ import dash_hpc
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, WorkerDied
 from dash_hpc.execution.journal import open_log
-from dash_hpc.execution.signals import EXIT_CODE
+from dash_hpc.execution.signals import EXIT_CODE, SIGNALS
 from dash_hpc.execution.threads import ONE_THREAD
 
 __all__ = ["LocalExecutor"]
@@ -266,6 +266,8 @@ def _start(log: Path | None, preload: tuple[str, ...]) -> subprocess.Popen[str]:
     with suppress(OSError):
         if log is not None:
             output = open_log(log)
+    # The new process inherits the mask; it lets signals through when it can receive them.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return subprocess.Popen(
             [sys.executable, "-c", _START, *preload],
@@ -279,6 +281,7 @@ def _start(log: Path | None, preload: tuple[str, ...]) -> subprocess.Popen[str]:
             start_new_session=True,
         )
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if not isinstance(output, int):
             output.close()
 
