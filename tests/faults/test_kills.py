@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kills import (
-    Result,
-    Study,
-    _regressions,
-    kill_campaign,
-    pairs_of_drivers,
-    signal_campaign,
-    stopped_holders,
-    undisturbed,
-)
-
-# Tests share the machine; the long form holds the restart to 5 seconds.
-PATIENT = 60.0
-
+from contenders import pairs_of_drivers, stopped_holders
+from kills import Result, judge_kills, kill_campaign, worker_kills
+from signalled import signal_campaign
+from studies import Study, regressions, undisturbed
 
 EPOCHS = 1000
+# 50 kills for each change: as many of them as cost little.
+COMMAND_KILLS, WORKER_KILLS = 8, 42
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +21,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return undisturbed(tmp_path_factory.mktemp("whole"), EPOCHS)
 
 
-def test_kills_lose_nothing(tmp_path: Path, whole: Study) -> None:
-    result = kill_campaign(tmp_path, 6, seed=1, epochs=EPOCHS, first_epoch_seconds=PATIENT, whole=whole)
+def test_kills_of_the_command_lose_nothing(tmp_path: Path, whole: Study) -> None:
+    result = kill_campaign(tmp_path, COMMAND_KILLS, seed=1, epochs=EPOCHS, whole=whole)
     assert result.failures == []
-    assert result.trials == 6
+    assert result.trials == COMMAND_KILLS
+    assert result.figures["wall"]
 
 
-def test_signals_end_in_a_checkpoint(tmp_path: Path, whole: Study) -> None:
+def test_kills_of_workers_lose_nothing(tmp_path: Path, whole: Study) -> None:
+    result = worker_kills(tmp_path, WORKER_KILLS, seed=2, epochs=EPOCHS, whole=whole)
+    assert result.failures == []
+    assert result.trials == WORKER_KILLS
+
+
+def test_signals_end_in_a_checkpoint_and_every_start_gets_on(tmp_path: Path, whole: Study) -> None:
     result = signal_campaign(tmp_path, 3, seed=2, every=0.0, epochs=EPOCHS, whole=whole)
     assert result.failures == []
     assert result.trials == 3
-    assert " 0 resumptions" not in result.figure
+    assert " 0 resumptions" not in result.words
 
 
 def test_two_drivers_do_every_run_once(tmp_path: Path, whole: Study) -> None:
@@ -63,4 +62,13 @@ def test_a_stopped_holder_writes_no_second_record(tmp_path: Path, whole: Study) 
     ],
 )
 def test_losses_are_noticed(after: dict[str, tuple[str, int, bytes]], expected: list[str]) -> None:
-    assert _regressions({"a": ("done", 9, b"x"), "b": ("running", 4, b"")}, after) == expected
+    assert regressions({"a": ("done", 9, b"x"), "b": ("running", 4, b"")}, after) == expected
+
+
+def test_slow_starts_and_redone_work_are_noticed() -> None:
+    slow = Result(
+        "x", figures={"studies": [1], "redone": [0.1, 6.0], "wall": [9.0, 9.0, 8.0], "alone": [6.0, 5.5, 0.1]}
+    )
+    assert [text.split(" ")[0] for text in judge_kills(slow).failures] == ["6.00", "the"]
+    waiting = Result("x", figures={"studies": [1], "redone": [], "wall": [30.0], "alone": [1.0]})
+    assert judge_kills(waiting).failures == []
