@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import UsageError
+from dash_hpc.evaluation.matrices import count, take
 from dash_hpc.evaluation.network import (
     Confusion,
     confusion,
@@ -79,7 +80,7 @@ def structure_controls(prior: Any, truth: Any, universe: str = "all") -> dict[st
     return {name: confusion(make(prior, n_genes), truth, universe) for name, make in makers.items()}
 
 
-def shuffled_balanced_accuracy(edges: np.ndarray, truth: Any, *, draws: int = 200, seed: int = 0) -> float:
+def shuffled_balanced_accuracy(edges: Any, truth: Any, *, draws: int = 200, seed: int = 0) -> float:
     """Mean balanced accuracy, over all G² pairs, of the same network with its gene labels drawn anew.
 
     Regulators and targets are permuted independently, so the number of edges and all degrees stay; this is
@@ -87,14 +88,14 @@ def shuffled_balanced_accuracy(edges: np.ndarray, truth: Any, *, draws: int = 20
     regulator.
     """
     targets, regulators = reference_coordinates(truth)
-    n_predicted, size, n_true = int(np.count_nonzero(edges)), edges.size, len(targets)
+    n_predicted, size, n_true = count(edges), edges.shape[0] * edges.shape[1], len(targets)
     if n_true in (0, size):
         return float("nan")
     total = 0.0
     for draw in range(draws):
         rng = stream(seed, "shuffled-network", draw)
         new_target, new_regulator = rng.permutation(edges.shape[0]), rng.permutation(edges.shape[1])
-        tp = int(np.count_nonzero(edges[new_target[targets], new_regulator[regulators]]))
+        tp = int(np.count_nonzero(take(edges, new_target[targets], new_regulator[regulators])))
         tpr, fpr = tp / n_true, (n_predicted - tp) / (size - n_true)
         total += 0.5 * (tpr + 1.0 - fpr)
     return total / draws

@@ -22,12 +22,13 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse
+from dash_hpc.ops.state import Tensors
 
 __all__ = ["control_metrics", "evaluate", "evaluation_notes", "network_metrics", "prediction_metrics"]
 
 
 def evaluate(
-    weights: Mapping[str, np.ndarray],
+    weights: Tensors,
     masks: Mapping[str, np.ndarray] | None,
     dataset: Any,
     *,
@@ -38,9 +39,10 @@ def evaluate(
     Parameters
     ----------
     weights : mapping
-        The seven PHOENIX arrays: W (m, G), b (m,), U (G, m), v (G,); masked entries 0.
+        The seven PHOENIX tensors: W (m, G), b (m,), U (G, m), v (G,); masked entries 0. Matrices may be
+        ``csr_array``.
     masks : mapping or None
-        True = active, for the four prunable tensors.
+        True = active, for the four prunable tensors, in the shape of their values.
     dataset : DataSet
     solver : mapping
         Solver options of the run.
@@ -63,15 +65,15 @@ def evaluate(
 
 
 def network_metrics(
-    weights: Mapping[str, np.ndarray],
+    weights: Tensors,
     masks: Mapping[str, np.ndarray] | None,
     *,
     prior: Any = None,
     truth: Any = None,
 ) -> dict[str, float]:
     """Sparsity and degrees, and what is measured against a reference network (regulator × target)."""
-    edges = structural_edges(weights, masks)
-    matrix = effects(weights, masks)
+    edges = structural_edges(weights, masks, compressed=True)
+    matrix = effects(weights, masks, compressed=True)
     result = {"sparsity": model_sparsity(weights, masks), **degrees(edges)}
     result["structural_mismatches"] = float(structural_mismatches(edges, matrix))
     if truth is None:
@@ -96,9 +98,7 @@ def network_metrics(
     return {name: value for name, value in result.items() if np.isfinite(value)}
 
 
-def prediction_metrics(
-    weights: Mapping[str, np.ndarray], dataset: Any, *, solver: Mapping[str, Any]
-) -> dict[str, float]:
+def prediction_metrics(weights: Tensors, dataset: Any, *, solver: Mapping[str, Any]) -> dict[str, float]:
     """Pairwise one-step MSE on the training, validation and test data that there are (train_mse, …)."""
     result = {}
     for name, pairs in _pair_sets(dataset).items():

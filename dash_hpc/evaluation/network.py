@@ -6,13 +6,16 @@ reference files are regulator × target; `reference_coordinates` turns them roun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+from scipy.sparse import csr_array, hstack, issparse, vstack
 
 from dash_hpc.errors import UsageError
+from dash_hpc.evaluation.matrices import any_along, count, diagonal, entries, row_sums, square_sum, take
+from dash_hpc.ops.state import PRUNABLE, Tensors, copy_tensor, masked_tensors, values, zero_share
 
 __all__ = [
     "UNIVERSES",
@@ -39,24 +42,30 @@ _BLOCK_ENTRIES = 1 << 24  # work in row blocks of about 128 MiB in float64
 _FLOAT64_GENES = 4096  # above this, G × G results are float32: 0.5 GB instead of 1 GB at 11,165 genes
 
 
-def _pattern(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None, name: str) -> np.ndarray:
-    tensor = np.asarray(weights[name])
-    active = tensor != 0
-    if masks is not None and name in masks:
-        mask = np.asarray(masks[name], dtype=bool)
-        if mask.shape != tensor.shape:
-            raise UsageError(f"mask {name} has shape {mask.shape}, the weights have {tensor.shape}")
-        active &= mask
-    return active
+def _masked(weights: Tensors, masks: Mapping[str, np.ndarray] | None) -> Tensors:
+    """The tensors with 0 outside the masks."""
+    given = {name: np.asarray(mask, dtype=bool) for name, mask in (masks or {}).items() if name in PRUNABLE}
+    for name, mask in given.items():
+        if mask.shape != values(weights[name]).shape:
+            raise UsageError(f"mask {name} has shape {mask.shape}, the weights have {values(weights[name]).shape}")
+    return masked_tensors(weights, given) if given else weights
 
 
-def _multipliers(weights: Mapping[str, np.ndarray]) -> np.ndarray:
+def _multipliers(weights: Tensors) -> np.ndarray:
     return np.maximum(np.asarray(weights["v"], dtype=np.float64).ravel(), 0.0)
 
 
-def _masked(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None, name: str) -> np.ndarray:
-    tensor = np.asarray(weights[name], dtype=np.float64)
-    return tensor if masks is None or name not in masks else np.where(_pattern(weights, masks, name), tensor, 0.0)
+def _factors(weights: Tensors, factor: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, Any]:
+    """diag(factor)·[U_sums U_prods] and [W_sums; W_prods] of converted values; compressed when one of them is."""
+    left, right = (
+        [copy_tensor(weights[name], convert(values(weights[name]))) for name in names]
+        for names in (("U_sums", "U_prods"), ("W_sums", "W_prods"))
+    )
+    if any(issparse(part) for part in (*left, *right)):
+        scaled = csr_array(hstack([csr_array(part) for part in left]))
+        scaled.data *= np.repeat(factor, np.diff(scaled.indptr)).astype(scaled.dtype)
+        return scaled, csr_array(vstack([csr_array(part) for part in right]))
+    return np.concatenate(left, axis=1) * factor[:, None].astype(left[0].dtype), np.concatenate(right, axis=0)
 
 
 def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
@@ -65,37 +74,32 @@ def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(n_rows, start + step))
 
 
-def model_sparsity(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None) -> float:
+def model_sparsity(weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> float:
     """Return the share of exact zeros among the 4mG entries of the four weight matrices.
 
     These are W_sums, W_prods, ReLU(v) ⊙ U_sums and ReLU(v) ⊙ U_prods (rows). A gene whose multiplier v is not
     positive has a zero row in both U matrices. Shapes: W (m, G), U (G, m), v (G,).
     """
-    alive = _multipliers(weights) > 0
-    total = zeros = 0
-    for name in ("W_sums", "W_prods"):
-        active = _pattern(weights, masks, name)
-        total += active.size
-        zeros += active.size - int(np.count_nonzero(active))
-    for name in ("U_sums", "U_prods"):
-        active = _pattern(weights, masks, name) & alive[:, None]
-        total += active.size
-        zeros += active.size - int(np.count_nonzero(active))
-    return zeros / total if total else 0.0
+    return zero_share(_masked(weights, masks))
 
 
-def structural_edges(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+def structural_edges(
+    weights: Tensors, masks: Mapping[str, np.ndarray] | None = None, *, compressed: bool = False
+) -> Any:
     """Return the model's edges as (G, G) bool, target × regulator.
 
     Gene i acts on gene j when some hidden unit of either branch joins them through two non-zero weights and
     v[j] is positive. Working on the pattern, not on the products, keeps edges whose product underflows or
-    cancels. A weight that is active but exactly zero carries nothing and makes no edge.
+    cancels. A weight that is active but exactly zero carries nothing and makes no edge. With ``compressed``, the edges
+    of a model with compressed matrices come as ``csr_array``: nothing of size G·G is allocated.
     """
-    alive = _multipliers(weights) > 0
-    left = np.concatenate([_pattern(weights, masks, name) for name in ("U_sums", "U_prods")], axis=1)
-    right = np.concatenate([_pattern(weights, masks, name) for name in ("W_sums", "W_prods")], axis=0)
-    left = (left & alive[:, None]).astype(np.float32)  # sums of 0/1 products are exact in float32
-    right = right.astype(np.float32)
+    weights = _masked(weights, masks)
+    alive = (_multipliers(weights) > 0).astype(np.float32)
+    # sums of 0/1 products are exact in float32
+    left, right = _factors(weights, alive, lambda array: (array != 0).astype(np.float32))
+    if issparse(left):
+        found = csr_array(left @ right) > 0.5
+        return found if compressed else found.toarray()
     n_genes = left.shape[0]
     edges = np.empty((n_genes, right.shape[1]), dtype=bool)
     for rows in _row_blocks(n_genes, right.shape[1]):
@@ -104,12 +108,13 @@ def structural_edges(weights: Mapping[str, np.ndarray], masks: Mapping[str, np.n
 
 
 def effects(
-    weights: Mapping[str, np.ndarray],
+    weights: Tensors,
     masks: Mapping[str, np.ndarray] | None = None,
     *,
     normalise: bool = False,
     dtype: Any = None,
-) -> np.ndarray:
+    compressed: bool = False,
+) -> Any:
     """Return D = diag(ReLU(v)) (U_sums W_sums + U_prods W_prods), target × regulator.
 
     The summary of a model's regulation used by PHOENIX (Genome Biology 2024).
@@ -123,6 +128,8 @@ def effects(
     dtype : optional
         Of the result. Left out: float64 up to 4,096 genes, float32 above. Products are always formed in
         float64.
+    compressed : bool
+        Return a model with compressed matrices as ``csr_array``: nothing of size G·G is allocated.
 
     Returns
     -------
@@ -130,13 +137,15 @@ def effects(
         Units of the time derivative of gene j per unit of the activation of gene i. D is a summary of the
         weights, not a Jacobian: do not read magnitudes across targets without ``normalise``.
     """
-    multiplier = _multipliers(weights)
-    left = np.concatenate([_masked(weights, masks, name) for name in ("U_sums", "U_prods")], axis=1)
-    right = np.concatenate([_masked(weights, masks, name) for name in ("W_sums", "W_prods")], axis=0)
-    left = left * multiplier[:, None]
+    weights = _masked(weights, masks)
+    left, right = _factors(weights, _multipliers(weights), lambda array: array.astype(np.float64))
     n_genes = left.shape[0]
     if dtype is None:
         dtype = np.float64 if n_genes <= _FLOAT64_GENES else np.float32
+    if issparse(left):
+        whole = csr_array(left @ right)
+        whole = (row_normalised(whole) if normalise else whole).astype(dtype)
+        return whole if compressed else whole.toarray()
     result = np.empty((n_genes, right.shape[1]), dtype=dtype)
     for rows in _row_blocks(n_genes, right.shape[1]):
         block = left[rows] @ right
@@ -144,18 +153,25 @@ def effects(
     return result
 
 
-def row_normalised(matrix: np.ndarray) -> np.ndarray:
+def row_normalised(matrix: Any) -> Any:
     """Return ``matrix`` (G, G) with each row divided by its sum of absolute values (0 stays 0)."""
-    total = np.abs(matrix).sum(axis=1, keepdims=True)
+    total = row_sums(matrix)
+    if issparse(matrix):
+        result = csr_array(matrix, copy=True)
+        spread = np.repeat(total, np.diff(result.indptr))
+        result.data = np.divide(result.data, spread, out=np.zeros_like(result.data), where=spread > 0)
+        return result
     return np.divide(matrix, total, out=np.zeros_like(matrix), where=total > 0)
 
 
-def structural_mismatches(edges: np.ndarray, effects_matrix: np.ndarray) -> int:
+def structural_mismatches(edges: Any, effects_matrix: Any) -> int:
     """Count the pairs where "edge by pattern" and "effect differs from zero" disagree.
 
     Anything but 0 means that products of weights underflowed or cancelled exactly; the pattern is then the
     right one.
     """
+    if issparse(edges):
+        return count(csr_array(edges) != csr_array(effects_matrix != 0))
     return sum(int(np.count_nonzero(edges[rows] != (effects_matrix[rows] != 0))) for rows in _row_blocks(*edges.shape))
 
 
@@ -202,7 +218,7 @@ def _columns(universe: str, targets: np.ndarray, regulators: np.ndarray) -> np.n
     return np.unique(regulators) if universe == "reference_tfs" else None
 
 
-def confusion(predicted: np.ndarray, truth: Any, universe: str = "all") -> Confusion:
+def confusion(predicted: Any, truth: Any, universe: str = "all") -> Confusion:
     """Compare predicted edges with a reference network.
 
     Parameters
@@ -220,14 +236,14 @@ def confusion(predicted: np.ndarray, truth: Any, universe: str = "all") -> Confu
     """
     targets, regulators = reference_coordinates(truth)
     columns = _columns(universe, targets, regulators)
-    n_predicted = int(np.count_nonzero(predicted if columns is None else predicted[:, columns]))
+    n_predicted = count(predicted if columns is None else predicted[:, columns])
     size = predicted.shape[0] * (predicted.shape[1] if columns is None else len(columns))
     if universe == "off_diagonal":
-        n_predicted -= int(np.count_nonzero(np.diagonal(predicted)))
+        n_predicted -= int(np.count_nonzero(diagonal(predicted)))
         size -= predicted.shape[0]
         different = targets != regulators
         targets, regulators = targets[different], regulators[different]
-    tp = int(np.count_nonzero(predicted[targets, regulators]))
+    tp = int(np.count_nonzero(take(predicted, targets, regulators)))
     fp, fn = n_predicted - tp, len(targets) - tp
     return Confusion(tp, fp, fn, size - tp - fp - fn)
 
@@ -247,13 +263,17 @@ def score_auc(scores: np.ndarray, positives: np.ndarray) -> float:
     float
         NaN when there is no true edge or no other pair.
     """
-    n, n_positive = scores.size, positives.size
+    return _auc(scores[scores > 0], scores.size, scores[positives])
+
+
+def _auc(nonzero: np.ndarray, n: int, value: np.ndarray) -> float:
+    """The area, from the scores above 0, the number of all scores, and the scores of the true edges."""
+    n_positive = value.size
     if n_positive == 0 or n_positive == n:
         return float("nan")
     # Only the non-zero scores are sorted: a pruned network leaves few of its G² pairs.
-    ranked = np.sort(scores[scores > 0])
+    ranked = np.sort(nonzero)
     n_zero = n - ranked.size
-    value = scores[positives]
     first = np.searchsorted(ranked, value, side="left")
     last = np.searchsorted(ranked, value, side="right")
     midrank = np.where(value > 0, n_zero + (first + last + 1) / 2, (n_zero + 1) / 2)
@@ -261,9 +281,7 @@ def score_auc(scores: np.ndarray, positives: np.ndarray) -> float:
     return float(u / (n_positive * (n - n_positive)))
 
 
-def roc_auc(
-    scores: np.ndarray, truth: Any, universe: str = "all", *, regulators_only: np.ndarray | None = None
-) -> float:
+def roc_auc(scores: Any, truth: Any, universe: str = "all", *, regulators_only: np.ndarray | None = None) -> float:
     """Area under the ROC curve for ranking ordered pairs by |scores| (G, G), target × regulator.
 
     ``truth`` and ``universe`` as in `confusion`; ``regulators_only`` (k,) int keeps just those regulators.
@@ -275,7 +293,7 @@ def roc_auc(
         chosen = np.unique(np.asarray(regulators_only, dtype=np.int64))
         columns = chosen if columns is None else np.intersect1d(columns, chosen)
     n_genes = scores.shape[0]
-    kept = np.abs(scores if columns is None else scores[:, columns])
+    kept = abs(scores if columns is None else scores[:, columns])
     width = kept.shape[1]
     if columns is not None:
         place = np.full(scores.shape[1], -1, dtype=np.int64)
@@ -285,7 +303,10 @@ def roc_auc(
     else:
         column = regulators
     if universe != "off_diagonal":
-        return score_auc(kept.ravel(), targets * width + column)
+        found = entries(kept)
+        return _auc(found[found > 0], n_genes * width, take(kept, targets, column))
+    if issparse(kept):
+        kept = kept.toarray()
     counted = np.ones((n_genes, width), dtype=bool)
     own = np.arange(n_genes) if columns is None else columns
     counted[own, np.arange(width)] = False
@@ -294,23 +315,23 @@ def roc_auc(
     return score_auc(kept[counted], np.flatnonzero(positive[counted]))
 
 
-def degrees(edges: np.ndarray) -> dict[str, float]:
+def degrees(edges: Any) -> dict[str, float]:
     """Size of a network: n_edges, mean out_degree and in_degree, active_regulators, active_targets.
 
     The mean in- and out-degree over the same G genes are equal by definition; both are given because both are
     asked for.
     """
-    n_edges = int(np.count_nonzero(edges))
+    n_edges = count(edges)
     return {
         "n_edges": float(n_edges),
         "out_degree": n_edges / edges.shape[1],
         "in_degree": n_edges / edges.shape[0],
-        "active_regulators": float(np.count_nonzero(edges.any(axis=0))),
-        "active_targets": float(np.count_nonzero(edges.any(axis=1))),
+        "active_regulators": float(np.count_nonzero(any_along(edges, 0))),
+        "active_targets": float(np.count_nonzero(any_along(edges, 1))),
     }
 
 
-def edge_recovery(edges: np.ndarray, truth: Any, prior: Any) -> dict[str, float]:
+def edge_recovery(edges: Any, truth: Any, prior: Any) -> dict[str, float]:
     """What the model added to a wrong prior: ``recovered_missing`` and ``rejected_spurious``.
 
     ``recovered_missing`` is the share of the reference's edges absent from the prior that the model has;
@@ -322,12 +343,11 @@ def edge_recovery(edges: np.ndarray, truth: Any, prior: Any) -> dict[str, float]
     prior_flat = np.unique(_flat(prior, n_genes))
     missing = np.setdiff1d(true_flat, prior_flat, assume_unique=True)
     spurious = np.setdiff1d(prior_flat, true_flat, assume_unique=True)
-    found = edges.ravel()
     result: dict[str, float] = {}
     if missing.size:
-        result["recovered_missing"] = float(np.mean(found[missing]))
+        result["recovered_missing"] = float(np.mean(take(edges, *np.divmod(missing, n_genes))))
     if spurious.size:
-        result["rejected_spurious"] = float(np.mean(~found[spurious]))
+        result["rejected_spurious"] = float(np.mean(~take(edges, *np.divmod(spurious, n_genes))))
     return result
 
 
@@ -336,7 +356,7 @@ def _flat(network: Any, n_genes: int) -> np.ndarray:
     return targets * n_genes + regulators
 
 
-def effect_mse(normalised_effects: np.ndarray, truth: Any) -> float:
+def effect_mse(normalised_effects: Any, truth: Any) -> float:
     """Mean squared difference over all G² pairs between D̃ and the reference's signs, both row-normalised.
 
     The published figure (Hossain et al. 2024, Fig. 3) does not give the scale of the true effects. Here each
@@ -349,13 +369,10 @@ def effect_mse(normalised_effects: np.ndarray, truth: Any) -> float:
     count = np.bincount(targets, minlength=n_genes)[targets]
     wanted = signs / count
     # Sum over all pairs without a second G × G array: start from all-zero truth, then correct its edges.
-    total = sum(
-        float(np.sum(np.square(normalised_effects[rows], dtype=np.float64)))
-        for rows in _row_blocks(*normalised_effects.shape)
-    )
-    at_edges = normalised_effects[targets, regulators].astype(np.float64)
+    total = square_sum(normalised_effects)
+    at_edges = take(normalised_effects, targets, regulators).astype(np.float64)
     total += float(np.sum((at_edges - wanted) ** 2 - at_edges**2))
-    return total / normalised_effects.size
+    return total / (n_genes * normalised_effects.shape[1])
 
 
 def _values(network: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

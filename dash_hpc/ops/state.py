@@ -119,7 +119,7 @@ def zero_share(weights: Tensors) -> float:
             nonzero += int(np.count_nonzero(tensor.data[alive[entry_rows(tensor)]]))
         else:
             nonzero += int(np.count_nonzero(tensor[alive]))
-    return 1.0 - nonzero / total
+    return (total - nonzero) / total if total else 0.0
 
 
 def check_weights(weights: Tensors) -> tuple[int, int]:

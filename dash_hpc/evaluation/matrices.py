@@ -1,0 +1,56 @@
+"""What the metrics ask of a target × regulator matrix, for arrays and compressed matrices alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+__all__ = ["any_along", "count", "diagonal", "entries", "row_sums", "square_sum", "take"]
+
+
+def count(matrix: Any) -> int:
+    """Number of entries other than 0."""
+    return int(matrix.count_nonzero() if issparse(matrix) else np.count_nonzero(matrix))
+
+
+def take(matrix: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(k,) the entries at the coordinates."""
+    if not issparse(matrix):
+        found: np.ndarray = matrix[rows, columns]
+        return found
+    if len(rows) == 0:
+        return np.zeros(0, dtype=matrix.dtype)
+    picked = csr_array(matrix)[rows, columns]
+    return np.asarray(picked.toarray() if issparse(picked) else picked).ravel()
+
+
+def diagonal(matrix: Any) -> np.ndarray:
+    """(n,) the entries of the diagonal."""
+    return matrix.diagonal() if issparse(matrix) else np.diagonal(matrix)
+
+
+def any_along(matrix: Any, axis: int) -> np.ndarray:
+    """Whether there is an entry other than 0 along an axis."""
+    if issparse(matrix):
+        return np.asarray((matrix != 0).sum(axis=axis)).ravel() > 0
+    return np.asarray(matrix.any(axis=axis))
+
+
+def entries(matrix: Any) -> np.ndarray:
+    """All entries that can differ from 0, in no special order."""
+    return matrix.data if issparse(matrix) else matrix.ravel()
+
+
+def row_sums(matrix: Any) -> np.ndarray:
+    """(rows, 1) sums of absolute values."""
+    return np.asarray(abs(matrix).sum(axis=1)).reshape(-1, 1)
+
+
+def square_sum(matrix: Any, block: int = 1 << 22) -> float:
+    """Sum of squares in float64, without a float64 copy of the whole matrix."""
+    flat = entries(matrix)
+    return sum(
+        float(np.sum(np.square(flat[start : start + block], dtype=np.float64))) for start in range(0, flat.size, block)
+    )
