@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
 
 from dash_hpc.errors import UsageError
@@ -27,7 +28,7 @@ class Phoenix(torch.nn.Module):
     ----------
     weights : mapping of array or Tensor
         ``W_sums``, ``W_prods`` [m, G]; ``b_sums``, ``b_prods`` [m]; ``U_sums``, ``U_prods`` [G, m]; ``v`` [G] (or
-        [1, G]). float32 or float64, all the same. Values are copied.
+        [1, G]). float32 or float64, all the same. Values are copied; compressed matrices are spread out.
 
     Raises
     ------
@@ -38,7 +39,11 @@ class Phoenix(torch.nn.Module):
     def __init__(self, weights: Mapping[str, Any]) -> None:
         super().__init__()
         arrays = {
-            name: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+            name: value.detach().cpu().numpy()
+            if isinstance(value, Tensor)
+            else value.toarray()
+            if issparse(value)
+            else np.asarray(value)
             for name, value in weights.items()
         }
         if "v" in arrays and arrays["v"].ndim == 2 and arrays["v"].shape[0] == 1:

@@ -9,6 +9,7 @@ from dash_hpc.pruning.imp import Imp
 from dash_hpc.pruning.none import Unpruned
 from dash_hpc.pruning.registry import STRATEGIES, create
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
+from dash_hpc.pruning.structured import Structured
 
 __all__ = [
     "STRATEGIES",
@@ -18,6 +19,7 @@ __all__ = [
     "Imp",
     "LatticeSchedule",
     "Strategy",
+    "Structured",
     "Unpruned",
     "create",
     "n_to_prune",

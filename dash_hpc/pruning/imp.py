@@ -15,7 +15,7 @@ from dash_hpc.pruning.base import Context, Strategy
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
 
-__all__ = ["Imp"]
+__all__ = ["Imp", "magnitude_scores"]
 
 _STORED = "rewind_"
 
@@ -59,32 +59,8 @@ class Imp(Strategy):
     def scores(
         self, weights: Tensors, masks: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-        """Return magnitudes: |W_sums|, exp(W_prods), ReLU(v)·|U|, each divided by its sum."""
-        gain = np.maximum(values(weights["v"]).astype(np.float64).reshape(-1), 0.0)
-        scores: dict[str, np.ndarray] = {}
-        with np.errstate(over="ignore", invalid="ignore"):
-            for name in ("W_prods", "W_sums", "U_sums", "U_prods"):
-                tensor = weights[name]
-                wide = values(tensor).astype(np.float64)
-                size: np.ndarray
-                if name == "W_prods":
-                    size = np.exp(wide)
-                elif name == "W_sums":
-                    size = np.abs(wide)
-                elif isinstance(tensor, csr_array):
-                    size = gain[entry_rows(tensor)] * np.abs(wide)
-                else:
-                    size = gain[:, None] * np.abs(wide)
-                total = np.sum(size)
-                scores[name] = size / total if total > 0 else size
-        record = {
-            "prior_mass": 0.0,
-            "data_mass": 1.0,
-            "condition": float("nan"),
-            "method": "none",
-            "ridge": 0.0,
-        }
-        return scores, [dict(record, data_mass=float(score.sum())) for score in scores.values()]
+        """Return normalised magnitudes; see :func:`magnitude_scores`."""
+        return magnitude_scores(weights)
 
     def after_event(self, state: TrainState, epoch: int) -> None:
         """Rewind, if asked for."""
@@ -113,3 +89,32 @@ class Imp(Strategy):
         self._stored = {
             key.removeprefix(_STORED): np.array(value) for key, value in arrays.items() if key.startswith(_STORED)
         }
+
+
+def magnitude_scores(weights: Tensors) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Return |W_sums|, exp(W_prods), ReLU(v)·|U|, each divided by its sum, and what an event records of them."""
+    gain = np.maximum(values(weights["v"]).astype(np.float64).reshape(-1), 0.0)
+    scores: dict[str, np.ndarray] = {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name in ("W_prods", "W_sums", "U_sums", "U_prods"):
+            tensor = weights[name]
+            wide = values(tensor).astype(np.float64)
+            size: np.ndarray
+            if name == "W_prods":
+                size = np.exp(wide)
+            elif name == "W_sums":
+                size = np.abs(wide)
+            elif isinstance(tensor, csr_array):
+                size = gain[entry_rows(tensor)] * np.abs(wide)
+            else:
+                size = gain[:, None] * np.abs(wide)
+            total = np.sum(size)
+            scores[name] = size / total if total > 0 else size
+    record = {
+        "prior_mass": 0.0,
+        "data_mass": 1.0,
+        "condition": float("nan"),
+        "method": "none",
+        "ridge": 0.0,
+    }
+    return scores, [dict(record, data_mass=float(score.sum())) for score in scores.values()]

@@ -12,6 +12,7 @@ from dash_hpc.pruning.bioprune import BioPrune
 from dash_hpc.pruning.dash import Dash
 from dash_hpc.pruning.imp import Imp
 from dash_hpc.pruning.none import Unpruned
+from dash_hpc.pruning.structured import Structured
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["STRATEGIES", "create"]
 
 #: Every strategy by the name that a study file uses.
-STRATEGIES: dict[str, type[Strategy]] = {cls.name: cls for cls in (Unpruned, Imp, Dash, BioPrune)}
+STRATEGIES: dict[str, type[Strategy]] = {cls.name: cls for cls in (Unpruned, Imp, Dash, BioPrune, Structured)}
 
 
 def create(options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> Strategy:

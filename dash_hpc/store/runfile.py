@@ -16,6 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from scipy.sparse import issparse
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.envelope import open_envelope, pack
@@ -150,7 +151,7 @@ class RunWriter:
         *,
         history: Mapping[str, Column],
         events: Sequence[Mapping[str, Any]],
-        weights: Mapping[str, np.ndarray],
+        weights: Mapping[str, Any],
         masks: Mapping[str, np.ndarray],
         epoch: int,
         metrics: Mapping[str, float],
@@ -335,7 +336,7 @@ def _values_by_name(table: Columns) -> dict[str, float]:
 def _compare_arrays(what: str, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> list[str]:
     differences = [f"{what}: {name} is in one only" for name in sorted(a.keys() ^ b.keys())]
     for name in sorted(a.keys() & b.keys()):
-        one, two = np.asarray(a[name]), np.asarray(b[name])
+        one, two = (_plain(values[name]) for values in (a, b))
         if one.dtype != two.dtype or one.shape != two.shape:
             differences.append(f"{what}: {name} is {one.dtype}{one.shape} and {two.dtype}{two.shape}")
         elif one.dtype == object:
@@ -344,6 +345,14 @@ def _compare_arrays(what: str, a: Mapping[str, np.ndarray], b: Mapping[str, np.n
         elif one.tobytes() != two.tobytes():
             differences.append(f"{what}: {name} differs in {_count_unequal(one, two)} of {one.size} values")
     return differences
+
+
+def _plain(values: Any) -> np.ndarray:
+    """As one array; of a compressed matrix the coordinates and values of its entries."""
+    if not issparse(values):
+        return np.asarray(values)
+    row, col = values.tocoo().coords
+    return np.rec.fromarrays([row, col, values.data])
 
 
 def _count_unequal(one: np.ndarray, two: np.ndarray) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "NoneOptions",
     "ScoreOptions",
     "StrategyOptions",
+    "StructuredOptions",
     "register",
 ]
 
@@ -131,3 +132,12 @@ class DashOptions(ScoreOptions):
 @register("bioprune")
 class BioPruneOptions(ScoreOptions):
     """Prior knowledge alone: DASH at λ = (1, 1)."""
+
+
+@register("structured")
+class StructuredOptions(StrategyOptions):
+    """The prior as architecture: a unit per regulator and a product per target, sparse from the start."""
+
+    needs_prior: ClassVar[bool] = True
+
+    prune: bool = Field(default=False, description="remove small weights by the schedule, as imp does")

@@ -219,5 +219,5 @@ def test_study_files_offer_the_same_options_and_defaults() -> None:
 
 
 def test_the_registry_knows_its_strategies() -> None:
-    assert list(STRATEGIES) == ["none", "imp", "dash", "bioprune"]
+    assert list(STRATEGIES) == ["none", "imp", "dash", "bioprune", "structured"]
     assert all(cls.name == name and not cls.needs_autograd for name, cls in STRATEGIES.items())

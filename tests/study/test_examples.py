@@ -29,9 +29,9 @@ def test_an_example_is_the_starter_of_its_name_and_has_a_plan(name: str) -> None
     assert plan(parse_study(study.to_toml()), "") == runs
 
 
-def test_the_first_study_compares_four_strategies_over_24_runs_or_more() -> None:
+def test_the_first_study_compares_the_strategies_over_24_runs_or_more() -> None:
     study = load_study(EXAMPLES / "quick.toml")
-    assert {table.name for table in study.strategy} == {"none", "imp", "bioprune", "dash"}
+    assert {table.name for table in study.strategy} == {"none", "imp", "bioprune", "dash", "structured"}
     assert study.n_runs >= 24
     dash = next(table for table in study.strategy if table.name == "dash")
     assert len(dash.axes["lambda_ppi"]) > 1

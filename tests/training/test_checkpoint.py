@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import StoreError
+from dash_hpc.ops.state import values
 from dash_hpc.pruning import registry
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.store.checkpoint import CheckpointFile
@@ -31,6 +32,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "dash-damped": {"name": "dash", "omega0": "gaussian", "omega_damping": 0.5, "compat_lr_bug": True},
     "bioprune": {"name": "bioprune"},
     "gated": {"name": "gated"},
+    "structured": {"name": "structured", "prune": True},
 }
 
 
@@ -72,7 +74,7 @@ def same(one: Fit, two: Fit) -> None:
     assert two.kept is not None
     assert (one.kept.epoch, one.kept.validation_mse) == (two.kept.epoch, two.kept.validation_mse)
     for name, value in one.kept.weights.items():
-        assert value.tobytes() == two.kept.weights[name].tobytes()
+        assert values(value).tobytes() == values(two.kept.weights[name]).tobytes()
     for name, mask in one.kept.masks.items():
         assert mask.tobytes() == two.kept.masks[name].tobytes()
 
@@ -81,7 +83,7 @@ def same_state(one: Trainer, two: Trainer) -> None:
     assert one.state.step == two.state.step
     for part in ("weights", "moment1", "moment2", "masks"):
         for name, value in getattr(one.state, part).items():
-            assert value.tobytes() == getattr(two.state, part)[name].tobytes(), (part, name)
+            assert values(value).tobytes() == values(getattr(two.state, part)[name]).tobytes(), (part, name)
 
 
 @pytest.mark.parametrize("changes", [{}, {"dtype": "float64"}, {"tau": 0.9}], ids=["float32", "float64", "prior"])
@@ -89,6 +91,8 @@ def same_state(one: Trainer, two: Trainer) -> None:
 def test_resumed_at_every_epoch(
     dataset: DataSet, make_spec: MakeSpec, tmp_path: Path, strategy: dict[str, Any], changes: dict[str, Any]
 ) -> None:
+    if strategy["name"] == "structured" and "tau" in changes:
+        return  # compressed models are refused there: test_structured.py
     spec = make_spec(strategy=strategy, epochs=EPOCHS, plateau_patience=1, early_stop=6, **changes)
     made: list[Checkpoint] = []
     whole = Trainer(dataset, spec)
