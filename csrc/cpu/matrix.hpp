@@ -38,7 +38,6 @@ class Matrix {
         nnz_ = 0;
         for (int64_t i = 0; i < size_; ++i) nnz_ += source.is_active(i);
         sparse = s.ptr || nnz_ < sparse_below * double(m * G);
-        scatter_ = nnz_ < 6 * G;
         masked = !sparse && nnz_ < m * G;
         if (sparse)
             load_compressed(source);
@@ -60,23 +59,20 @@ class Matrix {
 
     // Build what the products read besides value; once per pattern. refresh() follows every change of values.
     void prepare() {
-        if (sparse && scatter_) return;
         if (sparse) {
-            t_ptr_.zeros(G + 1);
-            t_index_.reserve(nnz_);
-            t_from_.reserve(nnz_);
-            for (int64_t k = 0; k < nnz_; ++k) ++t_ptr_[index_[k] + 1];
-            for (int64_t g = 0; g < G; ++g) t_ptr_[g + 1] += t_ptr_[g];
-            Buffer<int64_t> next;
-            next.reserve(G);
-            for (int64_t g = 0; g < G; ++g) next[g] = t_ptr_[g];
+            Buffer<int64_t> ptr, next;
+            Buffer<int32_t> index, from;
+            ptr.zeros(G + 1), next.reserve(G), index.reserve(nnz_), from.reserve(nnz_);
+            for (int64_t k = 0; k < nnz_; ++k) ++ptr[index_[k] + 1];
+            for (int64_t g = 0; g < G; ++g) ptr[g + 1] += ptr[g], next[g] = ptr[g];
             for (int64_t h = 0; h < m; ++h)
                 for (int64_t k = ptr_[h]; k < ptr_[h + 1]; ++k) {
                     const int64_t to = next[index_[k]]++;
-                    t_index_[to] = static_cast<int32_t>(h);
-                    t_from_[to] = static_cast<int32_t>(k);
+                    index[to] = static_cast<int32_t>(h);
+                    from[to] = static_cast<int32_t>(k);
                 }
-            other_.reserve(nnz_);
+            by_hidden_.build(m, G, ptr_.data(), index_.data(), nullptr);
+            by_gene_.build(G, m, ptr.data(), index.data(), from.data());
         } else {
             other_.zeros(padded(m) * padded(G));
         }
@@ -84,9 +80,9 @@ class Matrix {
     }
 
     void refresh() {
-        if (sparse && scatter_) return;
         if (sparse) {
-            for (int64_t k = 0; k < nnz_; ++k) other_[k] = value[t_from_[k]];
+            by_hidden_.refresh(value.data());
+            by_gene_.refresh(value.data());
             return;
         }
         const int64_t rows = padded(G);
@@ -107,7 +103,7 @@ class Matrix {
     template <int L>
     void to_hidden(const T* x, T* y, const T* start) const {
         if (sparse)
-            sparse_apply<T, L>(ptr_.data(), index_.data(), value.data(), m, x, y, start);
+            by_hidden_.template apply<L>(x, y, start);
         else
             dense_apply<T, L>(other_.data(), padded(G), m, x, y, start);
     }
@@ -115,10 +111,8 @@ class Matrix {
     // y[g] = sum_h A[h][g] x[h]; y has padded(G) rows
     template <int L>
     void to_genes(const T* x, T* y) const {
-        if (sparse && scatter_)
-            sparse_scatter<T, L>(ptr_.data(), index_.data(), value.data(), m, G, x, y);
-        else if (sparse)
-            sparse_apply<T, L>(t_ptr_.data(), t_index_.data(), other_.data(), G, x, y, nullptr);
+        if (sparse)
+            by_gene_.template apply<L>(x, y, nullptr);
         else
             dense_apply<T, L>(value.data(), m, G, x, y, nullptr);
     }
@@ -222,10 +216,11 @@ class Matrix {
     }
 
     int64_t nnz_ = 0, size_ = 0;  // active entries; those of the caller's array
-    bool scatter_ = false, genes_first_ = false;
-    Buffer<int64_t> ptr_, t_ptr_, from_;  // from_: where in the caller's array an active entry stands
-    Buffer<int32_t> index_, t_index_, t_from_;
-    Buffer<T> other_;  // dense: panels of hidden units [m / 16][G][16]; sparse: by gene
+    bool genes_first_ = false;
+    Buffer<int64_t> ptr_, from_;  // from_: where in the caller's array an active entry stands
+    Buffer<int32_t> index_;
+    Grouped<T> by_hidden_, by_gene_;  // sparse
+    Buffer<T> other_;                 // dense: panels of hidden units [m / 16][G][16]
 };
 
 }  // namespace DASH_ISA

@@ -13,7 +13,11 @@ class Slot {
   public:
     Slot() = default;
     Slot(T* memory, int64_t rows, int64_t hidden) : p_(memory), rows_(rows * L), hidden_(hidden * L) {}
-    static int64_t size(int64_t rows, int64_t hidden) { return (3 * rows + 4 * hidden) * L; }
+    // An odd number of cache lines apart, so that one row of many slots does not fall into few sets of the cache.
+    static int64_t size(int64_t rows, int64_t hidden) {
+        const int64_t line = 64 / int64_t(sizeof(T)), lines = ((3 * rows + 4 * hidden) * L + line - 1) / line;
+        return (lines | 1) * line;
+    }
 
     T* sums() const { return p_; }                                         // activations [rows][L]
     T* prods() const { return p_ + rows_; }

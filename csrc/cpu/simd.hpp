@@ -11,6 +11,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #if DASH_VECTOR_BYTES > 16
 #include <immintrin.h>
 #endif
@@ -103,6 +106,53 @@ inline Vec<double> repeat4(const double* p) { return (Vec<double>)_mm512_broadca
 #elif DASH_VECTOR_BYTES == 32
 inline Vec<float> repeat4(const float* p) {
     return (Vec<float>)_mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
+}
+#endif
+
+// Rows of four values that lie anywhere in x, as many as a vector holds: read those that index names, write them, and
+// make a row of each of some values.
+#if DASH_VECTOR_BYTES == 64
+inline Vec<float> rows_of4(const float* x, const int32_t* index) {
+    auto row = [&](int r) { return _mm_load_ps(x + 4 * int64_t(index[r])); };
+    const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(row(0)), row(1), 1);
+    const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(row(2)), row(3), 1);
+    return (Vec<float>)_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+inline Vec<double> rows_of4(const double* x, const int32_t* index) {
+    auto row = [&](int r) { return _mm256_load_pd(x + 4 * int64_t(index[r])); };
+    return (Vec<double>)_mm512_insertf64x4(_mm512_castpd256_pd512(row(0)), row(1), 1);
+}
+inline void put_rows_of4(Vec<float> v, float* x, const int32_t* index) {
+    const __m512 rows = (__m512)v;
+    _mm_store_ps(x + 4 * int64_t(index[0]), _mm512_castps512_ps128(rows));
+    _mm_store_ps(x + 4 * int64_t(index[1]), _mm512_extractf32x4_ps(rows, 1));
+    _mm_store_ps(x + 4 * int64_t(index[2]), _mm512_extractf32x4_ps(rows, 2));
+    _mm_store_ps(x + 4 * int64_t(index[3]), _mm512_extractf32x4_ps(rows, 3));
+}
+inline void put_rows_of4(Vec<double> v, double* x, const int32_t* index) {
+    const __m512d rows = (__m512d)v;
+    _mm256_store_pd(x + 4 * int64_t(index[0]), _mm512_castpd512_pd256(rows));
+    _mm256_store_pd(x + 4 * int64_t(index[1]), _mm512_extractf64x4_pd(rows, 1));
+}
+inline Vec<float> each4(const float* p) {
+    const __m512i order = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    return (Vec<float>)_mm512_permutexvar_ps(order, _mm512_castps128_ps512(_mm_loadu_ps(p)));
+}
+inline Vec<double> each4(const double* p) {
+    const __m512i order = _mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0);
+    return (Vec<double>)_mm512_permutexvar_pd(order, _mm512_castpd128_pd512(_mm_loadu_pd(p)));
+}
+#elif DASH_VECTOR_BYTES == 32
+inline Vec<float> rows_of4(const float* x, const int32_t* index) {
+    const __m256 low = _mm256_castps128_ps256(_mm_load_ps(x + 4 * int64_t(index[0])));
+    return (Vec<float>)_mm256_insertf128_ps(low, _mm_load_ps(x + 4 * int64_t(index[1])), 1);
+}
+inline void put_rows_of4(Vec<float> v, float* x, const int32_t* index) {
+    _mm_store_ps(x + 4 * int64_t(index[0]), _mm256_castps256_ps128((__m256)v));
+    _mm_store_ps(x + 4 * int64_t(index[1]), _mm256_extractf128_ps((__m256)v, 1));
+}
+inline Vec<float> each4(const float* p) {
+    return (Vec<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_set1_ps(p[0])), _mm_set1_ps(p[1]), 1);
 }
 #endif
 
@@ -214,8 +264,12 @@ class Buffer {
 
   private:
     static T* allocate(int64_t n) {
+        const int64_t bytes = n * int64_t(sizeof(T)), huge = int64_t(2) << 20;
         void* p = nullptr;
-        if (posix_memalign(&p, 64, n * sizeof(T)) != 0) throw OutOfMemory{};
+        if (posix_memalign(&p, bytes < 2 * huge ? 64 : huge, bytes) != 0) throw OutOfMemory{};
+#ifdef MADV_HUGEPAGE
+        if (bytes >= 2 * huge) madvise(p, bytes, MADV_HUGEPAGE);  // fewer page faults and address translations
+#endif
         return static_cast<T*>(p);
     }
 

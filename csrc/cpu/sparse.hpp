@@ -6,6 +6,85 @@
 namespace dash {
 namespace DASH_ISA {
 
+// The outputs of a compressed product, longest first and side by side in groups of kGroup: a group is padded with zeros
+// to its longest row, so that the processor foresees where loops end, and its chains of multiply-adds overlap.
+template <class T>
+class Grouped {
+  public:
+    static constexpr int64_t kGroup = 4;
+
+    // Row r has the entries ptr[r] .. ptr[r + 1], inputs in index; from[k] (null: k) says where refresh() finds entry
+    // k's value. inputs: how many there are.
+    void build(int64_t rows, int64_t inputs, const int64_t* ptr, const int32_t* index, const int32_t* from) {
+        groups_ = (rows + kGroup - 1) / kGroup;
+        row_.reserve(groups_ * kGroup);
+        first_.reserve(groups_ + 1);
+        auto length = [&](int64_t r) { return r < rows ? ptr[r + 1] - ptr[r] : 0; };
+        Buffer<int64_t> place;  // by length: where the next row goes
+        place.zeros(inputs + 2);
+        for (int64_t r = 0; r < groups_ * kGroup; ++r) ++place[inputs - length(r) + 1];
+        for (int64_t n = 0; n < inputs; ++n) place[n + 1] += place[n];
+        for (int64_t r = 0; r < groups_ * kGroup; ++r) row_[place[inputs - length(r)]++] = static_cast<int32_t>(r);
+        first_[0] = 0;
+        for (int64_t g = 0; g < groups_; ++g) first_[g + 1] = first_[g] + length(row_[g * kGroup]);
+        entries_ = first_[groups_] * kGroup;
+        index_.zeros(entries_);
+        from_.reserve(entries_);
+        value_.reserve(entries_);
+        for (int64_t g = 0; g < groups_; ++g)
+            for (int64_t i = 0; i < kGroup; ++i) {
+                const int64_t r = row_[g * kGroup + i], n = length(r);
+                for (int64_t j = 0; j < first_[g + 1] - first_[g]; ++j) {
+                    const int64_t to = (first_[g] + j) * kGroup + i, k = ptr[r < rows ? r : 0] + (j < n ? j : n - 1);
+                    if (n > 0) index_[to] = index[k];
+                    from_[to] = j < n ? (from ? from[k] : static_cast<int32_t>(k)) : -1;
+                }
+            }
+    }
+
+    void refresh(const T* value) {
+        for (int64_t k = 0; k < entries_; ++k) value_[k] = from_[k] < 0 ? T(0) : value[from_[k]];
+    }
+
+    // y[r][L] = start[r] + sum over the entries of row r of value * x[index][L]
+    template <int L>
+    void apply(const T* x, T* y, const T* start) const {
+        typedef Vec<T> V;
+        constexpr int rows = Layout<T, L>::genes, parts = Layout<T, L>::parts;  // rows in a vector, vectors of a row
+        constexpr int most = 8 / parts > 1 ? 8 / parts : 1;                     // vectors of rows at once
+        constexpr int N = most * rows < kGroup ? most : kGroup / rows;
+        for (int64_t g = 0; g < groups_; ++g)
+            for (int64_t i = 0; i < kGroup; i += N * rows) {
+                const int32_t* row = row_.data() + g * kGroup + i;
+                V sum[N][parts];
+                for (int n = 0; n < N; ++n)
+                    for (int p = 0; p < parts; ++p) sum[n][p] = V{};
+                if (start)
+                    for (int n = 0; n < N; ++n) {
+                        T first[rows];
+                        for (int r = 0; r < rows; ++r) first[r] = start[row[n * rows + r]];
+                        for (int p = 0; p < parts; ++p) sum[n][p] = spread<T, L>(first);
+                    }
+                const int32_t* index = index_.data() + first_[g] * kGroup + i;
+                const T* value = value_.data() + first_[g] * kGroup + i;
+                for (int64_t j = first_[g]; j < first_[g + 1]; ++j, index += kGroup, value += kGroup)
+                    for (int n = 0; n < N; ++n) {
+                        const V v = spread<T, L>(value + n * rows);
+                        for (int p = 0; p < parts; ++p) sum[n][p] += v * rows_at<T, L>(x, index + n * rows, p);
+                    }
+                for (int n = 0; n < N; ++n)
+                    for (int p = 0; p < parts; ++p) put_rows<T, L>(sum[n][p], y, row + n * rows, p);
+            }
+    }
+
+  private:
+    int64_t groups_ = 0, entries_ = 0;
+    Buffer<int64_t> first_;        // [groups + 1], in entries of a row
+    Buffer<int32_t> row_;          // [groups][kGroup]
+    Buffer<int32_t> index_, from_;  // [first][kGroup]
+    Buffer<T> value_;
+};
+
 // The samples of one gene or hidden unit as whole vectors, also where L is shorter than the level's vectors.
 template <class T, int L>
 struct Row {
@@ -15,40 +94,6 @@ struct Row {
     static const V& get(const T* p, int part) { return reinterpret_cast<const V*>(p)[part]; }
     static V& get(T* p, int part) { return reinterpret_cast<V*>(p)[part]; }
 };
-
-// y[r][L] = start[r] + sum over the entries of row r of value * x[index][L]
-template <class T, int L>
-inline void sparse_apply(const int64_t* ptr, const int32_t* index, const T* value, int64_t rows, const T* x, T* y,
-                         const T* start) {
-    typedef Row<T, L> R;
-    for (int64_t r = 0; r < rows; ++r) {
-        typename R::V sum[R::parts];
-        for (int p = 0; p < R::parts; ++p)
-            sum[p] = start ? broadcast<typename R::V>(start[r]) : typename R::V{};
-        for (int64_t k = ptr[r]; k < ptr[r + 1]; ++k) {
-            const T* from = x + int64_t(index[k]) * L;
-            for (int p = 0; p < R::parts; ++p) sum[p] += value[k] * R::get(from, p);
-        }
-        for (int p = 0; p < R::parts; ++p) R::get(y + r * L, p) = sum[p];
-    }
-}
-
-// y[index][L] = sum over the entries (r, index) of value * x[r][L]: the transposed product from the same arrays. For
-// matrices with few entries per output: a loop over outputs would mispredict its end at nearly every one.
-template <class T, int L>
-inline void sparse_scatter(const int64_t* ptr, const int32_t* index, const T* value, int64_t rows, int64_t outputs,
-                           const T* x, T* y) {
-    typedef Row<T, L> R;
-    std::memset(y, 0, outputs * L * sizeof(T));
-    for (int64_t r = 0; r < rows; ++r) {
-        typename R::V xr[R::parts];
-        for (int p = 0; p < R::parts; ++p) xr[p] = R::get(x + r * L, p);
-        for (int64_t k = ptr[r]; k < ptr[r + 1]; ++k) {
-            T* to = y + int64_t(index[k]) * L;
-            for (int p = 0; p < R::parts; ++p) R::get(to, p) += value[k] * xr[p];
-        }
-    }
-}
 
 // grad[k] += sum over slots and samples of left[slot][row] * right[slot][index[k]], for the entries of all rows.
 template <class T, int L>

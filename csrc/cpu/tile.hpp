@@ -19,6 +19,30 @@ struct Layout {
     static int64_t vectors(int64_t rows) { return rows * L / width; }
 };
 
+// Rows that lie anywhere in a tile, as many as a vector holds (or part p of one row): get, put, and a number per row.
+template <class T, int L>
+inline Vec<T> rows_at(const T* tile, const int32_t* row, int p) {
+    if constexpr (Layout<T, L>::genes > 1)
+        return rows_of4(tile, row);
+    else
+        return at(tile + int64_t(row[0]) * L, p);
+}
+template <class T, int L>
+inline void put_rows(Vec<T> v, T* tile, const int32_t* row, int p) {
+    if constexpr (Layout<T, L>::genes > 1) {
+        put_rows_of4(v, tile, row);
+    } else {
+        at(tile + int64_t(row[0]) * L, p) = v;
+    }
+}
+template <class T, int L>
+inline Vec<T> spread(const T* value) {
+    if constexpr (Layout<T, L>::genes > 1)
+        return each4(value);
+    else
+        return broadcast<Vec<T>>(value[0]);
+}
+
 // One number per sample, spread over the vectors of a gene.
 template <class T, int L>
 struct PerSample {
