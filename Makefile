@@ -43,9 +43,13 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# About ten minutes on a quiet machine; renews the tables of docs/performance.md. DASH_HPC_DATA: the published data.
 bench: setup
-	$(BIN)/python benchmarks/train_step.py
+	for name in train_step roofline genome_scale whole_run overhead; do \
+	  $(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit 1; \
+	done
 	$(BIN)/mpiexec -n 16 $(BIN)/python benchmarks/ranks.py --check
+	$(BIN)/python benchmarks/tables.py
 
 docs: setup
 	$(BIN)/python docs/make_reference.py

@@ -122,9 +122,11 @@ def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
     return made
 
 
-def publish(name: str, rows: list[dict[str, Any]], columns: Mapping[str, str], out: Path | None) -> None:
+def publish(
+    name: str, rows: list[dict[str, Any]], columns: Mapping[str, str], out: Path | None, repeats: int = 1
+) -> None:
     """Print the rows as a table (columns: key -> format) under the machine's description, and write the JSON."""
-    report = {"benchmark": name, **machine(), "rows": rows}
+    report = {"benchmark": name, **machine(), "repeats": repeats, "rows": rows}
     print(
         f"{name}: {report['processor']}, {report['isa']}, {report['threads']} thread(s), "
         f"load {report['load_average']}, {report['date']}"

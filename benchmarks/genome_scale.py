@@ -179,7 +179,7 @@ def main() -> None:
         "what": "s", "pairs": "d", "min_ms": ",.2f", "median_ms": ",.2f", "adjoint_over": ".1f", "batched_over": ".1f",
         "dense_over": ".1f", "times_14": ".2f", "peak_gb": ".3f", "bar": "s",
     }  # fmt: skip
-    publish("genome_scale", rows, columns, options.out)
+    publish("genome_scale", rows, columns, options.out, options.repeats)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def main() -> None:
         "score": ".3f", "select": ".3f", "score_ms": ".1f", "select_ms": ".1f", "share_min": ".2%",
         "share_median": ".2%", "bar": ".0%",
     }  # fmt: skip
-    publish("overhead", rows, columns, options.out)
+    publish("overhead", rows, columns, options.out, options.repeats)
 
 
 if __name__ == "__main__":

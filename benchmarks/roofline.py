@@ -210,7 +210,7 @@ def main() -> None:
         "what": "s", "unit": "s", "best": ".1f", "median": ".1f", "of_peak": ".1%", "of_peak_best": ".1%",
         "of_roof": ".1%", "bar": ".0%",
     }  # fmt: skip
-    publish("roofline", rows, columns, options.out)
+    publish("roofline", rows, columns, options.out, options.repeats)
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def main() -> None:
         "median_ms": ".2f",
         "over_native": ".1f",
     }
-    publish("train_step", rows, columns, options.out)
+    publish("train_step", rows, columns, options.out, options.repeats)
 
 
 if __name__ == "__main__":

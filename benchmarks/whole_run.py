@@ -160,7 +160,7 @@ def main() -> None:
         "what": "s", "rtol": ".0e", "min_s": ".3f", "median_s": ".3f", "authors_over": ".0f", "bar": ".0f",
         "balanced_accuracy": ".3f", "sparsity": ".3f", "test_mse": ".3e", "validation_mse": ".3e",
     }  # fmt: skip
-    publish("whole_run", rows, columns, options.out)
+    publish("whole_run", rows, columns, options.out, options.repeats)
 
 
 if __name__ == "__main__":

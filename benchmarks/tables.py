@@ -1,0 +1,206 @@
+"""Put the figures of benchmarks/results/*.json into the tables of docs/performance.md and docs/numerics.md.
+
+A table stands between the lines `<!-- NAME -->` and `<!-- end -->`; whatever is between them is replaced by that of
+results/NAME.json, under a line that says when, where and on which commit it was measured. Without a JSON file it stays.
+
+    python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("docs/performance.md", "docs/numerics.md")
+Report = Mapping[str, Any]
+ISA = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "SSE2"}
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def origin(report: Report) -> str:
+    """Date, processor, threads, load, commit."""
+    level = ISA.get(report["isa"], report["isa"])
+    words = [
+        report["date"],
+        f"{report['processor']} ({level})",
+        f"{report['threads']} thread{'s' * (report['threads'] != 1)}",
+        f"load {report['load_average']:.1f} on {report['cores']} cores",
+        f"commit {report.get('commit') or 'not known'}",
+    ]
+    if report.get("repeats", 0) > 1:
+        words.append(f"medians of {report['repeats']}")
+    return ", ".join(words) + "."
+
+
+def number(value: Any, spec: str, unit: str = "", scale: float = 1.0) -> str:
+    return "-" if value is None else format(scale * value, spec) + unit
+
+
+def percent(value: Any, digits: int = 0) -> str:
+    return number(value, f".{digits}f", " %", 100)
+
+
+def train_step(report: Report) -> str:
+    contenders = {
+        "authors": "authors' way",
+        "loop": "torchdiffeq, loop",
+        "batched": "torchdiffeq, one batch",
+        "torchode": "torchode",
+        "diffrax": "Diffrax, jit and vmap",
+    }
+    found = {(row["pairs"], row["active"], row["contender"]): row for row in report["rows"]}
+    present = [name for name in contenders if any(key[2] == name for key in found)]
+    rows = []
+    for pairs, active in dict.fromkeys((row["pairs"], row["active"]) for row in report["rows"]):
+        ours = found[pairs, active, "native"]
+        ratios = [number(found.get((pairs, active, name), {}).get("over_native"), ".0f", " ×") for name in present]
+        rows.append([str(pairs), percent(active), number(ours["median_ms"], ".2f", " ms"), *ratios])
+    return markdown(["pairs", "active weights", "dash-hpc", *(contenders[name] for name in present)], rows)
+
+
+def whole_run(report: Report) -> str:
+    words = {
+        "authors' step": "authors, one step",
+        "run, default": "dash-hpc, one run, default tolerance",
+        "run, published": "dash-hpc, one run, published tolerance",
+        "dash-hpc run": "the command `dash-hpc run`, default tolerance",
+    }
+    rows = []
+    whole = report["rows"][0]
+    for row in report["rows"]:
+        rows.append(
+            [
+                words[row["what"]],
+                f"{row['rtol']:.0e}",
+                number(row["median_s"], ".2f", " s"),
+                number(row["authors_over"], ".0f", " ×"),
+                number(row.get("balanced_accuracy"), ".3f"),
+                number(row.get("sparsity"), ".1f", " %", 100),
+                number(row.get("test_mse"), ".2e"),
+            ]
+        )
+        if row is whole:
+            epochs = f"authors, step × {row['steps_per_epoch']} × {row['epochs']} epochs"
+            rows.append([epochs, f"{row['rtol']:.0e}", number(row["whole_s"], ",.0f", " s"), "1 ×", "-", "-", "-"])
+    head = ["what", "rtol", "time", "authors take", "balanced accuracy", "sparsity", "test MSE"]
+    return markdown(head, rows)
+
+
+def genome_scale(report: Report) -> str:
+    steps = [row for row in report["rows"] if "median_ms" in row]
+    runs = [row for row in report["rows"] if "peak_gb" in row]
+    first = markdown(
+        ["step", "pairs", "time", "adjoint loop takes", "one batch takes", "dense takes", "350 × 40 at 14 % takes"],
+        [
+            [
+                row["what"],
+                str(row["pairs"]),
+                number(row["median_ms"], ",.2f", " ms"),
+                number(row.get("adjoint_over"), ".0f", " ×"),
+                number(row.get("batched_over"), ".1f", " ×"),
+                number(row.get("dense_over"), ".1f", " ×"),
+                "-" if row.get("times_14") is None else f"{1 / row['times_14']:.2f} ×",
+            ]
+            for row in steps
+        ],
+    )
+    second = markdown(
+        ["training run", "peak memory"],
+        [[row["what"].removeprefix("run, "), number(row["peak_gb"], ".2f", " GB")] for row in runs],
+    )
+    return f"{first}\n\n{second}"
+
+
+def roofline(report: Report) -> str:
+    rows = [
+        [
+            row["what"],
+            number(row["median"], ".1f", f" {row['unit']}"),
+            percent(row["of_peak"]),
+            percent(row.get("of_roof")),
+        ]
+        for row in report["rows"]
+    ]
+    return markdown(["what", "median", "of the multiply-add peak", "of the bandwidth roof"], rows)
+
+
+def overhead(report: Report) -> str:
+    rows = [
+        [
+            f"{row['genes']:,} × {row['hidden']}",
+            row["prior"],
+            number(row["train"] + row["validation"], ".1f", " s"),
+            number(row["score_ms"], ".1f", " ms"),
+            number(row["select_ms"], ".1f", " ms"),
+            percent(row["share_median"], 2),
+        ]
+        for row in report["rows"]
+    ]
+    return markdown(
+        ["genes × hidden", "interactions", "training and validation", "scores, per event", "selection", "share"], rows
+    )
+
+
+def tolerance(report: Report) -> str:
+    def p(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2g}"
+
+    rows = [
+        [
+            f"{row['rtol']:.0e}" + (" (repeated)" if row["runs"] == "all" else ""),
+            f"{row['balanced_accuracy']:.3f} ± {row['balanced_accuracy_sd']:.3f}",
+            f"{1e4 * row['test_mse']:.2f} ± {1e4 * row['test_mse_sd']:.2f}",
+            percent(row["sparsity"], 1),
+            number(row.get("jaccard_kept"), ".3f"),
+            number(row.get("jaccard_last"), ".3f"),
+            p(row.get("smallest_p")),
+            f"{row['solver_rms_error']:.0e}",
+            number(row["cpu_seconds"], ".1f", " s"),
+        ]
+        for row in report["rows"]
+    ]
+    noise = [number(report["rows"][0][f"jaccard_{which}_noise"], ".3f") for which in ("kept", "last")]
+    rows.append(["last bits moved", "-", "-", "-", *noise, "-", "-", "-"])
+    head = ["rtol", "balanced accuracy", "test MSE × 10⁴", "sparsity", "Jaccard, kept", "Jaccard, last"]
+    return markdown([*head, "smallest p", "solver's error", "time of a run"], rows)
+
+
+TABLES: dict[str, Callable[[Report], str]] = {
+    made.__name__: made for made in (train_step, whole_run, genome_scale, roofline, overhead, tolerance)
+}
+
+
+def renewed(text: str, folder: Path) -> str:
+    """The text with each table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match["name"]
+        file = folder / f"{name}.json"
+        if name not in TABLES or not file.is_file():
+            return match[0]
+        report = json.loads(file.read_text())
+        return f"<!-- {name} -->\n{origin(report)}\n\n{TABLES[name](report)}\n<!-- end -->"
+
+    return re.sub(r"<!-- (?P<name>\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text()
+        new = renewed(text, ROOT / "benchmarks" / "results")
+        if new != text:
+            path.write_text(new)
+            print(f"{name}: tables renewed")
+
+
+if __name__ == "__main__":
+    main()
