@@ -42,6 +42,7 @@ from dash_hpc.execution.lease_file import (
     read,
     started,
 )
+from dash_hpc.store.publish import refused
 
 __all__ = ["LEASE_FOLDER", "LEASE_SECONDS", "Held", "Holder", "Lease", "LeaseLost", "Observer", "lease_seconds"]
 
@@ -111,7 +112,7 @@ class Lease:
             except FileNotFoundError:
                 continue  # its holder has just removed it, or a successor has
             except OSError as error:
-                raise _refused(path, error) from error
+                raise refused(path, error) from error
             return parse(path, generation, text)
 
     def acquire(self) -> Held | None:
@@ -209,7 +210,7 @@ class Lease:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _refused(self._folder, error) from error
+            raise refused(self._folder, error) from error
         found = []
         for name in names:
             if name.startswith(prefix) and (match := NAME.fullmatch(name)) and match["name"] == self.name:
@@ -233,14 +234,14 @@ class Lease:
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise _refused(path, error) from error
+            raise refused(path, error) from error
         try:
             os.write(descriptor, text.encode())
             os.fsync(descriptor)
             mine = link(temporary, path)
         except OSError as error:
             os.close(descriptor)
-            raise _refused(path, error) from error
+            raise refused(path, error) from error
         finally:
             with suppress(OSError):
                 temporary.unlink()
@@ -299,7 +300,3 @@ def lease_seconds() -> float:
         When the variable is not a positive number.
     """
     return seconds("DASH_HPC_LEASE_SECONDS", LEASE_SECONDS)
-
-
-def _refused(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"cannot write {path}: {error.strerror or error}; check the folder and give the command again")

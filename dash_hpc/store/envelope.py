@@ -14,12 +14,22 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 
 from dash_hpc.errors import OtherVersion, StoreError
 
-__all__ = ["HEADER_BYTES", "check_envelope", "open_envelope", "pack", "read_bytes", "read_header", "seal"]
+__all__ = [
+    "HEADER_BYTES",
+    "check_envelope",
+    "open_envelope",
+    "open_regular",
+    "pack",
+    "read_bytes",
+    "read_header",
+    "seal",
+]
 
 HEADER_BYTES = 512
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -118,11 +128,7 @@ def read_bytes(path: Path | str, offset: int = 0, size: int = -1) -> bytes:
         Missing, not a regular file, or unreadable.
     """
     try:
-        # O_NONBLOCK: a FIFO of this name must not block the reader.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StoreError(f"{path}: not a regular file; move it out of the store")
+        with open_regular(path) as file:
             if offset:
                 file.seek(offset)
             return file.read(size)
@@ -130,6 +136,15 @@ def read_bytes(path: Path | str, offset: int = 0, size: int = -1) -> bytes:
         raise StoreError(f"{path}: no such file; check the folder and the run id") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading; a FIFO or device of that name raises StoreError, without waiting for it."""
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise StoreError(f"{path}: not a regular file; move it out of the store")
+    return file
 
 
 def _identify(path: Path, data: bytes) -> tuple[str, int]:

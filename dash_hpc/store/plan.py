@@ -8,6 +8,7 @@ command line, and the SHA-256 of the file as it is with 64 zeros in its place); 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import OtherVersion, StoreError
+from dash_hpc.store.envelope import open_regular
 from dash_hpc.store.publish import canonical_json, publish_text
 from dash_hpc.store.schema import run_path
 
@@ -113,10 +115,10 @@ def read_plan(folder: Path | str) -> tuple[PlanHeader, dict[str, dict[str, Any]]
 def _refuse_other_version(path: Path) -> None:
     """Raise OtherVersion for a whole plan of another version; a damaged one may be replaced."""
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        header = json.loads(text.partition("\n")[0] or "{}")
+        text = "".join(_lines(path))
+        header = json.loads(text.partition("\n")[0])
         version, digest = header.get("version", _VERSION), header.get("sha256")
-    except (OSError, ValueError, AttributeError):
+    except (StoreError, ValueError, AttributeError):
         return
     if version != _VERSION and _fits(text, digest):
         raise OtherVersion(
@@ -189,7 +191,7 @@ def planned_spec(folder: Path | str, run_id: str) -> dict[str, Any]:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="\n") as file:
             yield from file
     except FileNotFoundError as error:
         raise StoreError(f"{path.parent}: not the output folder of a study, it has no {PLAN_FILE}") from error

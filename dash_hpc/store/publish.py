@@ -31,6 +31,7 @@ __all__ = [
     "publish_sealed_text",
     "publish_text",
     "publishing",
+    "refused",
     "remove_file",
     "remove_folder",
     "seal_of_text",
@@ -73,7 +74,7 @@ def make_folder(path: Path | str, *, root: Path | None = None) -> None:
     path = Path(path)
     if root is not None and not root.is_dir():
         error = FileNotFoundError(errno.ENOENT, f"{root} is gone")
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     missing = []
     folder = path
     while not folder.exists():
@@ -86,7 +87,7 @@ def make_folder(path: Path | str, *, root: Path | None = None) -> None:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "a file of this name is in the way")
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def _temporary(path: Path, need: int | None = None) -> Iterator[Path]:
         named = error.filename is not None
         if Path(os.fsdecode(error.filename)) not in places if named else error.errno not in _DISK_ERRORS:
             raise
-        raise _refused(path, error, need) from error
+        raise refused(path, error, need) from error
     finally:
         with suppress(OSError):
             layer.remove(temporary)
@@ -199,7 +200,7 @@ def set_aside(path: Path | str) -> Path:
         layer.rename(path, target)
         layer.sync_folder(path.parent)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     return target
 
 
@@ -208,7 +209,7 @@ def remove_file(path: Path | str) -> None:
     try:
         layer.remove(Path(path))
     except OSError as error:
-        raise _refused(Path(path), error, doing="remove") from error
+        raise refused(Path(path), error, doing="remove") from error
 
 
 def remove_folder(path: Path | str) -> bool:
@@ -236,7 +237,8 @@ def sweep_temporaries(folder: Path | str) -> int:
     return removed
 
 
-def _refused(path: Path, error: OSError, need: int | None = None, doing: str = "write") -> StoreError:
+def refused(path: Path, error: OSError, need: int | None = None, doing: str = "write") -> StoreError:
+    """Return the error that says in one line which file the disk refused, why, what was needed, and what to do."""
     reason = error.strerror or str(error)
     if error.errno in _FULL:
         sizes = [] if need is None else [f"{in_bytes(need)} needed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -238,6 +239,15 @@ def test_a_folder_that_vanished(tmp_path: Path) -> None:
     (tmp_path / "gone").rename(tmp_path / "out")
     lease.check()
     lease.release()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match="Read-only file system; choose a folder that you may write to"):
+        Lease(tmp_path, "driver").acquire()
 
 
 def test_seconds_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,15 @@ def test_runs_of_an_earlier_plan_stay_apart(make_store: Make, spec: dict[str, An
     assert store.extra == (IDS[0],)
 
 
+def test_a_pipe_in_place_of_the_plan_does_not_block(make_store: Make) -> None:
+    folder = make_store(["done", "done"])
+    (folder / "plan.jsonl").unlink()
+    os.mkfifo(folder / "plan.jsonl")
+    store = open_store(folder)
+    assert store.counts()["done"] == 2
+    assert any("plan.jsonl: not a regular file" in problem for problem in store.problems)
+
+
 def test_damaged_and_foreign_files_hide_nothing(make_store: Make) -> None:
     folder = make_store(["done", "done", "done", "done", "done"])
     damaged, cut, copied = (run_path(folder, IDS[k]) for k in (1, 2, 3))
