@@ -1,4 +1,10 @@
-"""Build of the native module: every CPU operator once per instruction set, by ninja, without torch."""
+"""Build of the native modules by ninja, without torch: every CPU operator once per instruction set; the CUDA operators
+when nvcc is found; in a source tree also the CUDA kernels' source as C++, which tests run.
+
+DASH_HPC_NATIVE=0 builds nothing. DASH_HPC_CUDA=0 leaves the CUDA module out, 1 makes its absence an error, auto (default)
+builds it when there is an nvcc (DASH_HPC_NVCC, CUDA_HOME/bin, PATH, /usr/local/cuda/bin). DASH_HPC_CUDA_ARCHS is a list
+of compute capabilities ("80 90"); the last one is also kept as PTX for newer devices.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-#: Compiled once per instruction set; everything else in csrc/ once.
+#: Compiled once per instruction set; everything else of the CPU module once.
 PER_LEVEL = ("solve", "adjoint", "train_epoch", "prior_terms", "table")
 ONCE = ("cpu/dispatch", "cpu/select", "bindings")
 X86_LEVELS = {
@@ -26,6 +32,10 @@ X86_LEVELS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
                "-mprefer-vector-width=512", "-DDASH_VECTOR_BYTES=64"],
 }  # fmt: skip
+#: The CUDA module: what nvcc compiles, and what the host's compiler does (the latter also in the emulation).
+CUDA_KERNELS = ("train_epoch", "solve", "adjoint", "device")
+CUDA_HOST = ("pack", "train_pack", "solve_pack", "bindings")
+CUDA_ARCHITECTURES = ("80", "90")
 
 
 def build_parameters() -> dict[str, list[str]]:
@@ -44,19 +54,54 @@ def build_parameters() -> dict[str, list[str]]:
     return {"common": common, **(X86_LEVELS if x86 else {"baseline": []})}
 
 
-class NinjaBuild(build_ext):
-    """Write a build.ninja and run it."""
+def find_nvcc() -> str | None:
+    """Path of nvcc, or None when there is none or DASH_HPC_CUDA=0."""
+    wish = os.environ.get("DASH_HPC_CUDA", "auto")
+    if wish not in ("auto", "0", "1"):
+        sys.exit(f"DASH_HPC_CUDA must be auto, 0 or 1, got {wish!r}")
+    if wish == "0":
+        return None
+    places = [os.environ.get("DASH_HPC_NVCC"), *(f"{os.environ[k]}/bin/nvcc" for k in ("CUDA_HOME",) if k in os.environ)]
+    places += [shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
+    found = next((place for place in places if place and os.access(place, os.X_OK)), None)
+    if found is None and wish == "1":
+        sys.exit("DASH_HPC_CUDA=1 but there is no nvcc: set DASH_HPC_NVCC or CUDA_HOME, or put it in PATH")
+    return found
 
-    def build_extension(self, ext: Extension) -> None:
+
+def cuda_architectures(nvcc: str) -> list[str]:
+    """DASH_HPC_CUDA_ARCHS, or those of the default set that this nvcc knows."""
+    wish = os.environ.get("DASH_HPC_CUDA_ARCHS", "").replace(",", " ").replace(";", " ").replace(".", "").split()
+    asked = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=False)
+    known = [line.strip().removeprefix("compute_") for line in asked.stdout.splitlines() if "compute_" in line]
+    if wish:
+        unknown = [name for name in wish if known and name not in known]
+        if unknown:
+            sys.exit(f"DASH_HPC_CUDA_ARCHS: {nvcc} has no {', '.join(unknown)}; it has {', '.join(known)}")
+        return wish
+    chosen = [name for name in CUDA_ARCHITECTURES if not known or name in known]
+    return chosen or known[-1:]
+
+
+class NinjaBuild(build_ext):
+    """Write one build.ninja for all modules and run it."""
+
+    def build_extensions(self) -> None:
+        self.work = Path(self.build_temp).resolve()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.lines: list[str] = []
+        self.targets: list[Path] = []
+        for extension in self.extensions:
+            target = Path(self.get_ext_fullpath(extension.name)).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            {"_native": self._cpu, "_native_cuda": self._cuda, "_cuda_emulation": self._emulation}[
+                extension.name.rpartition(".")[2]
+            ](target)
+            self.targets.append(target)
         flags = build_parameters()
-        target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(self.build_temp).resolve()
-        work.mkdir(parents=True, exist_ok=True)
-        compiler = os.environ.get("CXX", "c++")
-        lines = [
-            f"cxx = {compiler}",
-            f"common = {' '.join(flags.pop('common'))}",
+        rules = [
+            f"cxx = {os.environ.get('CXX', 'c++')}",
+            f"common = {' '.join(flags['common'])}",
             "rule compile",
             "  command = $cxx $common $flags -MMD -MF $out.d -c $in -o $out",
             "  depfile = $out.d",
@@ -64,22 +109,60 @@ class NinjaBuild(build_ext):
             "rule link",
             "  command = $cxx -shared $in -o $out",
         ]
-        objects = []
+        text = [*rules, *self.lines, f"default {' '.join(map(str, self.targets))}", ""]
+        (self.work / "build.ninja").write_text("\n".join(text))
+        subprocess.run([str(Path(ninja.BIN_DIR) / "ninja"), "-C", str(self.work)], check=True, stdout=sys.stderr)
 
-        def compile_one(source: str, name: str, extra: list[str]) -> None:
-            objects.append(f"{name}.o")
-            lines.append(f"build {name}.o: compile {ROOT / 'csrc' / source}.cpp")
-            lines.append(f"  flags = {' '.join(extra)}")
+    def _compile(self, source: str, name: str, extra: list[str], rule: str = "compile") -> str:
+        self.lines += [f"build {name}.o: {rule} {ROOT / 'csrc' / source}", f"  flags = {' '.join(extra)}"]
+        return f"{name}.o"
 
+    def _cpu(self, target: Path) -> None:
+        flags = build_parameters()
+        flags.pop("common")
         # The lowest level is linked first: where the compiler emits a shared inline function, that copy wins.
-        for source in ONCE:
-            compile_one(source, source.replace("/", "_"), [])
+        objects = [self._compile(f"{source}.cpp", source.replace("/", "_"), []) for source in ONCE]
         for level, extra in flags.items():
-            for source in PER_LEVEL:
-                compile_one(f"cpu/{source}", f"{level}_{source}", [f"-DDASH_ISA={level}", *extra])
-        lines += [f"build {target}: link {' '.join(objects)}", f"default {target}", ""]
-        (work / "build.ninja").write_text("\n".join(lines))
-        subprocess.run([str(Path(ninja.BIN_DIR) / "ninja"), "-C", str(work)], check=True, stdout=sys.stderr)
+            objects += [
+                self._compile(f"cpu/{source}.cpp", f"{level}_{source}", [f"-DDASH_ISA={level}", *extra])
+                for source in PER_LEVEL
+            ]
+        self.lines.append(f"build {target}: link {' '.join(objects)}")
+
+    def _cuda(self, target: Path) -> None:
+        nvcc = find_nvcc()
+        assert nvcc is not None
+        names = cuda_architectures(nvcc)
+        codes = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in names]
+        codes.append(f"-gencode=arch=compute_{names[-1]},code=compute_{names[-1]}")
+        what = "-DDASH_CUDA_ARCHITECTURES='\"" + ", ".join(f"sm_{name}" for name in names) + "\"'"
+        self.lines += [
+            f"nvcc = {nvcc}",
+            "rule nvcc",
+            f"  command = $nvcc -ccbin $cxx -std=c++17 -O3 -Werror=all-warnings -Xptxas -v {' '.join(codes)} $flags"
+            " --compiler-options=-fPIC,-fvisibility=hidden,-Wall,-Wextra -MD -MF $out.d -c $in -o $out"
+            " > $out.log 2>&1 || { cat $out.log; false; }",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "rule nvlink",  # static runtime: the module loads where there is neither toolkit nor driver
+            "  command = $nvcc -ccbin $cxx -shared -cudart static $in -o $out",
+            "rule resources",
+            f"  command = {sys.executable} {ROOT / 'csrc/cuda/resources.py'} $out $in",
+        ]
+        kernels = [self._compile(f"cuda/{name}.cu", f"cuda_{name}", [what], "nvcc") for name in CUDA_KERNELS]
+        host = [self._compile(f"cuda/{name}.cpp", f"cuda_host_{name}", [what]) for name in CUDA_HOST]
+        self.lines += [
+            f"build cuda_resources.cpp: resources {' '.join(kernels)}",
+            "build cuda_resources.o: compile cuda_resources.cpp",
+            f"build {target}: nvlink {' '.join([*kernels, *host, 'cuda_resources.o'])}",
+        ]
+
+    def _emulation(self, target: Path) -> None:
+        objects = [
+            self._compile(f"cuda/{name}.cpp", f"emulation_{name}", ["-DDASH_CUDA_EMULATION"])
+            for name in (*CUDA_HOST, "emulate")
+        ]
+        self.lines.append(f"build {target}: link {' '.join(objects)}")
 
 
 class WithTemplates(build_py):
@@ -94,8 +177,16 @@ class WithTemplates(build_py):
                 shutil.copy2(source, target)
 
 
-native = os.environ.get("DASH_HPC_NATIVE", "1") != "0"
+def modules() -> list[str]:
+    """Which native modules to build."""
+    if os.environ.get("DASH_HPC_NATIVE", "1") == "0":
+        return []
+    in_place = "editable_wheel" in sys.argv or "--inplace" in sys.argv or "develop" in sys.argv
+    emulation = os.environ.get("DASH_HPC_CUDA_EMULATION", "1" if in_place else "0") != "0"
+    return ["_native"] + ["_native_cuda"] * (find_nvcc() is not None) + ["_cuda_emulation"] * emulation
+
+
 setup(
-    ext_modules=[Extension("dash_hpc._native", sources=[])] if native else [],
+    ext_modules=[Extension(f"dash_hpc.{name}", sources=[]) for name in modules()],
     cmdclass={"build_ext": NinjaBuild, "build_py": WithTemplates},
 )

@@ -3,16 +3,18 @@
 #pragma once
 #include <cmath>
 
+#include "target.hpp"
+
 namespace dash {
 
 // First trial step from the scaled norms of the state (d0) and its derivative (d1).
-inline double trial_step(double d0, double d1, double dt) {
+inline DASH_HD double trial_step(double d0, double d1, double dt) {
     const double h = (d0 < 1e-5 || d1 < 1e-5) ? 1e-6 : 0.01 * d0 / d1;
     return h < dt ? h : dt;
 }
 
 // Starting step from the trial step and the scaled norm of the second derivative (d2).
-inline double first_step(double trial, double d1, double d2, double dt) {
+inline DASH_HD double first_step(double trial, double d1, double d2, double dt) {
     const double steep = d1 > d2 ? d1 : d2;
     const double floor = trial * 1e-3 > 1e-6 ? trial * 1e-3 : 1e-6;
     double h = steep <= 1e-15 ? floor : std::pow(0.01 / steep, 0.2);
@@ -21,7 +23,7 @@ inline double first_step(double trial, double d1, double d2, double dt) {
 }
 
 // Factor on the step size after a step whose scaled error was `ratio` (accepted when at most 1).
-inline double step_factor(double ratio) {
+inline DASH_HD double step_factor(double ratio) {
     if (!std::isfinite(ratio)) return 0.2;
     double factor = 0.9 * std::pow(ratio > 1e-30 ? ratio : 1e-30, -0.2);
     if (factor > 10) factor = 10;

@@ -1,0 +1,83 @@
+// The device on the CPU: the kernels' source with HostBlock, host memory in place of device memory. For tests; slow.
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "device.hpp"
+#include "emulate.hpp"
+#include "host_block.hpp"
+#include "solve.hpp"
+#include "train.hpp"
+
+namespace dash {
+namespace gpu {
+
+static Emulation settings;
+Emulation& emulation() { return settings; }
+
+int device_count() { return 1; }
+void use_device(int) {}
+DeviceFacts device_facts() {
+    return {"emulation", 0, 0, settings.blocks, settings.shared_bytes, int64_t(1) << 40, int64_t(1) << 40, 0, 0};
+}
+
+void* device_allocate(int64_t bytes) {
+    if (settings.memory_bytes && bytes > settings.memory_bytes)
+        throw DeviceError(DeviceError::kMemory, "out of device memory: " + std::to_string(bytes) + " bytes");
+    void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+    if (!memory) throw DeviceError(DeviceError::kMemory, "out of memory: " + std::to_string(bytes) + " bytes");
+    std::memset(memory, 0xff, bytes);  // NaN, so that what is read before it is written shows
+    return memory;
+}
+void device_release(void* memory) noexcept { std::free(memory); }
+void* staging_allocate(int64_t bytes) { return std::malloc(bytes ? bytes : 1); }
+void staging_release(void* memory) noexcept { std::free(memory); }
+void to_device(void* device, const void* host, int64_t bytes) { std::memcpy(device, host, bytes); }
+void to_host(void* host, const void* device, int64_t bytes) { std::memcpy(host, device, bytes); }
+
+template <class T>
+int resident_blocks(Kernel, int, int64_t) {
+    return settings.blocks;
+}
+
+template <class T>
+void launch(const Launch<T>& work) {
+    const int threads = settings.threads ? settings.threads : work.threads;
+    std::unique_ptr<char, void (*)(void*)> near(
+        static_cast<char*>(std::aligned_alloc(256, (work.memory.shared_bytes + 511) / 256 * 256)), std::free);
+    for (int k = 0; k < work.count; ++k) {
+        HostThreads pool(threads, settings.seed ? settings.seed + k : 0);
+        const HostBlock block{&pool};
+        std::memset(near.get(), 0xff, work.memory.shared_bytes);
+        auto context = std::make_unique<Context<T>>();
+        std::memset(static_cast<void*>(context.get()), 0xff, sizeof(Context<T>));
+        char* far = work.memory.scratch + (k % work.blocks) * work.memory.scratch_bytes;
+        const int job = work.order[k];
+        if (work.kernel == Kernel::kTrain)
+            train_epoch(block, context.get(), static_cast<const TrainView<T>*>(work.jobs) + job, work.memory,
+                        near.get(), far);
+        else if (work.kernel == Kernel::kSolve)
+            solve_tile(block, context.get(), static_cast<const SolveView<T>*>(work.jobs) + job, work.memory,
+                       near.get(), far);
+        else
+            backward(block, context.get(), static_cast<const AdjointView<T>*>(work.jobs) + job, work.memory,
+                     near.get(), far);
+        settings.barriers += pool.barriers;
+        ++*work.next;
+    }
+}
+
+template <class T>
+KernelFacts kernel_facts(Kernel) {
+    return {};
+}
+
+#define DASH_INSTANTIATE(T)                                  \
+    template int resident_blocks<T>(Kernel, int, int64_t);   \
+    template void launch<T>(const Launch<T>&);               \
+    template KernelFacts kernel_facts<T>(Kernel);
+DASH_INSTANTIATE(float)
+DASH_INSTANTIATE(double)
+
+}  // namespace gpu
+}  // namespace dash

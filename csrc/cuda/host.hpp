@@ -1,0 +1,86 @@
+// What the bindings hand to the packs: the caller's arrays. Plain structures, checked by the bindings.
+#pragma once
+#include <vector>
+
+#include "device.hpp"
+
+namespace dash {
+namespace gpu {
+
+// A matrix of the caller: dense [rows, columns] row by row, or compressed by rows (ptr and column given, values by
+// entry). W has a row per hidden unit, U one per gene.
+template <class T>
+struct HostMatrix {
+    bool rows_are_hidden;
+    T *value, *moment1, *moment2;  // moments null for solve
+    const uint8_t* mask;           // per value, 1 = active; null: values other than 0
+    const int64_t* ptr;            // null: dense
+    const int32_t* column;
+};
+
+template <class T>
+struct HostModel {
+    int64_t G, m;
+    HostMatrix<T> matrix[4];  // W_sums, W_prods, U_sums, U_prods
+    T *b[2], *v;
+};
+
+template <class T>
+struct HostRun {
+    HostModel<T> model;
+    T *b_moment1[2], *b_moment2[2], *v_moment1, *v_moment2;
+    int64_t step;
+    SolveOptions options;
+    int64_t N;
+    const T *y0, *y1;   // [N, G]
+    const double* dt;   // [N]
+    int64_t n_batches;
+    const int64_t *batch_ptr, *batch_index;
+    double lr[N_TENSORS];
+    double beta1, beta2, eps;
+    double* loss;  // [n_batches]
+    int64_t evaluations, status;  // out
+};
+
+template <class T>
+struct HostSolve {
+    HostModel<T> model;
+    SolveOptions options;
+    int64_t B;
+    const T* y0;       // [B, G]
+    const double* dt;  // [B]
+    T* y1;             // [B, G]
+    int64_t *status, *steps, *rejected, *evaluations;  // [B]
+    std::vector<double> sizes;  // out: [B, width]
+    int64_t width;              // out
+};
+
+template <class T>
+struct HostBackward {
+    HostModel<T> model;
+    int method;
+    int64_t B, n;
+    const T* y0;
+    const double* sizes;
+    const T *grad_y1;
+    T* grad_y0;
+    T* grad[N_TENSORS];
+};
+
+// Choices of a launch; 0: as the device suggests. Results do not depend on them (docs/gpu.md).
+struct Choices {
+    double compress_below;  // share of active entries below which a matrix is compressed
+    int64_t shared_bytes;   // most shared memory of a block
+    int64_t state_limit;    // first try: iterations beyond the tape's capacity of which states are kept
+};
+
+template <class T>
+void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices);
+template <class T>
+void solve_pack(std::vector<HostSolve<T>>& jobs, const Choices& choices);
+template <class T>
+void backward(HostBackward<T>& job, const Choices& choices);
+void release_memory();  // that is kept from call to call
+
+}  // namespace gpu
+}  // namespace dash

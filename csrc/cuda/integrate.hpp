@@ -1,0 +1,265 @@
+// Forward integration of four samples by a block, each with its own step size (mirrors csrc/cpu/integrate.hpp). The
+// control of a sample is worked out by one thread; all threads read it after a barrier and before the next change.
+#pragma once
+#include "model.hpp"
+
+namespace dash {
+namespace gpu {
+
+DASH_BLOCK bool any_todo(const Control& control) {
+    return control.todo[0] || control.todo[1] || control.todo[2] || control.todo[3];
+}
+
+// state + sum of weights[j] * h * k_j of iteration n for the stages 0..count-1, without weights that are 0
+template <class T>
+DASH_BLOCK Four<T> combine(const Context<T>* c, int64_t n, const T* weights, int count, const Four<T>& state, int g) {
+    Four<T> sum = state;
+    DASH_UNROLL for (int j = 0; j < kMaxStages; ++j) {
+        if (j >= count || weights[j] == T(0)) continue;
+        const Four<T> k = derivative(c, n, j)[g];
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum.s[s] += (c->step.s[s] * weights[j]) * k.s[s];
+    }
+    return sum;
+}
+
+// The state of stage `stage` (method.stages: the new state) of iteration n, with its activations in the slot (at, slot).
+template <class B, class T>
+DASH_PHASE void stage_state(B block, Context<T>* c, const Four<T>* y, int64_t n, int stage, int64_t at, int slot) {
+    block.each(c->genes, [=](int g) {
+        const bool whole = stage == c->method.stages;
+        const T* weights = whole ? c->method.b : c->method.a[stage];
+        const Four<T> state = combine(c, n, weights, stage, y[g], g);
+        c->stage[g] = state;
+        activate(c, slot_at(c, at, slot), g, state);
+    });
+}
+
+template <class B, class T>
+DASH_PHASE void first_steps(B block, Context<T>* c) {
+    const Four<T>*y = c->y, *f = derivative(c, 0, 0), *probe = derivative(c, 0, 1);
+    gene_sums<T>(block, c, [=](int g) {
+        Four<T> q{};
+        if (g >= c->G) return q;  // padded genes rest at 1/2, which must not count
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+            const T x = y[g].s[s], scaled = x / (T(c->options.atol) + T(c->options.rtol) * std::fabs(x));
+            q.s[s] = scaled * scaled;
+        }
+        return q;
+    });
+    block.each(kSamples, [=](int s) { c->control.ratio[s] = gene_norm(c, s); });
+    gene_sums<T>(block, c, [=](int g) {
+        Four<T> q;
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+            const T scaled = f[g].s[s] / (T(c->options.atol) + T(c->options.rtol) * std::fabs(y[g].s[s]));
+            q.s[s] = scaled * scaled;
+        }
+        return q;
+    });
+    block.each(kSamples, [=](int s) {
+        Control& control = c->control;
+        control.d1[s] = gene_norm(c, s);
+        control.trial[s] = trial_step(control.ratio[s], control.d1[s], control.dt[s]);
+        c->step.s[s] = T(control.trial[s]);
+    });
+    block.each(c->genes, [=](int g) {
+        Four<T> state = y[g];
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) state.s[s] += c->step.s[s] * f[g].s[s];
+        c->stage[g] = state;
+        activate(c, slot_at(c, 0, 1), g, state);
+    });
+    evaluate(block, c, c->stage, 0, 1, derivative(c, 0, 1));
+    gene_sums<T>(block, c, [=](int g) {
+        Four<T> q;
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+            const T scale = T(c->options.atol) + T(c->options.rtol) * std::fabs(y[g].s[s]);
+            const T scaled = (probe[g].s[s] - f[g].s[s]) / scale;
+            q.s[s] = scaled * scaled;
+        }
+        return q;
+    });
+    block.each(kSamples, [=](int s) {
+        Control& control = c->control;
+        if (!control.todo[s]) return;
+        const double d2 = gene_norm(c, s) / control.trial[s];
+        control.h[s] = first_step(control.trial[s], control.d1[s], d2, control.dt[s]);
+        control.evaluations[s] += 2;
+    });
+}
+
+DASH_BLOCK void equal_steps(Control& control, const SolveOptions& options, int s) {
+    if (!control.todo[s]) return;
+    const double steps = std::ceil(control.dt[s] / options.step - 1e-9);
+    control.limit[s] = steps < 1 ? 1 : static_cast<int64_t>(steps < 9e18 ? steps : 9e18);
+    if (control.limit[s] > options.max_steps) control.status[s] = kMaxSteps, control.todo[s] = 0;
+    control.h[s] = control.dt[s] / double(control.limit[s]);
+}
+
+// The scaled error of the step that was tried (adaptive), or 0 or NaN.
+template <class B, class T>
+DASH_PHASE void step_error(B block, Context<T>* c, int64_t n) {
+    const Four<T>*y = c->y, *y_new = c->stage;
+    gene_sums<T>(block, c, [=](int g) {
+        Four<T> q;
+        const Four<T> old = y[g], now = y_new[g];
+        if (!c->method.adaptive) {
+            DASH_UNROLL for (int s = 0; s < kSamples; ++s) q.s[s] = now.s[s] * T(0);
+            return q;
+        }
+        Four<T> error{};
+        DASH_UNROLL for (int j = 0; j < 7; ++j) {
+            if (j == 1) continue;  // e[1] is 0
+            const Four<T> k = derivative(c, n, j)[g];
+            DASH_UNROLL for (int s = 0; s < kSamples; ++s) error.s[s] += c->method.e[j] * k.s[s];
+        }
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+            const T a = std::fabs(old.s[s]), b = std::fabs(now.s[s]);
+            const T scale = T(c->options.atol) + T(c->options.rtol) * (a > b ? a : b);
+            const T scaled = error.s[s] * c->step.s[s] / scale;
+            q.s[s] = scaled * scaled;
+        }
+        return q;
+    });
+}
+
+// Decide on one sample's step of iteration n.
+template <class T>
+DASH_BLOCK void decide(Context<T>* c, int s) {
+    Control& control = c->control;
+    const bool adaptive = c->method.adaptive;
+    const double ratio = gene_norm(c, s), size = control.size[s];
+    const bool finite = std::isfinite(ratio), idle = !control.todo[s];
+    bool accepted = false;
+    if (!idle) {
+        accepted = ratio <= 1;
+        control.evaluations[s] += adaptive ? 6 : c->method.stages;
+        if (adaptive) control.h[s] = size * step_factor(ratio);
+        if (accepted) {
+            if (c->size_table && control.steps[s] < c->size_limit)
+                c->size_table[s * c->size_limit + control.steps[s]] = size;
+            control.t[s] = control.last[s] ? control.dt[s] : control.t[s] + size;
+            ++control.steps[s];
+            if (control.last[s]) control.todo[s] = 0;
+            if (c->size_table && control.steps[s] > c->size_limit) control.status[s] = kTapeFull, control.todo[s] = 0;
+        } else {
+            ++control.rejected[s];
+            if (!adaptive || control.h[s] <= control.dt[s] * 1e-12) {
+                control.status[s] = finite ? kStepUnderflow : kNonFinite;
+                control.todo[s] = 0;
+            }
+        }
+        if (control.todo[s] && control.steps[s] + control.rejected[s] >= control.limit[s])
+            control.status[s] = kMaxSteps, control.todo[s] = 0;
+    }
+    // a sample that is done took a step of 0, so the new state is its own; but it may have ended in infinities
+    const bool take = accepted || (size == 0 && finite && control.status[s] == kSolved);
+    control.keep[s] = take ? 0 : (finite ? 1 : 2);
+    if (!accepted) c->step.s[s] = T(0);  // what the tape records
+}
+
+// Keep the step sizes and, beyond the slots, the state before the step; samples that accepted take the new state, the
+// others keep theirs and their first stage. A step of 0 must not bring 0 * infinity into gradients.
+template <class B, class T>
+DASH_PHASE void advance(B block, Context<T>* c, int64_t n) {
+    const Slot<T> now = slot_at(c, n, 0), next = slot_at(c, n + 1, 0);
+    const Four<T>* k = derivative(c, n, 0);
+    Four<T>* k_next = derivative(c, n, c->method.stages);
+    block.apart(1, [=](int) {
+        if (!c->keep_tape) return;
+        c->sizes[n] = c->step;
+        c->iterations = n + 1;
+    });
+    block.each(c->genes, [=](int g) {
+        const Four<T> old = c->y[g];
+        if (c->keep_tape && n >= c->capacity) c->states[(n - c->capacity) * c->genes + g] = old;
+        Four<T> state = c->stage[g];
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+            if (!c->control.keep[s]) continue;
+            state.s[s] = old.s[s];
+            next.sums[g].s[s] = now.sums[g].s[s];
+            next.prods[g].s[s] = now.prods[g].s[s];
+            next.derivative[g].s[s] = now.derivative[g].s[s];
+            k_next[g].s[s] = k[g].s[s];
+        }
+        c->y[g] = state;
+    });
+    block.each(c->hidden, [=](int h) {
+        for (int s = 0; s < kSamples; ++s)
+            if (c->control.keep[s]) {
+                next.z[0][h].s[s] = now.z[0][h].s[s];
+                next.z[1][h].s[s] = now.z[1][h].s[s];
+            }
+    });
+    const int* keep = c->control.keep;
+    if (keep[0] != 2 && keep[1] != 2 && keep[2] != 2 && keep[3] != 2) return;
+    for (int stage = 0; stage < c->method.stages; ++stage) {
+        const Slot<T> slot = slot_at(c, n, stage);
+        block.apart(c->genes, [=](int g) {
+            for (int s = 0; s < kSamples; ++s)
+                if (c->control.keep[s] == 2)
+                    slot.sums[g].s[s] = slot.prods[g].s[s] = slot.derivative[g].s[s] = T(0);
+        });
+        block.apart(c->hidden, [=](int h) {
+            for (int s = 0; s < kSamples; ++s)
+                if (c->control.keep[s] == 2) slot.z[0][h].s[s] = slot.z[1][h].s[s] = T(0);
+        });
+    }
+    block.barrier();
+}
+
+// Integrate the samples whose start states are in c->y and intervals in control.dt (0: none), to c->y and control.
+// The caller has set y, dt, options and keep_tape before a barrier.
+template <class B, class T>
+DASH_PHASE void integrate(B block, Context<T>* c) {
+    gene_sums<T>(block, c, [=](int g) {
+        Four<T> q;
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) q.s[s] = g < c->G ? c->y[g].s[s] * T(0) : T(0);
+        return q;
+    });
+    block.apart(kSamples, [=](int s) {
+        Control& control = c->control;
+        control.t[s] = control.h[s] = control.trial[s] = 0;
+        control.steps[s] = control.rejected[s] = control.evaluations[s] = 0;
+        control.limit[s] = c->options.max_steps;
+        const bool finite = gene_total(c, s) == 0;
+        control.status[s] = finite ? kSolved : kNonFinite;
+        control.todo[s] = finite && control.dt[s] > 0;
+    });
+    block.each(1, [=](int) { c->iterations = 0; });
+    if (!any_todo(c->control)) return;
+    block.each(c->genes, [=](int g) { activate(c, slot_at(c, 0, 0), g, c->y[g]); });
+    evaluate(block, c, c->y, 0, 0, derivative(c, 0, 0));
+    if (c->method.adaptive)
+        first_steps(block, c);
+    else
+        block.each(kSamples, [=](int s) { equal_steps(c->control, c->options, s); });
+    const int stages = c->method.stages;
+    for (int64_t n = 0;; ++n) {
+        const bool full = c->keep_tape && n >= c->capacity + c->state_limit;
+        block.each(kSamples, [=](int s) {
+            Control& control = c->control;
+            if (full && control.todo[s]) control.status[s] = kTapeFull, control.todo[s] = 0;
+            control.size[s] = 0;
+            if (control.todo[s]) {
+                const bool adaptive = c->method.adaptive;
+                control.last[s] = adaptive ? control.t[s] + control.h[s] >= control.dt[s] * (1 - 1e-12)
+                                           : control.steps[s] + 1 == control.limit[s];
+                control.size[s] = adaptive && control.last[s] ? control.dt[s] - control.t[s] : control.h[s];
+            }
+            c->step.s[s] = T(control.size[s]);
+        });
+        if (!any_todo(c->control)) return;
+        for (int i = 1; i < stages; ++i) {
+            stage_state(block, c, c->y, n, i, n, i);
+            evaluate(block, c, c->stage, n, i, derivative(c, n, i));
+        }
+        // the derivative at the new state: part of the error, and the first stage of the next step
+        stage_state(block, c, c->y, n, stages, n + 1, 0);
+        evaluate(block, c, c->stage, n + 1, 0, derivative(c, n, stages));
+        step_error(block, c, n);
+        block.each(kSamples, [=](int s) { decide(c, s); });
+        advance(block, c, n);
+    }
+}
+
+}  // namespace gpu
+}  // namespace dash

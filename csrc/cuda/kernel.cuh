@@ -1,0 +1,76 @@
+// The frame that every kernel shares: blocks that stay, take jobs from a queue until it is empty, and keep their
+// context in shared memory.
+#pragma once
+#include "check.hpp"
+#include "context.hpp"
+#include "device.hpp"
+
+namespace dash {
+namespace gpu {
+
+template <class T, class Job, class Body>
+__device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
+    extern __shared__ __align__(16) char near[];
+    __shared__ __align__(16) char context_memory[sizeof(Context<T>)];
+    __shared__ int ticket;
+    auto* context = reinterpret_cast<Context<T>*>(context_memory);
+    for (;;) {
+        __syncthreads();
+        if (threadIdx.x == 0) ticket = atomicAdd(work.next, 1);
+        __syncthreads();
+        if (ticket >= work.count) return;
+        char* far = work.memory.scratch + blockIdx.x * work.memory.scratch_bytes;
+        body(DeviceBlock{}, context, static_cast<const Job*>(work.jobs) + work.order[ticket], near, far);
+    }
+}
+
+template <class T, class K>
+void launch_kernel(K kernel, const Launch<T>& work) {
+    const int bytes = static_cast<int>(work.memory.shared_bytes);
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory");
+    kernel<<<work.blocks, work.threads, bytes>>>(work);
+    check(cudaGetLastError(), "launch");
+    check(cudaDeviceSynchronize(), "kernel");
+}
+
+template <class K>
+int resident(K kernel, int threads, int64_t shared_bytes) {
+    const int bytes = static_cast<int>(shared_bytes);
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory");
+    int blocks = 0;
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, bytes), "occupancy");
+    return blocks;
+}
+
+template <class K>
+KernelFacts facts_of(K kernel) {
+    cudaFuncAttributes found{};
+    check(cudaFuncGetAttributes(&found, kernel), "kernel attributes");
+    return {found.numRegs, static_cast<int64_t>(found.sharedSizeBytes), static_cast<int64_t>(found.localSizeBytes),
+            found.maxThreadsPerBlock};
+}
+
+// What a kernel's file gives to device.cu.
+struct KernelTable {
+    void (*launch_f32)(const Launch<float>&);
+    void (*launch_f64)(const Launch<double>&);
+    int (*resident_f32)(int threads, int64_t shared_bytes);
+    int (*resident_f64)(int threads, int64_t shared_bytes);
+    KernelFacts (*facts_f32)();
+    KernelFacts (*facts_f64)();
+};
+
+#define DASH_KERNEL_TABLE(name, kernel)                                                                   \
+    const KernelTable name = {                                                                            \
+        [](const Launch<float>& work) { launch_kernel(kernel<float>, work); },                            \
+        [](const Launch<double>& work) { launch_kernel(kernel<double>, work); },                          \
+        [](int threads, int64_t bytes) { return resident(kernel<float>, threads, bytes); },               \
+        [](int threads, int64_t bytes) { return resident(kernel<double>, threads, bytes); },              \
+        [] { return facts_of(kernel<float>); },                                                           \
+        [] { return facts_of(kernel<double>); },                                                          \
+    }
+
+extern const KernelTable train_table, solve_table, backward_table;
+
+}  // namespace gpu
+}  // namespace dash

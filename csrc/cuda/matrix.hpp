@@ -1,0 +1,198 @@
+// Products of a block with one weight matrix A[hidden][gene], four samples at a time, dense or compressed.
+#pragma once
+#include "context.hpp"
+
+namespace dash {
+namespace gpu {
+
+template <class T>
+DASH_BLOCK Four<T>* panel(const Matrix<T>& A, int p, int genes) {
+    return p < A.near_panels ? A.near_panel + int64_t(p) * genes
+                             : A.far_panel + int64_t(p - A.near_panels) * genes;
+}
+
+// W_sums, W_prods, U_sums, U_prods
+template <class T>
+DASH_BLOCK Matrix<T>* matrix_of(Context<T>* c, int i) {
+    return i < 2 ? &c->W[i] : &c->U[i - 2];
+}
+
+template <class T>
+DASH_BLOCK void add_scaled(Four<T>& sum, T factor, const Four<T>& x) {
+    DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum.s[s] += factor * x.s[s];
+}
+
+// Bring a matrix from the caller's order into the form that the products read. No barrier.
+template <class B, class T>
+DASH_PHASE void load_matrix(B block, Context<T>* c, Matrix<T>* A) {
+    const MatrixView<T>& view = *A->view;
+    const int G = c->G, m = c->m, genes = c->genes;
+    if (view.compressed) {
+        block.apart(view.nnz, [=](int k) {
+            const MatrixView<T>& v = *A->view;
+            A->by_hidden[k] = v.value[k];
+            A->by_gene[k] = v.value[v.gene_from[k]];
+            const_cast<uint16_t*>(A->index)[k] = v.index[k];
+            const_cast<uint16_t*>(A->gene_index)[k] = v.gene_index[k];
+        });
+        block.apart(c->hidden + 1, [=](int h) { const_cast<int32_t*>(A->ptr)[h] = A->view->ptr[h]; });
+        block.apart(genes + 1, [=](int g) { const_cast<int32_t*>(A->gene_ptr)[g] = A->view->gene_ptr[g]; });
+        return;
+    }
+    block.apart(c->hidden * genes, [=](int i) {
+        const MatrixView<T>& v = *A->view;
+        const int h = i / genes, g = i % genes;
+        const int64_t at = h * v.hidden_step + g * v.gene_step;
+        const bool there = h < m && g < G && (v.active == nullptr || v.active[at]);
+        panel(*A, h / kPanel, genes)[g].s[h % kPanel] = there ? v.value[at] : T(0);
+    });
+}
+
+// Bring the values back into the caller's order. No barrier.
+template <class B, class T>
+DASH_PHASE void unload_matrix(B block, Context<T>* c, Matrix<T>* A) {
+    const int G = c->G, m = c->m, genes = c->genes;
+    if (A->compressed) {
+        block.apart(A->view->nnz, [=](int k) { A->view->value[k] = A->by_hidden[k]; });
+        return;
+    }
+    const bool by_gene = A->view->gene_step == 1;
+    block.apart(m * G, [=](int i) {
+        const int h = by_gene ? i / G : i % m, g = by_gene ? i % G : i / m;
+        A->view->value[i] = panel(*A, h / kPanel, genes)[g].s[h % kPanel];
+    });
+}
+
+// finish(h, s, sum over genes of A[h][g] x[g].s) for every padded hidden unit and sample. A warp takes eight hidden
+// units (dense) or one (compressed); its lanes share the genes or the entries. No barrier.
+template <class B, class T, class F>
+DASH_BLOCK void to_hidden(B block, const Context<T>* c, const Matrix<T>* A, const Four<T>* x, int first, F finish) {
+    if (A->compressed) {
+        block.template warp_sums<kSamples, T>(
+            first, c->hidden,
+            [=](int h, int lane, T* acc) {
+                for (int k = A->ptr[h] + lane; k < A->ptr[h + 1]; k += kLanes) {
+                    const T value = A->by_hidden[k];
+                    const Four<T> from = x[A->index[k]];
+                    DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[s] += value * from.s[s];
+                }
+            },
+            [=](int h, int s, T sum) { finish(h, s, sum); });
+        return;
+    }
+    const int genes = c->genes;
+    block.template warp_sums<kHidden * kSamples, T>(
+        first, c->hidden / kHidden,
+        [=](int item, int lane, T* acc) {
+            const Four<T>* low = panel(*A, 2 * item, genes);
+            const Four<T>* high = panel(*A, 2 * item + 1, genes);
+            for (int g = lane; g < genes; g += kLanes) {
+                const Four<T> from = x[g], a = low[g], b = high[g];
+                DASH_UNROLL for (int j = 0; j < kPanel; ++j)
+                    DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+                        acc[j * kSamples + s] += a.s[j] * from.s[s];
+                        acc[(kPanel + j) * kSamples + s] += b.s[j] * from.s[s];
+                    }
+            }
+        },
+        [=](int item, int k, T sum) { finish(item * kHidden + k / kSamples, k % kSamples, sum); });
+}
+
+// sum over hidden units of A[h][g] z[h], compressed
+template <class T>
+DASH_BLOCK Four<T> gene_sum(const Matrix<T>& A, const Four<T>* z, int g) {
+    Four<T> sum{};
+    for (int k = A.gene_ptr[g]; k < A.gene_ptr[g + 1]; ++k) add_scaled(sum, A.by_gene[k], z[A.gene_index[k]]);
+    return sum;
+}
+
+// The same for two genes, which share the loads of z when the matrix is dense.
+template <class T>
+DASH_BLOCK void gene_sums_of_two(const Matrix<T>& A, const Four<T>* z, int genes, int hidden, int g0, int g1,
+                                 Four<T>* sum) {
+    if (A.compressed) {
+        sum[0] = gene_sum(A, z, g0);
+        sum[1] = gene_sum(A, z, g1);
+        return;
+    }
+    sum[0] = Four<T>{}, sum[1] = Four<T>{};
+    for (int p = 0; p < hidden / kPanel; ++p) {
+        const Four<T>* rows = panel(A, p, genes);
+        const Four<T> a = rows[g0], b = rows[g1];
+        DASH_UNROLL for (int j = 0; j < kPanel; ++j) {
+            const Four<T> from = z[p * kPanel + j];
+            add_scaled(sum[0], a.s[j], from);
+            add_scaled(sum[1], b.s[j], from);
+        }
+    }
+}
+
+// finish(g, sum of A0 z0, sum of A1 z1) for every padded gene. A thread takes two genes, 32 apart, or one when both
+// matrices are compressed. Ends with a barrier.
+template <class B, class T, class F>
+DASH_BLOCK void to_genes(B block, const Context<T>* c, const Matrix<T>* A0, const Matrix<T>* A1, const Four<T>* z0,
+                         const Four<T>* z1, F finish) {
+    const int genes = c->genes, hidden = c->hidden;
+    if (A0->compressed && A1->compressed) {
+        block.each(genes, [=](int g) { finish(g, gene_sum(*A0, z0, g), gene_sum(*A1, z1, g)); });
+        return;
+    }
+    block.each(round_up(genes, 2 * kLanes) / 2, [=](int i) {
+        const int g0 = i / kLanes * 2 * kLanes + i % kLanes;
+        const bool two = g0 + kLanes < genes;
+        const int g1 = two ? g0 + kLanes : g0;
+        Four<T> sums[2], prods[2];
+        gene_sums_of_two(*A0, z0, genes, hidden, g0, g1, sums);
+        gene_sums_of_two(*A1, z1, genes, hidden, g0, g1, prods);
+        finish(g0, sums[0], prods[0]);
+        if (two) finish(g1, sums[1], prods[1]);
+    });
+}
+
+// gradient of A[h][g] = (old, unless fresh) + sum over slots and samples of left[slot][h] * right[slot][g]; left and
+// right are the first slot's, `stride` apart. A thread takes eight hidden units and two genes. No barrier.
+template <class B, class T>
+DASH_BLOCK void add_outer(B block, const Context<T>* c, const Matrix<T>* A, const Four<T>* left, const Four<T>* right,
+                          int64_t stride, int64_t slots, bool fresh) {
+    if (A->compressed) {
+        block.apart(A->view->nnz, [=](int k) {
+            const Four<T>*a = left + A->view->row[k], *b = right + A->view->index[k];
+            T sum[kSamples] = {};
+            for (int64_t n = 0; n < slots; ++n) {
+                const Four<T> x = a[n * stride], y = b[n * stride];
+                DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum[s] += x.s[s] * y.s[s];
+            }
+            const T total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+            A->grad[k] = fresh ? total : A->grad[k] + total;
+        });
+        return;
+    }
+    const int blocks = c->hidden / kHidden, G = c->G, m = c->m;
+    block.apart(blocks * round_up(c->genes, 2 * kLanes) / 2, [=](int i) {
+        const int lane = i % kLanes, item = i / kLanes;
+        const int h0 = item % blocks * kHidden, g0 = item / blocks * 2 * kLanes + lane;
+        const int g1 = g0 + kLanes < c->genes ? g0 + kLanes : g0;
+        T acc[kHidden][2] = {};
+        for (int64_t n = 0; n < slots; ++n) {
+            const Four<T>*a = left + n * stride + h0, *b = right + n * stride;
+            const Four<T> x = b[g0], y = b[g1];
+            DASH_UNROLL for (int h = 0; h < kHidden; ++h) {
+                const Four<T> z = a[h];
+                DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+                    acc[h][0] += z.s[s] * x.s[s];
+                    acc[h][1] += z.s[s] * y.s[s];
+                }
+            }
+        }
+        DASH_UNROLL for (int h = 0; h < kHidden; ++h)
+            DASH_UNROLL for (int j = 0; j < 2; ++j) {
+                const int g = g0 + j * kLanes;
+                if (h0 + h >= m || g >= G) continue;
+                const int64_t at = (h0 + h) * A->view->hidden_step + g * A->view->gene_step;
+                A->grad[at] = fresh ? acc[h][j] : A->grad[at] + acc[h][j];
+            }
+    });
+}
+
+}  // namespace gpu
+}  // namespace dash

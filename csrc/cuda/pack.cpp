@@ -1,0 +1,185 @@
+#include "pack.hpp"
+
+#include <algorithm>
+
+namespace dash {
+namespace gpu {
+
+template <class T>
+Structure structure_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below) {
+    Structure s;
+    const int64_t rows = A.rows_are_hidden ? m : G, columns = A.rows_are_hidden ? G : m;
+    s.values = A.ptr ? A.ptr[rows] : rows * columns;
+    auto active = [&](int64_t at) { return A.mask ? A.mask[at] != 0 : A.value[at] != T(0); };
+    int64_t nnz = 0;
+    for (int64_t at = 0; at < s.values; ++at) nnz += active(at);
+    s.compressed = A.ptr != nullptr || double(nnz) < compress_below * double(G * m);
+    if (!s.compressed) return s;
+    const int genes = padded_genes(static_cast<int>(G)), hidden = padded_hidden(static_cast<int>(m));
+    struct Entry {
+        uint16_t hidden, gene;
+        int64_t at;
+    };
+    std::vector<Entry> entries;
+    entries.reserve(nnz);
+    for (int64_t r = 0; r < rows; ++r) {
+        const int64_t end = A.ptr ? A.ptr[r + 1] : (r + 1) * columns;
+        for (int64_t at = A.ptr ? A.ptr[r] : r * columns; at < end; ++at) {
+            if (!active(at)) continue;
+            const auto row = static_cast<uint16_t>(r);
+            const auto column = static_cast<uint16_t>(A.ptr ? A.column[at] : at - r * columns);
+            entries.push_back(A.rows_are_hidden ? Entry{row, column, at} : Entry{column, row, at});
+        }
+    }
+    if (!A.rows_are_hidden)
+        std::stable_sort(entries.begin(), entries.end(),
+                         [](const Entry& a, const Entry& b) { return a.hidden < b.hidden; });
+    s.ptr.assign(hidden + 1, 0), s.gene_ptr.assign(genes + 1, 0);
+    for (const Entry& e : entries) {
+        s.at.push_back(e.at), s.row.push_back(e.hidden), s.index.push_back(e.gene);
+        ++s.ptr[e.hidden + 1], ++s.gene_ptr[e.gene + 1];
+    }
+    for (int h = 0; h < hidden; ++h) s.ptr[h + 1] += s.ptr[h];
+    for (int g = 0; g < genes; ++g) s.gene_ptr[g + 1] += s.gene_ptr[g];
+    std::vector<int32_t> next(s.gene_ptr.begin(), s.gene_ptr.end());
+    s.gene_index.resize(entries.size()), s.gene_from.resize(entries.size());
+    for (size_t k = 0; k < entries.size(); ++k) {
+        const int32_t to = next[entries[k].gene]++;
+        s.gene_index[to] = entries[k].hidden, s.gene_from[to] = static_cast<int32_t>(k);
+    }
+    return s;
+}
+
+template <class T>
+static T* put_values(const Structure& s, const T* values, Arena& arena) {
+    if (!values) return nullptr;
+    if (!s.compressed) return arena.put(values, s.values);
+    T* host;
+    T* device = arena.room(static_cast<int64_t>(s.at.size()), &host);
+    for (size_t k = 0; host && k < s.at.size(); ++k) host[k] = values[s.at[k]];
+    return device;
+}
+
+template <class T>
+MatrixView<T> put_matrix(const HostMatrix<T>& A, const Structure& s, int64_t G, int64_t m, Arena& state, Arena& fixed) {
+    MatrixView<T> view{};
+    view.compressed = s.compressed;
+    view.hidden_step = A.rows_are_hidden ? G : 1, view.gene_step = A.rows_are_hidden ? 1 : m;
+    view.value = put_values(s, A.value, state);
+    view.moment1 = put_values(s, A.moment1, state);
+    view.moment2 = put_values(s, A.moment2, state);
+    if (!s.compressed) {
+        if (A.mask) view.active = fixed.put(A.mask, s.values);
+        return view;
+    }
+    const auto nnz = static_cast<int64_t>(s.at.size());
+    view.nnz = static_cast<int>(nnz);
+    view.ptr = fixed.put(s.ptr.data(), static_cast<int64_t>(s.ptr.size()));
+    view.gene_ptr = fixed.put(s.gene_ptr.data(), static_cast<int64_t>(s.gene_ptr.size()));
+    view.row = fixed.put(s.row.data(), nnz);
+    view.index = fixed.put(s.index.data(), nnz);
+    view.gene_index = fixed.put(s.gene_index.data(), nnz);
+    view.gene_from = fixed.put(s.gene_from.data(), nnz);
+    return view;
+}
+
+template <class T>
+void take_values(const Structure& s, const T* packed, T* values) {
+    if (!s.compressed) {
+        std::memcpy(values, packed, s.values * sizeof(T));
+        return;
+    }
+    std::memset(values, 0, s.values * sizeof(T));
+    for (size_t k = 0; k < s.at.size(); ++k) values[s.at[k]] = packed[k];
+}
+
+char* Pool::device(Name name, int64_t bytes) {
+    Piece& piece = device_[name];
+    if (bytes > piece.bytes) {
+        if (piece.memory) device_release(piece.memory);
+        piece = {};
+        piece.memory = static_cast<char*>(device_allocate(bytes));
+        piece.bytes = bytes;
+    }
+    return piece.memory;
+}
+
+char* Pool::staging(Name name, int64_t bytes) {
+    Piece& piece = staging_[name];
+    if (bytes > piece.bytes) {
+        if (piece.memory) staging_release(piece.memory);
+        piece = {};
+        piece.memory = static_cast<char*>(staging_allocate(bytes));
+        piece.bytes = bytes;
+    }
+    return piece.memory;
+}
+
+void Pool::release() noexcept {
+    for (Piece& piece : device_) {
+        if (piece.memory) device_release(piece.memory);
+        piece = {};
+    }
+    for (Piece& piece : staging_) {
+        if (piece.memory) staging_release(piece.memory);
+        piece = {};
+    }
+}
+
+Pool& pool() {
+    static Pool* one = new Pool;  // never destroyed: the driver may be gone before static objects are
+    return *one;
+}
+
+void release_memory() { pool().release(); }
+
+template <class T>
+void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
+              int64_t state_limit, int64_t shared_bytes) {
+    std::stable_sort(chosen.begin(), chosen.end(), [&](int a, int b) { return needs[a].work > needs[b].work; });
+    for (const bool large : {true, false}) {
+        std::vector<int32_t> order;
+        Need most{};
+        for (const int job : chosen) {
+            const Need& need = needs[job];
+            if ((2 * need.near_bytes > shared_bytes) != large) continue;
+            order.push_back(job);
+            most.near_bytes = std::max(most.near_bytes, need.near_bytes);
+            most.far_bytes = std::max(most.far_bytes, need.far_bytes);
+        }
+        if (order.empty()) continue;
+        const int count = static_cast<int>(order.size()), threads = large ? most_threads<T>() : kSmallThreads;
+        int blocks = std::min(count, resident_blocks<T>(kernel, threads, most.near_bytes));
+        const int64_t queue_bytes = (int64_t(count) * 4 + 255) / 256 * 256 + 256;
+        const int64_t far_bytes = (most.far_bytes + 255) / 256 * 256;
+        char* scratch = nullptr;
+        for (; !scratch; blocks /= 2) {
+            try {
+                scratch = pool().device(Pool::kScratch, queue_bytes + blocks * far_bytes);
+            } catch (const DeviceError& error) {
+                if (error.kind != DeviceError::kMemory || blocks == 1) throw;
+                continue;
+            }
+            break;
+        }
+        std::vector<char> queue(queue_bytes, 0);
+        std::memcpy(queue.data() + 256, order.data(), order.size() * 4);
+        to_device(scratch, queue.data(), queue_bytes);
+        Launch<T> work{kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch),
+                       blocks, threads,
+                       Memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit}};
+        launch(work);
+    }
+}
+
+#define DASH_INSTANTIATE(T)                                                                               \
+    template Structure structure_of<T>(const HostMatrix<T>&, int64_t, int64_t, double);                   \
+    template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Structure&, int64_t, int64_t, Arena&, \
+                                         Arena&);                                                         \
+    template void take_values<T>(const Structure&, const T*, T*);                                         \
+    template void run_jobs<T>(Kernel, const void*, std::vector<int>, const std::vector<Need>&, int64_t, int64_t);
+DASH_INSTANTIATE(float)
+DASH_INSTANTIATE(double)
+
+}  // namespace gpu
+}  // namespace dash

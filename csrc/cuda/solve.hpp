@@ -1,0 +1,97 @@
+// solve and solve_backward of a block: one tile of up to four samples, or all samples of a gradient.
+#pragma once
+#include "adjoint.hpp"
+
+namespace dash {
+namespace gpu {
+
+template <class B, class T>
+DASH_PHASE void solve_tile(B block, Context<T>* c, const SolveView<T>* job, const Memory& memory, char* near,
+                           char* far) {
+    block.each(1, [=](int) {
+        place(*c, *job->model, *job->method, kForSolve, 0, near, memory.shared_bytes, far);
+        c->method = *job->method;
+        c->options = job->options;
+        c->keep_tape = 0;
+        c->size_table = job->sizes, c->size_limit = job->size_limit;
+    });
+    load_model(block, c, job->model);
+    block.apart(kSamples, [=](int s) { c->control.dt[s] = s < job->n ? job->dt[s] : 0; });
+    block.each(c->genes, [=](int g) {
+        for (int s = 0; s < kSamples; ++s)
+            c->y[g].s[s] = start_value(s < job->n ? job->y0 + int64_t(s) * c->G : nullptr, g, c->G);
+    });
+    integrate(block, c);
+    block.apart(job->n, [=](int s) {
+        const Control& control = c->control;
+        job->status[s] = control.status[s], job->steps[s] = control.steps[s];
+        job->rejected[s] = control.rejected[s], job->evaluations[s] = control.evaluations[s];
+    });
+    block.each(c->G, [=](int g) {
+        for (int s = 0; s < job->n; ++s) job->y1[int64_t(s) * c->G + g] = c->y[g].s[s];
+    });
+}
+
+// Take the recorded steps of four samples again and fill the tape.
+template <class B, class T>
+DASH_PHASE void replay(B block, Context<T>* c, const AdjointView<T>* job, int64_t sample, int n) {
+    const int stages = c->method.stages;
+    block.apart(1, [=](int) { c->iterations = 0; });
+    block.each(c->genes, [=](int g) {
+        for (int s = 0; s < kSamples; ++s)
+            c->y[g].s[s] = start_value(s < n ? job->y0 + (sample + s) * c->G : nullptr, g, c->G);
+    });
+    for (int64_t column = 0; column < job->n; ++column) {
+        block.each(1, [=](int) {
+            for (int s = 0; s < kSamples; ++s)
+                c->step.s[s] = s < n ? T(job->sizes[(sample + s) * job->n + column]) : T(0);
+            c->sizes[column] = c->step;
+        });
+        const Four<T> h = c->step;
+        if (h.s[0] == T(0) && h.s[1] == T(0) && h.s[2] == T(0) && h.s[3] == T(0)) return;  // padded at the end
+        block.apart(1, [=](int) { c->iterations = column + 1; });
+        block.each(c->genes, [=](int g) {
+            const Four<T> y = c->y[g];
+            if (column >= c->capacity) c->states[(column - c->capacity) * c->genes + g] = y;
+            activate(c, slot_at(c, column, 0), g, y);
+        });
+        evaluate(block, c, c->y, column, 0, derivative(c, column, 0));
+        for (int i = 1; i < stages; ++i) {
+            stage_state(block, c, c->y, column, i, column, i);
+            evaluate(block, c, c->stage, column, i, derivative(c, column, i));
+        }
+        block.each(c->genes, [=](int g) { c->y[g] = combine(c, column, c->method.b, stages, c->y[g], g); });
+    }
+}
+
+template <class B, class T>
+DASH_PHASE void backward(B block, Context<T>* c, const AdjointView<T>* job, const Memory& memory, char* near,
+                         char* far) {
+    block.each(1, [=](int) {
+        place(*c, job->model, job->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
+        c->method = job->method;
+    });
+    load_model(block, c, &job->model);
+    for (int64_t sample = 0; sample < job->B; sample += kSamples) {
+        const int n = job->B - sample < kSamples ? static_cast<int>(job->B - sample) : kSamples;
+        replay(block, c, job, sample, n);
+        block.each(c->genes, [=](int g) {
+            for (int s = 0; s < kSamples; ++s)
+                c->bar[g].s[s] = s < n && g < c->G ? job->grad_y1[(sample + s) * c->G + g] : T(0);
+        });
+        sweep_back(block, c, sample == 0);
+        block.each(c->G, [=](int g) {
+            for (int s = 0; s < n; ++s) job->grad_y0[(sample + s) * c->G + g] = c->bar[g].s[s];
+        });
+    }
+    for (int k = 0; k < 2; ++k) {
+        const Matrix<T>*W = &c->W[k], *U = &c->U[k];
+        block.apart(W->compressed ? W->view->nnz : c->G * c->m, [=](int i) { job->W_grad[k][i] = W->grad[i]; });
+        block.apart(U->compressed ? U->view->nnz : c->G * c->m, [=](int i) { job->U_grad[k][i] = U->grad[i]; });
+        block.apart(c->m, [=](int h) { job->b_grad[k][h] = c->b_grad[k][h]; });
+    }
+    block.each(c->G, [=](int g) { job->v_grad[g] = c->v_grad[g]; });
+}
+
+}  // namespace gpu
+}  // namespace dash

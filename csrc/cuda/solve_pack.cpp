@@ -1,0 +1,223 @@
+// Solves of many models, cut into tiles of four samples, and the gradient of one: views, launches, results.
+#include <algorithm>
+
+#include "pack.hpp"
+
+namespace dash {
+namespace gpu {
+
+namespace {
+
+constexpr int64_t kSizeLimit = 64;  // first try: accepted steps of a sample
+
+template <class T>
+class SolvePack {
+  public:
+    SolvePack(std::vector<HostSolve<T>>& jobs, const Choices& choices) : jobs_(jobs), choices_(choices) {
+        for (const HostSolve<T>& job : jobs_) structures_.emplace_back(job.model, choices.compress_below);
+        fill(nullptr, nullptr, nullptr, nullptr);
+        const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
+        char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
+        char* on_device = pool().device(Pool::kState, state_bytes);
+        fill(state, on_device, fixed, pool().device(Pool::kFixed, fixed_bytes));
+        to_device(on_device, state, state_bytes);
+    }
+
+    void run() {
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
+        std::vector<int> left;
+        for (size_t k = 0; k < tiles_.size(); ++k) left.push_back(static_cast<int>(k));
+        std::vector<Need> needs(tiles_.size());
+        for (const int k : left) {
+            const size_t job = owner_[k];
+            Context<T> context;
+            const auto found = place(context, models_[job], methods_[job], kForSolve, 0, nullptr, shared, nullptr);
+            needs[k] = {found.near_bytes, found.far_bytes, 0};
+        }
+        for (int64_t limit = kSizeLimit; !left.empty(); limit *= 4) {
+            const int64_t row = kSamples * limit;
+            char* sizes = pool().device(Pool::kResult, int64_t(left.size()) * row * 8);
+            for (size_t i = 0; i < left.size(); ++i) {
+                tiles_[left[i]].sizes = reinterpret_cast<double*>(sizes) + i * row;
+                tiles_[left[i]].size_limit = limit;
+            }
+            SolveView<T>* staged = fixed_.on_host(device_tiles_);
+            std::copy(tiles_.begin(), tiles_.end(), staged);
+            to_device(fixed_.template on_device<char>(), fixed_.on_host(fixed_.template on_device<char>()),
+                      fixed_.used());
+            run_jobs<T>(Kernel::kSolve, device_tiles_, left, needs, 0, shared);
+            fetch();
+            std::vector<double> found(left.size() * row);
+            to_host(found.data(), sizes, static_cast<int64_t>(found.size()) * 8);
+            std::vector<int> again;
+            for (size_t i = 0; i < left.size(); ++i) {
+                const SolveView<T>& tile = tiles_[left[i]];
+                const int64_t* status = state_.on_host(tile.status);
+                if (std::find(status, status + tile.n, int64_t(kTapeFull)) != status + tile.n) {
+                    again.push_back(left[i]);
+                    continue;
+                }
+                const int64_t* steps = state_.on_host(tile.steps);
+                for (int s = 0; s < tile.n; ++s)
+                    accepted_[left[i]][s].assign(found.data() + i * row + s * limit,
+                                                 found.data() + i * row + s * limit + steps[s]);
+            }
+            left = again;
+        }
+        give();
+    }
+
+  private:
+    void fill(char* state, char* state_device, char* fixed, char* fixed_device) {
+        state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
+        models_.clear(), methods_.clear(), tiles_.clear(), owner_.clear();
+        for (size_t k = 0; k < jobs_.size(); ++k) {
+            models_.push_back(put_model(jobs_[k].model, structures_[k], state_, fixed_));
+            methods_.push_back(Method<T>::of(jobs_[k].options.method));
+        }
+        const ModelView<T>* models = fixed_.put(models_.data(), static_cast<int64_t>(models_.size()));
+        const Method<T>* methods = fixed_.put(methods_.data(), static_cast<int64_t>(methods_.size()));
+        std::map<const void*, const void*> known;
+        for (size_t k = 0; k < jobs_.size(); ++k) {
+            const HostSolve<T>& job = jobs_[k];
+            const int64_t B = job.B, G = job.model.G;
+            const T* y0 = fixed_.put_once(job.y0, B * G, known);
+            const double* dt = fixed_.put_once(job.dt, B, known);
+            T* y1_host;
+            int64_t* host;
+            T* y1 = state_.room(B * G, &y1_host);
+            int64_t *status = state_.room(B, &host), *steps = state_.room(B, &host);
+            int64_t *rejected = state_.room(B, &host), *evaluations = state_.room(B, &host);
+            for (int64_t at = 0; at < B; at += kSamples) {
+                const int n = static_cast<int>(std::min<int64_t>(kSamples, B - at));
+                tiles_.push_back({models + k, methods + k, job.options, n, y0 + at * G, dt + at, y1 + at * G,
+                                  status + at, steps + at, rejected + at, evaluations + at, nullptr, 0});
+                owner_.push_back(k);
+            }
+        }
+        accepted_.resize(tiles_.size());
+        for (auto& tile : accepted_) tile.resize(kSamples);
+        device_tiles_ = fixed_.put(tiles_.data(), static_cast<int64_t>(tiles_.size()));
+    }
+
+    void fetch() {
+        char* device = state_.template on_device<char>();
+        to_host(state_.on_host(device), device, state_.used());
+    }
+
+    void give() {
+        size_t tile = 0;
+        for (HostSolve<T>& job : jobs_) {
+            const int64_t B = job.B, G = job.model.G;
+            const size_t first = tile;
+            job.width = 0;
+            for (int64_t at = 0; at < B; at += kSamples, ++tile) {
+                const SolveView<T>& t = tiles_[tile];
+                std::memcpy(job.y1 + at * G, state_.on_host(t.y1), t.n * G * sizeof(T));
+                for (int s = 0; s < t.n; ++s) {
+                    job.status[at + s] = state_.on_host(t.status)[s], job.steps[at + s] = state_.on_host(t.steps)[s];
+                    job.rejected[at + s] = state_.on_host(t.rejected)[s];
+                    job.evaluations[at + s] = state_.on_host(t.evaluations)[s];
+                    job.width = std::max<int64_t>(job.width, static_cast<int64_t>(accepted_[tile][s].size()));
+                }
+            }
+            job.sizes.assign(B * job.width, 0.0);
+            for (int64_t b = 0; b < B; ++b) {
+                const auto& row = accepted_[first + b / kSamples][b % kSamples];
+                std::copy(row.begin(), row.end(), job.sizes.begin() + b * job.width);
+            }
+        }
+    }
+
+    std::vector<HostSolve<T>>& jobs_;
+    Choices choices_;
+    std::vector<ModelStructure<T>> structures_;
+    std::vector<ModelView<T>> models_;
+    std::vector<Method<T>> methods_;
+    std::vector<SolveView<T>> tiles_;
+    std::vector<size_t> owner_;
+    std::vector<std::vector<std::vector<double>>> accepted_;
+    SolveView<T>* device_tiles_ = nullptr;
+    Arena state_, fixed_;
+};
+
+template <class T>
+class Backward {
+  public:
+    Backward(HostBackward<T>& job, const Choices& choices) : job_(job), choices_(choices), structure_(job.model, 0) {}
+
+    void run() {
+        fill(nullptr, nullptr, nullptr, nullptr);
+        const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
+        char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
+        char *on_device = pool().device(Pool::kState, state_bytes), *other = pool().device(Pool::kFixed, fixed_bytes);
+        fill(state, on_device, fixed, other);
+        to_device(on_device, state, state_bytes);
+        to_device(other, fixed, fixed_bytes);
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
+        Context<T> context;
+        const auto found = place(context, view_.model, view_.method, kForTraining, job_.n, nullptr, shared, nullptr);
+        run_jobs<T>(Kernel::kBackward, device_view_, {0}, {{found.near_bytes, found.far_bytes, 0}}, job_.n, shared);
+        to_host(state, on_device, state_bytes);
+        const int64_t G = job_.model.G, m = job_.model.m;
+        copy(view_.grad_y0, job_.B * G, job_.grad_y0);
+        for (int k = 0; k < 2; ++k) {
+            copy(view_.W_grad[k], structure_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
+            copy(view_.U_grad[k], structure_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
+            copy(view_.b_grad[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
+        }
+        copy(view_.v_grad, G, job_.grad[V]);
+    }
+
+  private:
+    void fill(char* state, char* state_device, char* fixed, char* fixed_device) {
+        state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
+        const int64_t G = job_.model.G, m = job_.model.m;
+        T* host;
+        view_ = {};
+        view_.model = put_model(job_.model, structure_, state_, fixed_);
+        view_.method = Method<T>::of(job_.method);
+        view_.B = job_.B, view_.n = job_.n;
+        view_.y0 = fixed_.put(job_.y0, job_.B * G);
+        view_.sizes = fixed_.put(job_.sizes, job_.B * job_.n);
+        view_.grad_y1 = fixed_.put(job_.grad_y1, job_.B * G);
+        view_.grad_y0 = state_.room(job_.B * G, &host);
+        for (int k = 0; k < 2; ++k) {
+            view_.W_grad[k] = state_.room(structure_.matrix[k].values, &host);
+            view_.U_grad[k] = state_.room(structure_.matrix[2 + k].values, &host);
+            view_.b_grad[k] = state_.room(m, &host);
+        }
+        view_.v_grad = state_.room(G, &host);
+        device_view_ = fixed_.put(&view_, 1);
+    }
+    void copy(const T* device, int64_t count, T* to) { std::memcpy(to, state_.on_host(device), count * sizeof(T)); }
+
+    HostBackward<T>& job_;
+    Choices choices_;
+    ModelStructure<T> structure_;
+    AdjointView<T> view_{};
+    AdjointView<T>* device_view_ = nullptr;
+    Arena state_, fixed_;
+};
+
+}  // namespace
+
+template <class T>
+void solve_pack(std::vector<HostSolve<T>>& jobs, const Choices& choices) {
+    bool any = false;
+    for (HostSolve<T>& job : jobs) any = any || job.B > 0, job.width = 0;
+    if (any) SolvePack<T>(jobs, choices).run();
+}
+
+template <class T>
+void backward(HostBackward<T>& job, const Choices& choices) {
+    Backward<T>(job, choices).run();
+}
+
+template void solve_pack<float>(std::vector<HostSolve<float>>&, const Choices&);
+template void solve_pack<double>(std::vector<HostSolve<double>>&, const Choices&);
+template void backward<float>(HostBackward<float>&, const Choices&);
+template void backward<double>(HostBackward<double>&, const Choices&);
+
+}  // namespace gpu
+}  // namespace dash

@@ -1,0 +1,153 @@
+// An epoch of many runs: views, launches, results.
+#include <algorithm>
+
+#include "pack.hpp"
+
+namespace dash {
+namespace gpu {
+
+namespace {
+
+// Iterations beyond the tape's capacity; a run that needs more is done again from the batch where it stopped.
+constexpr int64_t kStateLimit = 64, kMostStates = int64_t(1) << 20;
+
+template <class T>
+class TrainPack {
+  public:
+    TrainPack(std::vector<HostRun<T>>& runs, const Choices& choices) : runs_(runs), choices_(choices) {
+        for (const HostRun<T>& run : runs_) structures_.emplace_back(run.model, choices.compress_below);
+        fill(nullptr, nullptr, nullptr, nullptr);
+        const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
+        char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
+        char* on_device = pool().device(Pool::kState, state_bytes);
+        fill(state, on_device, fixed, pool().device(Pool::kFixed, fixed_bytes));
+        to_device(on_device, state, state_bytes);
+        to_device(fixed_.template on_device<char>(), fixed, fixed_bytes);
+    }
+
+    void epoch() {
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
+        std::vector<int> left;
+        for (size_t k = 0; k < runs_.size(); ++k) left.push_back(static_cast<int>(k));
+        int64_t limit = choices_.state_limit ? choices_.state_limit : kStateLimit;
+        for (; !left.empty(); limit *= 4) {
+            std::vector<Need> needs(runs_.size());
+            for (const int k : left) {
+                Context<T> context;
+                const auto found = place(context, views_[k].model, views_[k].method, kForTraining, limit, nullptr,
+                                         shared, nullptr);
+                needs[k] = {found.near_bytes, found.far_bytes, work(k)};
+            }
+            run_jobs<T>(Kernel::kTrain, device_views_, left, needs, limit, shared);
+            to_host(state_.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
+            std::vector<int> again;
+            for (const int k : left)
+                if (outcome(k).status == kTapeFull && limit < kMostStates) again.push_back(k);
+            for (const int k : again) outcome(k).status = kSolved;
+            if (!again.empty()) to_device(outcomes_, state_.on_host(outcomes_), runs_.size() * sizeof(Outcome));
+            left = again;
+        }
+    }
+
+    void fetch() {
+        to_host(state_.template on_host<char>(state_.template on_device<char>()), state_.template on_device<char>(),
+                state_.used());
+        for (size_t k = 0; k < runs_.size(); ++k) {
+            HostRun<T>& run = runs_[k];
+            const TrainView<T>& view = views_[k];
+            for (int i = 0; i < 4; ++i) {
+                const MatrixView<T>& A = i < 2 ? view.model.W[i] : view.model.U[i - 2];
+                const Structure& s = structures_[k].matrix[i];
+                take_values(s, state_.on_host(A.value), run.model.matrix[i].value);
+                take_values(s, state_.on_host(A.moment1), run.model.matrix[i].moment1);
+                take_values(s, state_.on_host(A.moment2), run.model.matrix[i].moment2);
+            }
+            for (int i = 0; i < 2; ++i) {
+                copy(view.model.b[i], run.model.m, run.model.b[i]);
+                copy(view.b_moment1[i], run.model.m, run.b_moment1[i]);
+                copy(view.b_moment2[i], run.model.m, run.b_moment2[i]);
+            }
+            copy(view.model.v, run.model.G, run.model.v);
+            copy(view.v_moment1, run.model.G, run.v_moment1);
+            copy(view.v_moment2, run.model.G, run.v_moment2);
+            copy(view.loss, run.n_batches, run.loss);
+            const Outcome& out = outcome(k);
+            run.step = out.step, run.evaluations = out.evaluations;
+            run.status = out.status == kTapeFull ? int64_t(kMaxSteps) : out.status;
+        }
+    }
+
+  private:
+    void fill(char* state, char* state_device, char* fixed, char* fixed_device) {
+        state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
+        std::map<const void*, const void*> known;
+        views_.clear();
+        Outcome* outcomes;
+        outcomes_ = state_.room(static_cast<int64_t>(runs_.size()), &outcomes);
+        for (size_t k = 0; k < runs_.size(); ++k) {
+            const HostRun<T>& run = runs_[k];
+            const int64_t G = run.model.G, m = run.model.m;
+            TrainView<T> view{};
+            view.model = put_model(run.model, structures_[k], state_, fixed_);
+            for (int i = 0; i < 2; ++i) {
+                view.b_moment1[i] = state_.put(run.b_moment1[i], m);
+                view.b_moment2[i] = state_.put(run.b_moment2[i], m);
+            }
+            view.v_moment1 = state_.put(run.v_moment1, G), view.v_moment2 = state_.put(run.v_moment2, G);
+            view.method = Method<T>::of(run.options.method);
+            view.options = run.options;
+            view.n_batches = run.n_batches;
+            view.batch_ptr = fixed_.put(run.batch_ptr, run.n_batches + 1);
+            view.batch_index = fixed_.put(run.batch_index, run.batch_ptr[run.n_batches]);
+            view.y0 = fixed_.put_once(run.y0, run.N * G, known);
+            view.y1 = fixed_.put_once(run.y1, run.N * G, known);
+            view.dt = fixed_.put_once(run.dt, run.N, known);
+            for (int i = 0; i < N_TENSORS; ++i) view.lr[i] = run.lr[i];
+            view.beta1 = run.beta1, view.beta2 = run.beta2, view.eps = run.eps;
+            view.loss = state_.put(run.loss, run.n_batches);
+            view.outcome = outcomes_ + k;
+            if (outcomes) outcomes[k] = {0, run.step, 0, kSolved};
+            views_.push_back(view);
+        }
+        device_views_ = fixed_.put(views_.data(), static_cast<int64_t>(views_.size()));
+    }
+
+    Outcome& outcome(size_t k) { return state_.on_host(outcomes_)[k]; }
+
+    // For the order of the queue: pairs times entries.
+    int64_t work(int k) const {
+        int64_t entries = 0;
+        for (const Structure& s : structures_[k].matrix)
+            entries += s.compressed ? 4 * static_cast<int64_t>(s.at.size()) : s.values;
+        return entries * runs_[k].batch_ptr[runs_[k].n_batches];
+    }
+
+    template <class U>
+    void copy(const U* device, int64_t count, U* to) {
+        std::memcpy(to, state_.on_host(device), count * sizeof(U));
+    }
+
+    std::vector<HostRun<T>>& runs_;
+    Choices choices_;
+    std::vector<ModelStructure<T>> structures_;
+    std::vector<TrainView<T>> views_;
+    TrainView<T>* device_views_ = nullptr;
+    Outcome* outcomes_ = nullptr;
+    Arena state_, fixed_;
+};
+
+}  // namespace
+
+template <class T>
+void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices) {
+    if (runs.empty()) return;
+    TrainPack<T> pack(runs, choices);
+    pack.epoch();
+    pack.fetch();
+}
+
+template void train_pack<float>(std::vector<HostRun<float>>&, const Choices&);
+template void train_pack<double>(std::vector<HostRun<double>>&, const Choices&);
+
+}  // namespace gpu
+}  // namespace dash
