@@ -1,9 +1,9 @@
 """Build of the native modules by ninja, without torch: every CPU operator once per instruction set; the CUDA operators
 when nvcc is found; in a source tree also the CUDA kernels' source as C++, which tests run.
 
-DASH_HPC_NATIVE=0 builds nothing. DASH_HPC_CUDA=0 leaves the CUDA module out, 1 makes its absence an error, auto (default)
-builds it when there is an nvcc (DASH_HPC_NVCC, CUDA_HOME/bin, PATH, /usr/local/cuda/bin). DASH_HPC_CUDA_ARCHS is a list
-of compute capabilities ("80 90"); the last one is also kept as PTX for newer devices.
+DASH_HPC_NATIVE=0 builds nothing. DASH_HPC_CUDA=0 leaves the CUDA module out, 1 makes its absence an error, auto (the
+default) builds it when there is an nvcc (DASH_HPC_NVCC, CUDA_HOME/bin, PATH, /usr/local/cuda/bin). DASH_HPC_CUDA_ARCHS
+is a list of compute capabilities ("80 90"); the last one is also kept as PTX for newer devices.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ def find_nvcc() -> str | None:
         sys.exit(f"DASH_HPC_CUDA must be auto, 0 or 1, got {wish!r}")
     if wish == "0":
         return None
-    places = [os.environ.get("DASH_HPC_NVCC"), *(f"{os.environ[k]}/bin/nvcc" for k in ("CUDA_HOME",) if k in os.environ)]
+    places = [
+        os.environ.get("DASH_HPC_NVCC"),
+        *(f"{os.environ[k]}/bin/nvcc" for k in ("CUDA_HOME",) if k in os.environ),
+    ]
     places += [shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
     found = next((place for place in places if place and os.access(place, os.X_OK)), None)
     if found is None and wish == "1":
@@ -130,8 +133,7 @@ class NinjaBuild(build_ext):
         self.lines.append(f"build {target}: link {' '.join(objects)}")
 
     def _cuda(self, target: Path) -> None:
-        nvcc = find_nvcc()
-        assert nvcc is not None
+        nvcc = find_nvcc() or "nvcc"
         names = cuda_architectures(nvcc)
         codes = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in names]
         codes.append(f"-gencode=arch=compute_{names[-1]},code=compute_{names[-1]}")

@@ -10,6 +10,9 @@ __all__ = [
     "CheckpointUnfit",
     "DashHpcError",
     "DataError",
+    "GpuFault",
+    "GpuMemoryError",
+    "GpuUnavailable",
     "Interrupted",
     "NativeError",
     "OtherVersion",
@@ -69,6 +72,18 @@ class RunFailed(DashHpcError):
 
 class NativeError(DashHpcError):
     """The native module is missing, does not fit this processor, or refused its arguments."""
+
+
+class GpuUnavailable(NativeError):
+    """No GPU can be used: no build for it, no driver or one too old, no such device, or one of another architecture."""
+
+
+class GpuMemoryError(NativeError):
+    """The GPU has too little free memory for what was asked."""
+
+
+class GpuFault(NativeError):
+    """The GPU failed in the middle of a computation; the process must be started again."""
 
 
 class Interrupted(DashHpcError):

@@ -299,9 +299,9 @@ PYBIND11_MODULE(_cuda_emulation, module) {
 PYBIND11_MODULE(_native_cuda, module) {
     module.doc() = "CUDA operators of dash-hpc; use them through dash_hpc.ops.cuda.";
 #endif
-    // (kind, text); dash_hpc.ops.cuda makes named errors of them
+    // (kind, text); dash_hpc.ops.cuda makes named errors of them. Local: the emulation has a class of its own.
     static py::exception<DeviceError> device_error(module, "DeviceError");
-    py::register_exception_translator([](std::exception_ptr p) {
+    py::register_local_exception_translator([](std::exception_ptr p) {
         static const std::array<const char*, 5> kinds = {"driver", "device", "architecture", "memory", "fault"};
         try {
             if (p) std::rethrow_exception(p);

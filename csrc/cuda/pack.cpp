@@ -6,8 +6,8 @@ namespace dash {
 namespace gpu {
 
 template <class T>
-Structure structure_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below) {
-    Structure s;
+Pattern pattern_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below) {
+    Pattern s;
     const int64_t rows = A.rows_are_hidden ? m : G, columns = A.rows_are_hidden ? G : m;
     s.values = A.ptr ? A.ptr[rows] : rows * columns;
     auto active = [&](int64_t at) { return A.mask ? A.mask[at] != 0 : A.value[at] != T(0); };
@@ -51,7 +51,7 @@ Structure structure_of(const HostMatrix<T>& A, int64_t G, int64_t m, double comp
 }
 
 template <class T>
-static T* put_values(const Structure& s, const T* values, Arena& arena) {
+static T* put_values(const Pattern& s, const T* values, Arena& arena) {
     if (!values) return nullptr;
     if (!s.compressed) return arena.put(values, s.values);
     T* host;
@@ -61,7 +61,7 @@ static T* put_values(const Structure& s, const T* values, Arena& arena) {
 }
 
 template <class T>
-MatrixView<T> put_matrix(const HostMatrix<T>& A, const Structure& s, int64_t G, int64_t m, Arena& state, Arena& fixed) {
+MatrixView<T> put_matrix(const HostMatrix<T>& A, const Pattern& s, int64_t G, int64_t m, Arena& state, Arena& fixed) {
     MatrixView<T> view{};
     view.compressed = s.compressed;
     view.hidden_step = A.rows_are_hidden ? G : 1, view.gene_step = A.rows_are_hidden ? 1 : m;
@@ -84,7 +84,7 @@ MatrixView<T> put_matrix(const HostMatrix<T>& A, const Structure& s, int64_t G, 
 }
 
 template <class T>
-void take_values(const Structure& s, const T* packed, T* values) {
+void take_values(const Pattern& s, const T* packed, T* values) {
     if (!s.compressed) {
         std::memcpy(values, packed, s.values * sizeof(T));
         return;
@@ -173,10 +173,10 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
 }
 
 #define DASH_INSTANTIATE(T)                                                                               \
-    template Structure structure_of<T>(const HostMatrix<T>&, int64_t, int64_t, double);                   \
-    template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Structure&, int64_t, int64_t, Arena&, \
+    template Pattern pattern_of<T>(const HostMatrix<T>&, int64_t, int64_t, double);                   \
+    template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Pattern&, int64_t, int64_t, Arena&, \
                                          Arena&);                                                         \
-    template void take_values<T>(const Structure&, const T*, T*);                                         \
+    template void take_values<T>(const Pattern&, const T*, T*);                                         \
     template void run_jobs<T>(Kernel, const void*, std::vector<int>, const std::vector<Need>&, int64_t, int64_t);
 DASH_INSTANTIATE(float)
 DASH_INSTANTIATE(double)

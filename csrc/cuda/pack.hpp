@@ -55,7 +55,7 @@ class Arena {
 };
 
 // Which entries of a matrix are active, in the kernels' order.
-struct Structure {
+struct Pattern {
     bool compressed = false;
     int64_t values = 0;         // of the caller's array
     std::vector<int64_t> at;    // compressed: the entry's place in the caller's values
@@ -64,25 +64,25 @@ struct Structure {
 };
 
 template <class T>
-Structure structure_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below);
+Pattern pattern_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below);
 
 // A matrix's values, moments and structure into the arenas: what the kernel changes, and what it only reads.
 template <class T>
-MatrixView<T> put_matrix(const HostMatrix<T>& A, const Structure& s, int64_t G, int64_t m, Arena& state, Arena& fixed);
+MatrixView<T> put_matrix(const HostMatrix<T>& A, const Pattern& s, int64_t G, int64_t m, Arena& state, Arena& fixed);
 // Back into the caller's array; entries that are not active become 0.
 template <class T>
-void take_values(const Structure& s, const T* packed, T* values);
+void take_values(const Pattern& s, const T* packed, T* values);
 
 template <class T>
-struct ModelStructure {
-    Structure matrix[4];
-    explicit ModelStructure(const HostModel<T>& model, double compress_below) {
-        for (int i = 0; i < 4; ++i) matrix[i] = structure_of(model.matrix[i], model.G, model.m, compress_below);
+struct ModelPattern {
+    Pattern matrix[4];
+    explicit ModelPattern(const HostModel<T>& model, double compress_below) {
+        for (int i = 0; i < 4; ++i) matrix[i] = pattern_of(model.matrix[i], model.G, model.m, compress_below);
     }
 };
 
 template <class T>
-ModelView<T> put_model(const HostModel<T>& model, const ModelStructure<T>& s, Arena& state, Arena& fixed) {
+ModelView<T> put_model(const HostModel<T>& model, const ModelPattern<T>& s, Arena& state, Arena& fixed) {
     ModelView<T> view{};
     view.G = static_cast<int>(model.G), view.m = static_cast<int>(model.m);
     for (int k = 0; k < 2; ++k) {

@@ -14,7 +14,7 @@ template <class T>
 class SolvePack {
   public:
     SolvePack(std::vector<HostSolve<T>>& jobs, const Choices& choices) : jobs_(jobs), choices_(choices) {
-        for (const HostSolve<T>& job : jobs_) structures_.emplace_back(job.model, choices.compress_below);
+        for (const HostSolve<T>& job : jobs_) patterns_.emplace_back(job.model, choices.compress_below);
         fill(nullptr, nullptr, nullptr, nullptr);
         const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
         char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
@@ -72,7 +72,7 @@ class SolvePack {
         state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
         models_.clear(), methods_.clear(), tiles_.clear(), owner_.clear();
         for (size_t k = 0; k < jobs_.size(); ++k) {
-            models_.push_back(put_model(jobs_[k].model, structures_[k], state_, fixed_));
+            models_.push_back(put_model(jobs_[k].model, patterns_[k], state_, fixed_));
             methods_.push_back(Method<T>::of(jobs_[k].options.method));
         }
         const ModelView<T>* models = fixed_.put(models_.data(), static_cast<int64_t>(models_.size()));
@@ -131,7 +131,7 @@ class SolvePack {
 
     std::vector<HostSolve<T>>& jobs_;
     Choices choices_;
-    std::vector<ModelStructure<T>> structures_;
+    std::vector<ModelPattern<T>> patterns_;
     std::vector<ModelView<T>> models_;
     std::vector<Method<T>> methods_;
     std::vector<SolveView<T>> tiles_;
@@ -144,7 +144,7 @@ class SolvePack {
 template <class T>
 class Backward {
   public:
-    Backward(HostBackward<T>& job, const Choices& choices) : job_(job), choices_(choices), structure_(job.model, 0) {}
+    Backward(HostBackward<T>& job, const Choices& choices) : job_(job), choices_(choices), pattern_(job.model, 0) {}
 
     void run() {
         fill(nullptr, nullptr, nullptr, nullptr);
@@ -162,8 +162,8 @@ class Backward {
         const int64_t G = job_.model.G, m = job_.model.m;
         copy(view_.grad_y0, job_.B * G, job_.grad_y0);
         for (int k = 0; k < 2; ++k) {
-            copy(view_.W_grad[k], structure_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
-            copy(view_.U_grad[k], structure_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
+            copy(view_.W_grad[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
+            copy(view_.U_grad[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
             copy(view_.b_grad[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
         }
         copy(view_.v_grad, G, job_.grad[V]);
@@ -175,7 +175,7 @@ class Backward {
         const int64_t G = job_.model.G, m = job_.model.m;
         T* host;
         view_ = {};
-        view_.model = put_model(job_.model, structure_, state_, fixed_);
+        view_.model = put_model(job_.model, pattern_, state_, fixed_);
         view_.method = Method<T>::of(job_.method);
         view_.B = job_.B, view_.n = job_.n;
         view_.y0 = fixed_.put(job_.y0, job_.B * G);
@@ -183,8 +183,8 @@ class Backward {
         view_.grad_y1 = fixed_.put(job_.grad_y1, job_.B * G);
         view_.grad_y0 = state_.room(job_.B * G, &host);
         for (int k = 0; k < 2; ++k) {
-            view_.W_grad[k] = state_.room(structure_.matrix[k].values, &host);
-            view_.U_grad[k] = state_.room(structure_.matrix[2 + k].values, &host);
+            view_.W_grad[k] = state_.room(pattern_.matrix[k].values, &host);
+            view_.U_grad[k] = state_.room(pattern_.matrix[2 + k].values, &host);
             view_.b_grad[k] = state_.room(m, &host);
         }
         view_.v_grad = state_.room(G, &host);
@@ -194,7 +194,7 @@ class Backward {
 
     HostBackward<T>& job_;
     Choices choices_;
-    ModelStructure<T> structure_;
+    ModelPattern<T> pattern_;
     AdjointView<T> view_{};
     AdjointView<T>* device_view_ = nullptr;
     Arena state_, fixed_;

@@ -15,7 +15,7 @@ template <class T>
 class TrainPack {
   public:
     TrainPack(std::vector<HostRun<T>>& runs, const Choices& choices) : runs_(runs), choices_(choices) {
-        for (const HostRun<T>& run : runs_) structures_.emplace_back(run.model, choices.compress_below);
+        for (const HostRun<T>& run : runs_) patterns_.emplace_back(run.model, choices.compress_below);
         fill(nullptr, nullptr, nullptr, nullptr);
         const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
         char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
@@ -57,7 +57,7 @@ class TrainPack {
             const TrainView<T>& view = views_[k];
             for (int i = 0; i < 4; ++i) {
                 const MatrixView<T>& A = i < 2 ? view.model.W[i] : view.model.U[i - 2];
-                const Structure& s = structures_[k].matrix[i];
+                const Pattern& s = patterns_[k].matrix[i];
                 take_values(s, state_.on_host(A.value), run.model.matrix[i].value);
                 take_values(s, state_.on_host(A.moment1), run.model.matrix[i].moment1);
                 take_values(s, state_.on_host(A.moment2), run.model.matrix[i].moment2);
@@ -88,7 +88,7 @@ class TrainPack {
             const HostRun<T>& run = runs_[k];
             const int64_t G = run.model.G, m = run.model.m;
             TrainView<T> view{};
-            view.model = put_model(run.model, structures_[k], state_, fixed_);
+            view.model = put_model(run.model, patterns_[k], state_, fixed_);
             for (int i = 0; i < 2; ++i) {
                 view.b_moment1[i] = state_.put(run.b_moment1[i], m);
                 view.b_moment2[i] = state_.put(run.b_moment2[i], m);
@@ -117,7 +117,7 @@ class TrainPack {
     // For the order of the queue: pairs times entries.
     int64_t work(int k) const {
         int64_t entries = 0;
-        for (const Structure& s : structures_[k].matrix)
+        for (const Pattern& s : patterns_[k].matrix)
             entries += s.compressed ? 4 * static_cast<int64_t>(s.at.size()) : s.values;
         return entries * runs_[k].batch_ptr[runs_[k].n_batches];
     }
@@ -129,7 +129,7 @@ class TrainPack {
 
     std::vector<HostRun<T>>& runs_;
     Choices choices_;
-    std::vector<ModelStructure<T>> structures_;
+    std::vector<ModelPattern<T>> patterns_;
     std::vector<TrainView<T>> views_;
     TrainView<T>* device_views_ = nullptr;
     Outcome* outcomes_ = nullptr;

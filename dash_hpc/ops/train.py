@@ -94,13 +94,18 @@ def train_pack(jobs: Sequence[EpochJob], *, threads: int = 1) -> list[EpochResul
     """
     if threads < 1:
         raise UsageError(f"train_pack: threads must be 1 or more, got {threads}")
-    if len({id(job.state) for job in jobs}) < len(jobs):
-        raise UsageError("train_pack: two jobs share one training state; each run needs its own")
-    checked = [_checked(job) for job in jobs]
+    checked = checked_jobs(jobs)
     if threads == 1 or len(jobs) < 2:
         return [_run(job) for job in checked]
     with ThreadPoolExecutor(min(threads, len(jobs))) as pool:  # the native epoch does not hold the interpreter's lock
         return list(pool.map(_run, checked))
+
+
+def checked_jobs(jobs: Sequence[EpochJob]) -> list[EpochJob]:
+    """The jobs with their arrays in the form that the native modules take; UsageError when one is wrong."""
+    if len({id(job.state) for job in jobs}) < len(jobs):
+        raise UsageError("train_pack: two jobs share one training state; each run needs its own")
+    return [_checked(job) for job in jobs]
 
 
 def _checked(job: EpochJob) -> EpochJob:

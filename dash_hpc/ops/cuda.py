@@ -1,0 +1,215 @@
+"""The operators on an NVIDIA GPU: many runs in one launch, a run to a multiprocessor. Their CPU twins define them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, UsageError
+from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
+from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, Solution, native_form
+from dash_hpc.ops.train import EpochJob, checked_jobs
+
+__all__ = ["Gpu", "gpu_info", "open_gpu"]
+
+#: Share of active entries below which a matrix is compressed: from counted operations (docs/gpu.md), not measured.
+COMPRESS_BELOW = 0.12
+_MESSAGES = {
+    "driver": "{} (install or update the driver, or use the CPU)",
+    "device": "{} (see CUDA_VISIBLE_DEVICES and nvidia-smi, or use the CPU)",
+    "architecture": "{} (build again with DASH_HPC_CUDA_ARCHS naming it, or use the CPU)",
+    "memory": "out of memory on the GPU: {} (pack fewer runs, or use the CPU)",
+    "fault": "the GPU failed: {} (start again; if it stays, run `make gpu-check` and report it)",
+}
+_CLASSES: dict[str, type[NativeError]] = {"memory": GpuMemoryError, "fault": GpuFault}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One device and how it is used; make it with :func:`open_gpu`.
+
+    Attributes
+    ----------
+    index : int
+        Number of the device among those that CUDA_VISIBLE_DEVICES leaves.
+    compress_below : float
+        Share of active entries below which a matrix is compressed. Last bits depend on it, nothing else.
+    shared_bytes, state_limit : int
+        Shared memory of a block and the first size of its tape; 0 as the device suggests. Bits do not depend on them.
+    """
+
+    module: ModuleType
+    index: int = 0
+    compress_below: float = COMPRESS_BELOW
+    shared_bytes: int = 0
+    state_limit: int = 0
+
+    def train_pack(self, jobs: Sequence[EpochJob]) -> list[EpochResult]:
+        """Train one epoch of each of many runs in one launch; like :func:`dash_hpc.ops.train_pack`.
+
+        Each run has the bits that it has alone, whatever the pack, and the same ones every time.
+
+        Raises
+        ------
+        UsageError
+            Before any run is touched, when a job is wrong or float32 and float64 are mixed.
+        GpuUnavailable, GpuMemoryError, GpuFault
+            No state has been changed then.
+        """
+        checked = checked_jobs(jobs)
+        _one_dtype([job.state.weights for job in checked])
+        packed: list[dict[str, Any]] = []
+        for job in checked:
+            state = job.state
+            packed.append(
+                {
+                    "weights": native_form(state.weights), "moment1": state.moment1, "moment2": state.moment2,
+                    "masks": state.masks, "step": state.step, "y0": job.y0, "y1": job.y1, "dt": job.dt,
+                    "batch_ptr": job.batch_ptr, "batch_index": job.batch_index,
+                    "lr": [float(job.lr[name]) for name in TENSORS],
+                    "beta1": float(job.betas[0]), "beta2": float(job.betas[1]), "eps": float(job.eps),
+                    "solver": SolverOptions.of(job.solver).as_dict(),
+                    "loss": np.full(len(job.batch_ptr) - 1, np.nan),
+                }
+            )  # fmt: skip
+        found = self._call("train_pack", packed, self._choices())
+        results = []
+        for job, form, (step, evaluations, status) in zip(checked, packed, found, strict=True):
+            job.state.step = step
+            reason = STATUS_REASONS[status] if status else None
+            results.append(EpochResult(form["loss"], int(evaluations), int(status), reason))
+        return results
+
+    def solve_pack(self, jobs: Sequence[SolveJob]) -> list[Solution]:
+        """Solve many models' intervals in one launch; like :func:`dash_hpc.ops.solve_pack`.
+
+        Raises
+        ------
+        UsageError
+            When a job is wrong or float32 and float64 are mixed.
+        GpuUnavailable, GpuMemoryError, GpuFault
+        """
+        return self.solve_masked(jobs, [{}] * len(jobs))
+
+    def solve_masked(self, jobs: Sequence[SolveJob], masks: Sequence[Mapping[str, np.ndarray]]) -> list[Solution]:
+        """Do what :meth:`solve_pack` does with masks for each job, as :func:`dash_hpc.ops.solve_arrays` takes them."""
+        _one_dtype([job.weights for job in jobs])
+        packed = []
+        for job, own in zip(jobs, masks, strict=True):
+            y0, dt = checked_intervals(job.weights, job.y0, job.dt)
+            solver = SolverOptions.of(job.solver).as_dict()
+            packed.append(
+                {"weights": native_form(job.weights), "masks": dict(own), "y0": y0, "dt": dt, "solver": solver}
+            )
+        return [Solution(*parts) for parts in self._call("solve_pack", packed, self._choices())]
+
+    def solve_backward(
+        self, weights: Mapping[str, Any], y0: np.ndarray, step_sizes: np.ndarray, grad: np.ndarray, method: str
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Gradients of <grad, y1> over recorded steps, for y0 (B, G) and the seven tensors (every entry)."""
+        y0, _ = checked_intervals(weights, y0, np.zeros(len(y0)))
+        grad = np.ascontiguousarray(grad, dtype=y0.dtype)
+        sizes = np.ascontiguousarray(step_sizes, dtype=np.float64)
+        if grad.shape != y0.shape or sizes.ndim != 2 or len(sizes) != len(y0):
+            raise UsageError(f"solve_backward: grad must be {list(y0.shape)}, step_sizes [{len(y0)}, n]")
+        return self._call("solve_backward", native_form(weights), y0, sizes, grad, method, self._choices())
+
+    def facts(self) -> dict[str, Any]:
+        """Name, capability, multiprocessors, memory in bytes and versions of the device."""
+        return dict(self._call("facts"))
+
+    def kernels(self) -> dict[str, Any]:
+        """Registers, shared and local memory of each kernel as loaded."""
+        return dict(self._call("kernels"))
+
+    def release_memory(self) -> None:
+        """Give back the device memory that is kept from call to call."""
+        self._call("release_memory")
+
+    def _choices(self) -> dict[str, Any]:
+        return {
+            "compress_below": float(self.compress_below),
+            "shared_bytes": int(self.shared_bytes),
+            "state_limit": int(self.state_limit),
+        }
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        try:
+            _use(self.module, self.index)
+            return getattr(self.module, name)(*arguments)
+        except self.module.DeviceError as error:
+            raise _named(error) from None
+
+
+def open_gpu(index: int = 0) -> Gpu:
+    """Return the GPU with this number, ready for use.
+
+    Raises
+    ------
+    GpuUnavailable
+        When this installation has no CUDA module, there is no driver or it is too old, no such device, or the build has
+        no code for it.
+    """
+    module = cuda_module()
+    if module is None:
+        raise GpuUnavailable(
+            "this installation has no CUDA module: build it where nvcc is (DASH_HPC_CUDA=1), or use the CPU"
+        )
+    gpu = Gpu(module, index)
+    gpu.facts()
+    return gpu
+
+
+def gpu_info() -> dict[str, Any]:
+    """What this process could use: ``{"built": bool, "architectures": str, "devices": [facts], "problem": str}``."""
+    module = cuda_module()
+    if module is None:
+        return {"built": False, "architectures": "", "devices": [], "problem": "no CUDA module was built"}
+    info: dict[str, Any] = {"built": True, "architectures": module.architectures, "devices": [], "problem": ""}
+    try:
+        for index in range(module.device_count()):
+            info["devices"].append(Gpu(module, index).facts())
+    except module.DeviceError as error:
+        info["problem"] = str(_named(error))
+    except NativeError as error:
+        info["problem"] = str(error)
+    return info
+
+
+def cuda_module() -> ModuleType | None:
+    """Return ``dash_hpc._native_cuda``, or None when it was not built or ``DASH_HPC_NATIVE=0``."""
+    if os.environ.get("DASH_HPC_NATIVE", "1") == "0":
+        return None
+    try:
+        from dash_hpc import _native_cuda
+    except ImportError as error:
+        if "_native_cuda" in str(error) and "cannot import name" in str(error):
+            return None
+        raise GpuUnavailable(f"the CUDA module cannot be loaded: {error}; reinstall dash-hpc") from error
+    return _native_cuda
+
+
+_chosen = threading.local()
+
+
+def _use(module: ModuleType, index: int) -> None:
+    """Choose the device for this thread, once."""
+    if getattr(_chosen, "device", None) != (module.__name__, index):
+        module.use_device(index)
+        _chosen.device = (module.__name__, index)
+
+
+def _named(error: Exception) -> NativeError:
+    kind, text = error.args
+    return _CLASSES.get(kind, GpuUnavailable)(_MESSAGES[kind].format(text))
+
+
+def _one_dtype(weights: Sequence[Mapping[str, Any]]) -> None:
+    if len({str(tensors["v"].dtype) for tensors in weights}) > 1:
+        raise UsageError("a pack holds either float32 or float64 models; pack them apart")

@@ -1,0 +1,52 @@
+"""The CUDA module as built: loads without GPU and driver, has the architectures, spills nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dash_hpc.errors import GpuUnavailable
+from dash_hpc.ops import cuda
+
+module = cuda.cuda_module()
+needs_build = pytest.mark.skipif(module is None, reason="nvcc was not found when dash-hpc was built")
+
+
+@needs_build
+def test_no_kernel_spills():
+    rows = json.loads(module.resources)
+    assert {row["kernel"] for row in rows} == {
+        f"{kernel}_{dtype}" for kernel in ("train", "solve", "backward") for dtype in ("f32", "f64")
+    }
+    assert {row["architecture"] for row in rows} == set(module.architectures.split(", "))
+    for row in rows:
+        assert row["spill_stores"] == row["spill_loads"] == row["stack_bytes"] == 0, row
+        threads = 384 if row["kernel"].endswith("f32") else 256
+        assert row["registers"] * threads <= 65536, row
+
+
+@needs_build
+def test_a_machine_without_a_gpu_gets_one_clear_line():
+    code = "from dash_hpc.ops.cuda import open_gpu, gpu_info; print(gpu_info()['problem']); open_gpu()"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": "-1"}, check=False
+    )
+    assert run.returncode != 0
+    assert "GpuUnavailable" in run.stderr
+    assert "use the CPU" in run.stderr.strip().splitlines()[-1]
+
+
+def test_without_the_module_the_remedy_is_named(monkeypatch):
+    monkeypatch.setenv("DASH_HPC_NATIVE", "0")
+    with pytest.raises(GpuUnavailable, match="DASH_HPC_CUDA=1"):
+        cuda.open_gpu()
+    assert cuda.gpu_info()["built"] is False
+
+
+def test_importing_the_package_does_not_load_the_module():
+    code = "import sys, dash_hpc, dash_hpc.ops; print('dash_hpc._native_cuda' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
