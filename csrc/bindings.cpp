@@ -190,11 +190,30 @@ py::tuple solve_backward(const py::dict& weights, const py::array& y0, const py:
 }
 
 template <class T>
+dash::PriorLossArgs<T> prior_of(const py::object& given, Sizes s) {
+    const auto parts = given.cast<std::tuple<py::array, py::array, py::array, py::array, bool>>();
+    dash::PriorLossArgs<T> args;
+    const py::array &states = std::get<0>(parts), &ptr = std::get<1>(parts), &index = std::get<2>(parts);
+    if (states.ndim() != 2 || states.shape(1) != s.G) throw py::value_error("prior states must be [points, G]");
+    args.points = states.shape(0);
+    args.states = pointer<T>(states, states.size(), "prior states", false);
+    args.ptr = pointer<int64_t>(ptr, s.G + 1, "prior row pointers", false);
+    args.index = pointer<int64_t>(index, index.size(), "prior columns", false);
+    args.value = pointer<double>(std::get<3>(parts), index.size(), "prior values", false);
+    args.multipliers = std::get<4>(parts);
+    bool fits = args.ptr[0] == 0 && args.ptr[s.G] == index.size();
+    for (py::ssize_t g = 0; g < s.G; ++g) fits = fits && args.ptr[g] <= args.ptr[g + 1];
+    for (py::ssize_t k = 0; k < index.size(); ++k) fits = fits && args.index[k] >= 0 && args.index[k] < s.G;
+    if (!fits) throw py::value_error("the prior network is not a CSR matrix [G, G]");
+    return args;
+}
+
+template <class T>
 py::tuple train_as(const py::dict& weights, const py::dict& moment1, const py::dict& moment2, const py::dict& masks,
                    int64_t step, const py::array& y0, const py::array& y1, const py::array& dt,
                    const py::array& batch_ptr, const py::array& batch_index, const py::array& losses,
-                   const std::array<double, dash::N_TENSORS>& lr, double beta1, double beta2, double eps,
-                   const dash::SolveOptions& options, void (*run)(dash::TrainArgs<T>&)) {
+                   const std::array<double, dash::N_TENSORS>& lr, double beta1, double beta2, double eps, double tau,
+                   const py::object& prior, const dash::SolveOptions& options, void (*run)(dash::TrainArgs<T>&)) {
     const Sizes s = sizes_of(weights);
     dash::TrainArgs<T> args{};
     args.G = s.G, args.m = s.m, args.step = step, args.options = options;
@@ -220,7 +239,8 @@ py::tuple train_as(const py::dict& weights, const py::dict& moment1, const py::d
     args.y0 = pointer<T>(y0, N * s.G, "y0", false);
     args.y1 = pointer<T>(y1, N * s.G, "y1", false);
     args.dt = pointer<double>(dt, N, "dt", false);
-    args.beta1 = beta1, args.beta2 = beta2, args.eps = eps;
+    args.beta1 = beta1, args.beta2 = beta2, args.eps = eps, args.tau = tau;
+    if (!prior.is_none()) args.prior = prior_of<T>(prior, s);
     args.loss = pointer<double>(losses, args.n_batches, "losses", true);
     {
         py::gil_scoped_release release;
@@ -233,14 +253,14 @@ py::tuple train_epoch(const py::dict& weights, const py::dict& moment1, const py
                       const py::dict& masks, int64_t step, const py::array& y0, const py::array& y1,
                       const py::array& dt, const py::array& batch_ptr, const py::array& batch_index,
                       const py::array& losses, const std::array<double, dash::N_TENSORS>& lr, double beta1,
-                      double beta2, double eps, const std::string& method, double rtol, double atol,
-                      double rk4_step, int64_t max_steps) {
+                      double beta2, double eps, double tau, const py::object& prior, const std::string& method,
+                      double rtol, double atol, double rk4_step, int64_t max_steps) {
     const dash::SolveOptions options{method_number(method), rtol, atol, rk4_step, max_steps};
     const dash::Operators& ops = dash::operators();
     return is_float(weights) ? train_as<float>(weights, moment1, moment2, masks, step, y0, y1, dt, batch_ptr,
-                                               batch_index, losses, lr, beta1, beta2, eps, options, ops.train_f32)
+                                               batch_index, losses, lr, beta1, beta2, eps, tau, prior, options, ops.train_f32)
                              : train_as<double>(weights, moment1, moment2, masks, step, y0, y1, dt, batch_ptr,
-                                                batch_index, losses, lr, beta1, beta2, eps, options, ops.train_f64);
+                                                batch_index, losses, lr, beta1, beta2, eps, tau, prior, options, ops.train_f64);
 }
 
 using Index = py::array_t<int64_t, py::array::c_style>;
@@ -337,7 +357,7 @@ PYBIND11_MODULE(_native, module) {
     module.def("solve_backward", &solve_backward, "weights"_a, "y0"_a, "step_sizes"_a, "grad"_a, "method"_a);
     module.def("train_epoch", &train_epoch, "weights"_a, "moment1"_a, "moment2"_a, "masks"_a, "adam_step"_a, "y0"_a,
                "y1"_a, "dt"_a, "batch_ptr"_a, "batch_index"_a, "losses"_a, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
-               py::kw_only(), "method"_a, "rtol"_a, "atol"_a, "step"_a, "max_steps"_a);
+               "tau"_a, "prior"_a, py::kw_only(), "method"_a, "rtol"_a, "atol"_a, "step"_a, "max_steps"_a);
     module.def("prior_terms", &prior_terms, "S"_a, "C"_a, "P"_a, "ridge"_a);
     module.def("select", &select_entries, "score"_a, "mask"_a, "n"_a);
 }

@@ -68,6 +68,16 @@ struct AdjointArgs {
     T* grad[N_TENSORS];    // same shapes as the tensors
 };
 
+// The prior term of the loss (dash_hpc.ops.PriorLoss); without points there is none.
+template <class T>
+struct PriorLossArgs {
+    int64_t points = 0;
+    const T* states = nullptr;  // [points, G]
+    const int64_t *ptr = nullptr, *index = nullptr;  // the prior network [G, G], target x regulator, as CSR
+    const double* value = nullptr;
+    bool multipliers = false;
+};
+
 template <class T>
 struct TrainArgs {
     int64_t G, m;
@@ -84,7 +94,9 @@ struct TrainArgs {
     const double* dt;   // [N]
     double lr[N_TENSORS];
     double beta1, beta2, eps;
-    double* loss;          // [n_batches]
+    double tau;            // the loss is tau * data + (1 - tau) * prior
+    PriorLossArgs<T> prior;
+    double* loss;          // [n_batches]: of the data
     int64_t evaluations;   // out
     int64_t status;        // out
 };

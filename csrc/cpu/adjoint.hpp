@@ -19,6 +19,35 @@ struct Gradients {
         }
         v.zeros(padded(model.G));
     }
+
+    // Products over slots that lie ``stride`` apart, after their reverse, for all tensors but v.
+    template <int L>
+    void add(const Model<T>& model, const Slot<T, L>& s, int64_t stride, int64_t slots) {
+        model.U[0].template add_outer<L>(s.hidden_sums(), s.derivative(), stride, slots, U[0].data());
+        model.U[1].template add_outer<L>(s.hidden_prods(), s.derivative(), stride, slots, U[1].data());
+        model.W[0].template add_outer<L>(s.bar_sums(), s.sums(), stride, slots, W[0].data());
+        model.W[1].template add_outer<L>(s.bar_prods(), s.prods(), stride, slots, W[1].data());
+        for (int k = 0; k < 2; ++k) {
+            const T* first = k ? s.bar_prods() : s.bar_sums();
+            for (int64_t h = 0; h < model.m; ++h) {
+                T total = 0;
+                for (int64_t slot = 0; slot < slots; ++slot)
+                    for (int l = 0; l < L; ++l) total += first[slot * stride + h * L + l];
+                b[k][h] += total;
+            }
+        }
+    }
+
+    // v_bar gathers upstream * relu(v) * (c - y); dividing by v leaves the gradient of v.
+    template <int L>
+    void add_rates(const Model<T>& model, const T* v_bar) {
+        for (int64_t g = 0; g < model.G; ++g) {
+            if (!(model.rate[g] > T(0))) continue;
+            T total = 0;
+            for (int l = 0; l < L; ++l) total += v_bar[g * L + l];
+            v[g] += total / model.rate[g];
+        }
+    }
 };
 
 template <class T, int L>
@@ -47,18 +76,14 @@ class ReverseSweep {
             if (!tape.has_slots(n)) evaluate_again(method, h, tape, n);
             one_step(method, h, tape, n);
             // slots of a chunk lie together; beyond the capacity each iteration stands alone
+            int64_t iterations = 0;
             if (!tape.has_slots(n))
-                products(tape, n, 1, grads);
+                iterations = 1;
             else if (n % Tape<T, L>::kChunk == 0)
-                products(tape, n, last_in_chunk(tape, n) - n + 1, grads);
+                iterations = last_in_chunk(tape, n) - n + 1;
+            if (iterations > 0) grads.add(*model_, tape.slot(n, 0), tape.slot_size(), iterations * kStages);
         }
-        // v_bar_ gathers upstream * relu(v) * (c - y); dividing by v leaves the gradient of v
-        for (int64_t g = 0; g < model_->G; ++g) {
-            if (!(model_->rate[g] > T(0))) continue;
-            T total = 0;
-            for (int l = 0; l < L; ++l) total += v_bar_[g * L + l];
-            grads.v[g] += total / model_->rate[g];
-        }
+        grads.template add_rates<L>(*model_, v_bar_);
     }
 
   private:
@@ -97,25 +122,6 @@ class ReverseSweep {
             // slots that the method does not use must not act in the products
             const Slot<T, L> unused = tape.slot(n, i);
             std::memset(unused.memory(), 0, tape.slot_size() * sizeof(T));
-        }
-    }
-
-    void products(Tape<T, L>& tape, int64_t n, int64_t iterations, Gradients<T>& grads) {
-        const Model<T>& model = *model_;
-        const Slot<T, L> s = tape.slot(n, 0);
-        const int64_t stride = tape.slot_size(), slots = iterations * kStages;
-        model.U[0].template add_outer<L>(s.hidden_sums(), s.derivative(), stride, slots, grads.U[0].data());
-        model.U[1].template add_outer<L>(s.hidden_prods(), s.derivative(), stride, slots, grads.U[1].data());
-        model.W[0].template add_outer<L>(s.bar_sums(), s.sums(), stride, slots, grads.W[0].data());
-        model.W[1].template add_outer<L>(s.bar_prods(), s.prods(), stride, slots, grads.W[1].data());
-        for (int k = 0; k < 2; ++k) {
-            const T* first = k ? s.bar_prods() : s.bar_sums();
-            for (int64_t h = 0; h < model.m; ++h) {
-                T total = 0;
-                for (int64_t slot = 0; slot < slots; ++slot)
-                    for (int l = 0; l < L; ++l) total += first[slot * stride + h * L + l];
-                grads.b[k][h] += total;
-            }
         }
     }
 

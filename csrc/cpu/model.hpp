@@ -99,6 +99,20 @@ class Model {
     template <int L>
     void reverse(const T* upstream, const T* rates, const Slot<T, L>& slot, T* v_bar, T* y_bar, T* scratch) const {
         typedef Vec<T> V;
+        const int64_t n = Layout<T, L>::vectors(padded(G));
+        reverse_to_hidden(upstream, rates, slot, v_bar);
+        W[0].template to_genes<L>(slot.bar_sums(), y_bar);
+        W[1].template to_genes<L>(slot.bar_prods(), scratch);
+        for (int64_t i = 0; i < n; ++i) {
+            const V sums = at(slot.sums(), i);
+            const V near = T(1) - vabs(sums);  // 1 / (1 + |u|)
+            at(y_bar, i) = near * near * (at(y_bar, i) + at(scratch, i) / (T(1) + sums)) - at(slot.derivative(), i);
+        }
+    }
+
+    // The first half of it: all that the weight gradients need.
+    template <int L>
+    void reverse_to_hidden(const T* upstream, const T* rates, const Slot<T, L>& slot, T* v_bar) const {
         const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(padded(m));
         T* scaled = slot.derivative();
         for (int64_t i = 0; i < n; ++i) {
@@ -108,13 +122,6 @@ class Model {
         U[0].template to_hidden<L>(scaled, slot.bar_sums(), nullptr);
         U[1].template to_hidden<L>(scaled, slot.bar_prods(), nullptr);
         for (int64_t i = 0; i < h; ++i) at(slot.bar_prods(), i) *= at(slot.hidden_prods(), i);
-        W[0].template to_genes<L>(slot.bar_sums(), y_bar);
-        W[1].template to_genes<L>(slot.bar_prods(), scratch);
-        for (int64_t i = 0; i < n; ++i) {
-            const V sums = at(slot.sums(), i);
-            const V near = T(1) - vabs(sums);  // 1 / (1 + |u|)
-            at(y_bar, i) = near * near * (at(y_bar, i) + at(scratch, i) / (T(1) + sums)) - at(scaled, i);
-        }
     }
 
     // Four samples at a time are best when the weights are dense and stay in cache: vectors then hold weights, and no

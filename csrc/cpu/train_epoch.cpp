@@ -1,6 +1,7 @@
 // train_epoch: solve, mean squared error, discrete adjoint and masked Adam for every batch of an epoch.
 #include "adjoint.hpp"
 #include "operators.hpp"
+#include "prior_loss.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -40,7 +41,10 @@ class Trainer {
         a_.status = kSolved;
         for (int64_t k = 0; k < a_.n_batches && a_.status == kSolved; ++k) {
             const double loss = gradients(a_.batch_index + a_.batch_ptr[k], a_.batch_ptr[k + 1] - a_.batch_ptr[k]);
-            if (a_.status == kSolved && !(std::isfinite(loss) && finite())) a_.status = kNonFinite;
+            const double prior = a_.prior.points > 0 && a_.status == kSolved
+                                     ? prior_.run(model_, a_.prior, 1 - a_.tau, grads_)
+                                     : 0;
+            if (a_.status == kSolved && !(std::isfinite(loss + prior) && finite())) a_.status = kNonFinite;
             if (a_.status != kSolved) break;
             a_.loss[k] = loss;
             adam();
@@ -109,7 +113,7 @@ class Trainer {
             if (result[l].status > a_.status) a_.status = result[l].status;
         }
         if (a_.status != kSolved) return 0;
-        const T scale = static_cast<T>(2.0 / (double(B) * G));
+        const T scale = static_cast<T>(2.0 * a_.tau / (double(B) * G));
         lanes.sweep.prepare(model_);
         T* bar = lanes.sweep.bar;
         double total = 0;
@@ -169,6 +173,7 @@ class Trainer {
     Buffer<T> moment1_[N_TENSORS], moment2_[N_TENSORS];
     TrainTile<T, 4> narrow_;
     TrainTile<T, 16> wide_;
+    PriorSweep<T> prior_;
 };
 
 void train_f32(TrainArgs<float>& args) { Trainer<float>(args).epoch(); }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.ops.native import native_info
+from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms
 from dash_hpc.ops.select import select
 from dash_hpc.ops.solver import SolveJob, SolverOptions, solve_arrays, solve_pack
@@ -19,6 +20,7 @@ __all__ = [
     "TENSORS",
     "EpochJob",
     "EpochResult",
+    "PriorLoss",
     "Solution",
     "SolveJob",
     "SolverOptions",

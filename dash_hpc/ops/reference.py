@@ -6,7 +6,7 @@ module is missing and on devices it does not serve; they are one to two orders s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -293,8 +293,10 @@ def train_epoch(
     betas: tuple[float, float],
     eps: float,
     solver: Mapping[str, float | int | str],
+    tau: float = 1.0,
+    prior: Callable[[Mapping[str, Tensor]], Tensor] | None = None,
 ) -> tuple[int, list[float], int, int]:
-    """One epoch of masked Adam, in place. Returns step count, losses, evaluations and status."""
+    """One epoch of masked Adam on τ·MSE + (1 − τ)·prior, in place. Returns step count, MSEs, evaluations and status."""
     losses: list[float] = []
     evaluations = 0
     for y0, y1, dt in batches:
@@ -304,7 +306,10 @@ def train_epoch(
         worst = int(run.status.max()) if len(run.status) else 0
         if worst or not bool(torch.isfinite(loss)):
             return step, losses, evaluations, worst or 3
-        gradients = torch.autograd.grad(loss, [params[name] for name in TENSORS])
+        total = loss if prior is None else tau * loss + (1.0 - tau) * prior(params)
+        if not bool(torch.isfinite(total)):
+            return step, losses, evaluations, 3
+        gradients = torch.autograd.grad(total, [params[name] for name in TENSORS])
         if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             return step, losses, evaluations, 3
         losses.append(float(loss.detach()))

@@ -11,6 +11,7 @@ import numpy as np
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.native import native_module
+from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolverOptions, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, TrainState, native_form, values
 
@@ -37,6 +38,10 @@ class EpochJob:
     betas, eps : float
         Adam's constants (Kingma & Ba 2015), no weight decay.
     solver : SolverOptions or mapping
+    tau : float in [0, 1], default 1
+        Weight of the data in the loss τ·MSE + (1 − τ)·prior.
+    prior : PriorLoss, optional
+        Needed when τ < 1; not read otherwise.
     """
 
     state: TrainState
@@ -49,6 +54,8 @@ class EpochJob:
     betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
     solver: Mapping[str, Any] | SolverOptions = SolverOptions()  # noqa: RUF009 - frozen
+    tau: float = 1.0
+    prior: PriorLoss | None = None
 
 
 def train_epoch(
@@ -63,6 +70,8 @@ def train_epoch(
     betas: Sequence[float] = (0.9, 0.999),
     eps: float = 1e-8,
     solver: Mapping[str, Any] | SolverOptions = SolverOptions(),  # noqa: B008 - frozen
+    tau: float = 1.0,
+    prior: PriorLoss | None = None,
 ) -> EpochResult:
     """Train one epoch of pairwise one-step prediction: solve, MSE, discrete adjoint, masked Adam.
 
@@ -71,7 +80,7 @@ def train_epoch(
     Returns
     -------
     EpochResult
-        Losses before each step. When a sample cannot be solved the epoch stops before that batch's step,
+        Data losses (MSE) before each step. When a sample cannot be solved the epoch stops before that batch's step,
         ``status`` and ``reason`` say why, and the state holds the last good step.
 
     Raises
@@ -79,7 +88,7 @@ def train_epoch(
     UsageError
         When shapes, indices or options are wrong.
     """
-    return _run(_checked(EpochJob(state, y0, y1, dt, batch_ptr, batch_index, lr, betas, eps, solver)))
+    return _run(_checked(EpochJob(state, y0, y1, dt, batch_ptr, batch_index, lr, betas, eps, solver, tau, prior)))
 
 
 def train_pack(jobs: Sequence[EpochJob], *, threads: int = 1) -> list[EpochResult]:
@@ -119,6 +128,10 @@ def _checked(job: EpochJob) -> EpochJob:
         raise UsageError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair")
     if len(batch_index) and (batch_index.min() < 0 or batch_index.max() >= len(y0)):
         raise UsageError(f"batch_index must lie in 0..{len(y0) - 1}")
+    if not 0.0 <= job.tau <= 1.0 or (job.tau < 1.0 and job.prior is None):
+        raise UsageError(f"tau must lie in [0, 1], and below 1 a prior loss must be given, got {job.tau!r}")
+    if job.prior is not None and (job.prior.states.shape[1:], job.prior.states.dtype) != (y0.shape[1:], y0.dtype):
+        raise UsageError(f"the prior loss must have states of {y0.shape[1]} genes in {y0.dtype} like the weights")
     missing = [name for name in TENSORS if name not in job.lr]
     if missing:
         raise UsageError(f"lr must name every tensor; missing: {', '.join(missing)}")
@@ -130,13 +143,14 @@ def _checked(job: EpochJob) -> EpochJob:
 def _run(job: EpochJob) -> EpochResult:
     state, options = job.state, SolverOptions.of(job.solver).as_dict()
     losses = np.full(len(job.batch_ptr) - 1, np.nan)
+    prior = job.prior if job.tau < 1.0 else None
     native = native_module()
     if native is not None:
         state.step, evaluations, status = native.train_epoch(
             native_form(state.weights), state.moment1, state.moment2, state.masks, state.step,
             job.y0, job.y1, job.dt, job.batch_ptr, job.batch_index, losses,
             [float(job.lr[name]) for name in TENSORS], float(job.betas[0]), float(job.betas[1]), float(job.eps),
-            **options,
+            float(job.tau), None if prior is None else prior.native_form, **options,
         )  # fmt: skip
     else:
         evaluations, status = _run_twin(job, options, losses)
@@ -160,8 +174,9 @@ def _run_twin(job: EpochJob, options: dict[str, Any], losses: np.ndarray) -> tup
     moment1, moment2 = (dense_like(state.weights, moment) for moment in (state.moment1, state.moment2))
     masks = dense_like(state.weights, state.masks)
     state.step, found, evaluations, status = reference.train_epoch(
-        weights, moment1, moment2, masks, state.step, batches, job.lr, (job.betas[0], job.betas[1]), job.eps, options
-    )
+        weights, moment1, moment2, masks, state.step, batches, job.lr, (job.betas[0], job.betas[1]), job.eps, options,
+        job.tau, job.prior if job.tau < 1.0 else None,
+    )  # fmt: skip
     losses[: len(found)] = found
     take_back(state.weights, weights, {name: values(state.weights[name]) for name in TENSORS})
     take_back(state.weights, moment1, state.moment1)

@@ -1,4 +1,4 @@
-"""One epoch in PyTorch, for what the native epoch cannot do: forward and loss hooks, and the prior loss."""
+"""One epoch in PyTorch, for what the native epoch cannot do: forward and loss hooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dash_hpc.ops.autograd import batch_loss
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, TrainState
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Strategy
-from dash_hpc.training.prior_loss import PriorLoss
 
 __all__ = ["AutogradEpoch"]
 
@@ -29,16 +28,10 @@ class AutogradEpoch:
     Parameters
     ----------
     strategy : Strategy
-    tau : float in [0, 1]
-        Weight of the data loss.
-    prior_loss : PriorLoss or None
-        Needed when τ < 1.
     """
 
-    def __init__(self, strategy: Strategy, tau: float, prior_loss: PriorLoss | None) -> None:
+    def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
-        self.tau = tau
-        self.prior_loss = prior_loss
         self._own: torch.optim.Adam | None = None
 
     def __call__(self, job: EpochJob) -> EpochResult:
@@ -64,8 +57,8 @@ class AutogradEpoch:
                 status, reason = _DIVERGED, str(error)
                 break
             total = data
-            if self.prior_loss is not None:
-                total = self.tau * data + (1.0 - self.tau) * self.prior_loss(effective)
+            if job.prior is not None and job.tau < 1.0:
+                total = job.tau * data + (1.0 - job.tau) * job.prior(effective)
             penalty = self.strategy.penalty(params)
             if penalty is not None:
                 total = total + penalty

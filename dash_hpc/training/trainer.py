@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import PriorError, RunFailed, UsageError
+from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob, solve_arrays
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
 from dash_hpc.ops.train import EpochJob, train_pack
@@ -25,7 +26,6 @@ from dash_hpc.training.plateau import Plateau
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, Pairs
     from dash_hpc.training.autograd_epoch import AutogradEpoch
-    from dash_hpc.training.prior_loss import PriorLoss
 
 __all__ = ["Course", "Trainer", "run_course"]
 
@@ -89,16 +89,16 @@ class Trainer:
         self.state = TrainState.fresh(weights, masks)
 
         self._epoch_in_torch: AutogradEpoch | None = None
-        tau = float(self.training["tau"])
-        if self.strategy.needs_autograd or tau != 1.0:
+        self.tau = float(self.training["tau"])
+        self._prior = self._prior_loss(dtype)
+        if self.strategy.needs_autograd:
             from dash_hpc.training.autograd_epoch import AutogradEpoch
 
             if any(isinstance(weights[name], csr_array) for name in PRUNABLE):
                 raise UsageError(
-                    f"strategy {self.strategy.name}: a compressed model cannot be trained with gates, penalties or a "
-                    "prior loss; set training.tau = 1"
+                    f"strategy {self.strategy.name}: a compressed model cannot be trained with gates or penalties"
                 )
-            self._epoch_in_torch = AutogradEpoch(self.strategy, tau, self._prior_loss(tau, dtype))
+            self._epoch_in_torch = AutogradEpoch(self.strategy)
 
     def fit(
         self,
@@ -266,7 +266,7 @@ class Trainer:
         )
         y0, y1, dt = self._train_arrays
         betas, eps = options["betas"], float(options["eps"])
-        job = EpochJob(self.state, y0, y1, dt, pointer, index, dict(lr), betas, eps, self.solver)
+        job = EpochJob(self.state, y0, y1, dt, pointer, index, dict(lr), betas, eps, self.solver, self.tau, self._prior)
         result = (yield job) if self._epoch_in_torch is None else self._epoch_in_torch(job)
         clock["train"] += perf_counter() - began
         if result.reason is not None or not np.isfinite(result.loss).all():
@@ -306,15 +306,13 @@ class Trainer:
             min_lr=float(options["min_lr"]),
         )
 
-    def _prior_loss(self, tau: float, dtype: np.dtype) -> PriorLoss | None:
-        if tau == 1.0:
+    def _prior_loss(self, dtype: np.dtype) -> PriorLoss | None:
+        if self.tau == 1.0:
             return None
-        from dash_hpc.training.prior_loss import PriorLoss
-
         options = self.training
         if self.dataset.prior is None:
             raise PriorError(
-                f"training.tau = {tau} needs prior knowledge but data set {self.dataset.name!r} has none; "
+                f"training.tau = {self.tau} needs prior knowledge but data set {self.dataset.name!r} has none; "
                 "give data.prior, or set training.tau = 1"
             )
         return PriorLoss(

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from dash_hpc.data import DataSet
 from dash_hpc.models import initial_weights
+from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
 from dash_hpc.ops.train import EpochJob, train_epoch
 from dash_hpc.pruning import Strategy, create
 from dash_hpc.rng import stream
-from dash_hpc.training import PriorLoss, epoch_batches
+from dash_hpc.training import epoch_batches
 from dash_hpc.training.autograd_epoch import AutogradEpoch
 
 LR = dict.fromkeys(TENSORS, 2e-3) | {"v": 1e-2}
@@ -42,12 +43,19 @@ def pairs_of(dataset: DataSet) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.parametrize("solver", [SOLVER, SOLVER | {"method": "rk4"}], ids=["dopri5", "rk4"])
-def test_two_epochs_equal_the_operator(dataset: DataSet, solver: dict[str, Any]) -> None:
+@pytest.mark.parametrize("tau", [1.0, 0.3])
+def test_two_epochs_equal_the_operator(dataset: DataSet, solver: dict[str, Any], tau: float) -> None:
     ours, theirs = masked_state(), masked_state()
-    epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0), 1.0, None)
+    prior = None
+    if tau < 1:
+        assert dataset.prior is not None
+        prior = PriorLoss(
+            dataset.prior.motif, n_points=20, low=-0.5, high=0.5, rng=stream(0, "points"), dtype=np.dtype(np.float64)
+        )
+    epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0))
     for _ in range(2):  # the second starts from moments that are not 0
-        mine = epoch(EpochJob(ours, *pairs_of(dataset), **ADAM, solver=solver))
-        other = train_epoch(theirs, *pairs_of(dataset), **ADAM, solver=solver)
+        mine = epoch(EpochJob(ours, *pairs_of(dataset), **ADAM, solver=solver, tau=tau, prior=prior))
+        other = train_epoch(theirs, *pairs_of(dataset), **ADAM, solver=solver, tau=tau, prior=prior)
         assert mine.reason is other.reason is None
         np.testing.assert_allclose(mine.loss, other.loss, rtol=1e-9)
     assert ours.step == theirs.step == 12
@@ -70,9 +78,10 @@ def test_prior_loss_pulls_towards_the_prior(dataset: DataSet) -> None:
 
     def reached(tau: float) -> float:
         state = masked_state()
-        epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0), tau, loss)
+        epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0))
+        solver = SOLVER | {"method": "rk4", "step": 1.0}
         for _ in range(4):
-            epoch(EpochJob(state, *pairs_of(dataset), **fast, solver=SOLVER | {"method": "rk4", "step": 1.0}))
+            epoch(EpochJob(state, *pairs_of(dataset), **fast, solver=solver, tau=tau, prior=loss))
         return float(loss({name: torch.from_numpy(state.weights[name]) for name in TENSORS}))
 
     assert reached(0.05) < 0.8 * reached(1.0)
@@ -102,7 +111,7 @@ class Gated(Strategy):
 def test_hooks_take_part_in_the_loss(dataset: DataSet) -> None:
     def gate_after(strength: float) -> float:
         strategy = Gated(dataset, strength)
-        epoch = AutogradEpoch(strategy, 1.0, None)
+        epoch = AutogradEpoch(strategy)
         state = masked_state()
         for _ in range(3):
             result = epoch(EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"}))
@@ -120,7 +129,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> No
 
     state = masked_state()
     before = {name: value.copy() for name, value in state.weights.items()}
-    result = AutogradEpoch(Poisoned(dataset, 1.0), 1.0, None)(
+    result = AutogradEpoch(Poisoned(dataset, 1.0))(
         EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
     )
     assert result.reason is not None
@@ -132,7 +141,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> No
 
 def test_a_solve_that_fails_is_reported(dataset: DataSet, make_spec: Callable[..., dict[str, Any]]) -> None:
     state = masked_state()
-    result = AutogradEpoch(Gated(dataset, 0.0), 1.0, None)(
+    result = AutogradEpoch(Gated(dataset, 0.0))(
         EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"max_steps": 1})
     )
     assert result.reason is not None
