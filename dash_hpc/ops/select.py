@@ -38,15 +38,19 @@ def select(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, flo
     if score.shape != mask.shape:
         raise UsageError(f"select: scores are {score.shape} but the mask is {mask.shape}")
     new_mask = np.array(mask, dtype=bool, order="C")
+    n_active = int(np.count_nonzero(new_mask))
+    if not 0 <= n <= n_active:
+        raise UsageError(f"select: cannot remove {n} of {n_active} active entries")
+    wide = np.ascontiguousarray(score, dtype=np.float64)
+    native = native_module()
+    if native is not None and np.isfinite(wide).all():
+        return native.select(wide, new_mask, int(n))
     active = np.flatnonzero(new_mask)
-    if not 0 <= n <= active.size:
-        raise UsageError(f"select: cannot remove {n} of {active.size} active entries")
-    values = np.asarray(score, dtype=np.float64).reshape(-1)[active]
+    values = wide.reshape(-1)[active]
     if not np.isfinite(values).all():
         raise RunFailed(f"prune scores: {int((~np.isfinite(values)).sum())} active entries are not finite")
-    native = native_module()
     if native is not None:
-        return native.select(np.ascontiguousarray(score, dtype=np.float64), new_mask, int(n))
+        return native.select(wide, new_mask, int(n))
     return smallest_by_partition(values, active, new_mask, n)
 
 
