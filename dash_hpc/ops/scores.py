@@ -245,7 +245,8 @@ def dash_scores(
         if C is None:
             raise UsageError("dash_scores: lambda_ppi > 0 needs the interactions C")
         terms = prior_terms(S, C, None, ridge)
-        prior = np.abs(cast(np.ndarray, terms.first))
+        prior = cast(np.ndarray, terms.first)
+        np.abs(prior, out=prior)
         if omega_damping > 0:
             prior = omega_damping * np.abs(S) + (1.0 - omega_damping) * prior
     data = _first_layer(W, branch) if lambda_ppi < 1 else None
@@ -257,7 +258,8 @@ def dash_scores(
         if P is None:
             raise UsageError("dash_scores: lambda_motif > 0 needs the prior network P")
         second_terms = prior_terms(new_omega, None, P, ridge)
-        prior = np.abs(cast(np.ndarray, second_terms.second))
+        prior = cast(np.ndarray, second_terms.second)
+        np.abs(prior, out=prior)
     data = _second_layer(U, v) if lambda_motif < 1 else None
     psi, psi_masses = _mix(prior, data, lambda_motif, score_norm)
     _check_scores(psi, f"U_{branch}")
@@ -311,21 +313,29 @@ def _csr(matrix: csr_array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] 
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
 
 
+# Arrays of m·G float64 are large at genome scale: what follows works in place on arrays that are the caller's own.
+
+
 def _unit_sum(values: np.ndarray) -> np.ndarray:
+    """Divide by the sum, in place."""
     total = values.sum()
-    return values / total if total > 0 else values
+    if total > 0:
+        values /= total
+    return values
 
 
 def _first_layer(W: np.ndarray, branch: str) -> np.ndarray:
-    wide = np.asarray(W, dtype=np.float64)
+    wide = np.array(W, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _unit_sum(np.exp(wide) if branch == "prods" else np.abs(wide))
+        return _unit_sum(np.exp(wide, out=wide) if branch == "prods" else np.abs(wide, out=wide))
 
 
 def _second_layer(U: np.ndarray, v: np.ndarray) -> np.ndarray:
     multiplier = np.maximum(np.asarray(v, dtype=np.float64).reshape(-1), 0.0)
+    wide = np.array(U, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _unit_sum(multiplier[:, None] * np.abs(np.asarray(U, dtype=np.float64)))
+        np.abs(wide, out=wide)
+        return _unit_sum(np.multiply(multiplier[:, None], wide, out=wide))
 
 
 def _rank_share(values: np.ndarray) -> np.ndarray:
@@ -337,7 +347,7 @@ def _rank_share(values: np.ndarray) -> np.ndarray:
 def _mix(
     prior: np.ndarray | None, data: np.ndarray | None, lam: float, score_norm: str
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """λ·prior + (1−λ)·data with the absent side left out, and the mass of either side."""
+    """λ·prior + (1−λ)·data with the absent side left out, and the mass of either side; changes both in place."""
     for side in (prior, data):  # NaN has no rank and must not reach the sort
         if side is not None and not np.isfinite(side).all():
             return side, (float("nan"), float("nan"))
@@ -346,8 +356,11 @@ def _mix(
     if data is not None and score_norm == "rank":
         data = _rank_share(data)
     if prior is not None and data is not None:
-        prior, data = lam * prior, (1.0 - lam) * data
-        return prior + data, (float(prior.sum()), float(data.sum()))
+        prior *= lam
+        data *= 1.0 - lam
+        masses = float(prior.sum()), float(data.sum())
+        prior += data
+        return prior, masses
     if prior is not None:
         return prior, (float(prior.sum()), 0.0)
     if data is None:
