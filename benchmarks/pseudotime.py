@@ -1,4 +1,4 @@
-"""Data of the breast cancer set's size: synthetic expression at 178 pseudotime points, sparse priors; without torch."""
+"""Synthetic expression with sparse priors, for any number of genes; without torch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,11 @@ POINTS, EDGES_PER_GENE = 178, 4
 GENES_PER_REGULATOR = 13  # 986 of the 11,165 genes are known as regulators
 
 
-def _course(genes: int) -> tuple[TimeCourse, TimeCourse]:
-    """Smooth synthetic expression at the breast data's pseudotimes: 170 pairs or so train, eight validate."""
+def _values(genes: int, phase: np.ndarray) -> np.ndarray:
+    """Smooth expression [len(phase), genes] between 0 and 1."""
     rng = stream(0, "benchmark-overhead", genes)
-    times = np.linspace(0.03, 0.97, POINTS)
-    level, swing, phase = rng.uniform(0.2, 0.6, genes), rng.uniform(0.0, 0.15, genes), rng.uniform(0, 6, genes)
-    values = level + swing * np.sin(3 * times[:, None] + phase)
-    return (
-        TimeCourse.from_arrays([values[:-8]], [times[:-8]]),
-        TimeCourse.from_arrays([values[-9:]], [times[-9:]]),
-    )
+    level, swing, start = rng.uniform(0.2, 0.6, genes), rng.uniform(0.0, 0.15, genes), rng.uniform(0, 6, genes)
+    return level + swing * np.sin(3 * phase[:, None] + start)
 
 
 def _prior(genes: int) -> tuple[Prior, str]:
@@ -48,8 +43,24 @@ def _prior(genes: int) -> tuple[Prior, str]:
 
 
 def pseudotime_data(genes: int) -> tuple[DataSet, str]:
-    """The data set, and a word on where its interactions are from."""
-    train, validation = _course(genes)
-    prior, words = _prior(genes)
+    """One course of 178 pseudotime points as in the breast cancer data, eight pairs validate; a word on the prior."""
+    times = np.linspace(0.03, 0.97, POINTS)
+    values = _values(genes, times)
+    train = TimeCourse.from_arrays([values[:-8]], [times[:-8]])
+    validation = TimeCourse.from_arrays([values[-9:]], [times[-9:]])
+    return _with_prior(f"pseudotime_{genes}", train, validation)
+
+
+def trajectory_data(genes: int, count: int) -> tuple[DataSet, str]:
+    """Trajectories at the times of SIM350, ten more validate; a word on the prior."""
+    times = np.array([0.0, 2.0, 3.0, 7.0, 9.0])
+    courses = [_values(genes, times / 9 + k) for k in range(count + 10)]
+    train = TimeCourse.from_arrays(courses[:count], [times] * count)
+    validation = TimeCourse.from_arrays(courses[count:], [times] * 10)
+    return _with_prior(f"trajectories_{genes}", train, validation)
+
+
+def _with_prior(name: str, train: TimeCourse, validation: TimeCourse) -> tuple[DataSet, str]:
+    prior, words = _prior(train.n_genes)
     prior = Prior(train.genes, prior.motif, prior.ppi)
-    return DataSet(f"pseudotime_{genes}", train, validation, prior=prior), words
+    return DataSet(name, train, validation, prior=prior), words

@@ -136,6 +136,7 @@ def overhead(report: Report) -> str:
     rows = [
         [
             f"{row['genes']:,} × {row['hidden']}",
+            row["data"],
             row["prior"],
             number(row["train"] + row["validation"], ".1f", " s"),
             number(row["score_ms"], ".1f", " ms"),
@@ -144,9 +145,8 @@ def overhead(report: Report) -> str:
         ]
         for row in report["rows"]
     ]
-    return markdown(
-        ["genes × hidden", "interactions", "training and validation", "scores, per event", "selection", "share"], rows
-    )
+    head = ["genes × hidden", "data", "interactions", "training and validation", "scores, per event", "selection"]
+    return markdown([*head, "share"], rows)
 
 
 def tolerance(report: Report) -> str:
