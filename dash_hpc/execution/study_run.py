@@ -133,10 +133,11 @@ def run_study(
             prepare(study, folder, runs)
             store = open_store(folder)
             journal = Journal(folder / "log" / "driver.log")
-            notices = _set_damaged_aside(store)
+            own_part = part_of(store.planned, part)
+            notices = _set_damaged_aside(store, own_part)
             if lease.taken_from is not None:
                 notices.insert(0, f"taken over from {lease.taken_from}, which is dead")
-            todo = [run_id for run_id in part_of(store.planned, part) if store.status(run_id) != "done"]
+            todo = [run_id for run_id in own_part if store.status(run_id) != "done"]
             notices += _damaged_checkpoints(folder, todo)
             if todo:
                 wanted = set(todo)
@@ -272,8 +273,8 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - the progress of a study that is done
 
 
-def _set_damaged_aside(store: Store) -> list[str]:
-    """Rename the damaged files of planned runs, so that these are done again; return what to tell the user.
+def _set_damaged_aside(store: Store, run_ids: Sequence[str]) -> list[str]:
+    """Rename the damaged files of these runs, so that they are done again; return what to tell the user.
 
     Raises
     ------
@@ -281,7 +282,7 @@ def _set_damaged_aside(store: Store) -> list[str]:
         When another version of dash-hpc wrote one; it is not damaged, and none is renamed.
     """
     notices = list(store.problems)
-    damaged = [run_id for run_id in store.planned if store.status(run_id) == "damaged"]
+    damaged = [run_id for run_id in run_ids if store.status(run_id) == "damaged"]
     for run_id in damaged:
         try:
             read_run(run_path(store.folder, run_id), tables=False, network=False)

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -225,16 +224,31 @@ def sweep_temporaries(folder: Path | str) -> int:
     """Remove what killed writers left in ``folder``; return how many files.
 
     Only temporaries that nobody has touched for ten minutes go: a live publication takes seconds, and its writer may
-    be on another machine, where its process cannot be looked up.
+    be on another machine, where its process cannot be looked up. The minutes are those of the file system, whose clock
+    need not agree with this machine's.
     """
     removed = 0
-    limit = time.time() - _LEFTOVER_SECONDS
-    for path in Path(folder).glob(f"{_PREFIX}*"):
+    left = list(Path(folder).glob(f"{_PREFIX}*"))
+    limit = _time_there(Path(folder)) - _LEFTOVER_SECONDS if left else 0.0
+    for path in left:
         with suppress(OSError):
             if path.lstat().st_mtime < limit:
                 layer.remove(path)
                 removed += 1
     return removed
+
+
+def _time_there(folder: Path) -> float:
+    """Return what time it is for the file system of ``folder``, from the stamp of a new file; 0 when that fails."""
+    path = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        layer.close(layer.open(path))
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+    finally:
+        with suppress(OSError):
+            layer.remove(path)
 
 
 def refused(path: Path, error: OSError, need: int | None = None, doing: str = "write") -> StoreError:

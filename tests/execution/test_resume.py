@@ -120,6 +120,16 @@ def test_a_done_run_is_left_alone(whole: Store, planned: Path) -> None:
     assert run_path(planned, run_id).stat().st_mtime_ns == before
 
 
+def test_a_part_leaves_the_damaged_files_of_others_alone(whole: Store, planned: Path) -> None:
+    paths = [run_path(planned, run_id) for run_id in whole.planned[:2]]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("dash-hpc run\n")
+    run_study(whole.folder / "study.toml", output=planned, workers=1, progress="none", part=(1, 8))
+    assert [path.with_name(f"{path.name}.damaged-1").exists() for path in paths] == [True, False]
+    assert paths[1].read_text() == "dash-hpc run\n"
+
+
 def test_damaged_checkpoints_are_set_aside(
     whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

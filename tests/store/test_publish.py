@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import dash_hpc
 from dash_hpc.errors import StoreError
 from dash_hpc.store import publish
+from dash_hpc.store.files import FileLayer
 from dash_hpc.store.publish import (
     canonical_json,
     make_folder,
@@ -181,6 +183,25 @@ def test_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="runs"):
         publish_text(tmp_path / "runs" / "x", "new")
     assert (tmp_path / "runs").read_text() == "mine"
+
+
+def test_sweep_goes_by_the_clock_of_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's clock is an hour ahead of the server's: what was written now has an old stamp."""
+
+    class Server(FileLayer):
+        def open(self, path: Path) -> int:
+            descriptor = super().open(path)
+            os.utime(path, (time.time() - 3600,) * 2)
+            return descriptor
+
+    live = tmp_path / ".tmp-1-ab.h5"
+    live.touch()
+    os.utime(live, (time.time() - 3605,) * 2)
+    monkeypatch.setattr(publish, "layer", Server())
+    assert sweep_temporaries(tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [live.name]
+    os.utime(live, (time.time() - 3600 - 700,) * 2)
+    assert sweep_temporaries(tmp_path) == 1
 
 
 def test_set_aside_takes_the_first_free_name(tmp_path: Path) -> None:
