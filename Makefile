@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(wildcard csrc/*.* csrc/*/*.*) setup.py pyproject.toml constraints.txt
 
-.PHONY: setup run test openmpi faults lint format bench docs clean
+.PHONY: setup run test openmpi faults lint format bench gpu-check docs clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,10 @@ bench: setup
 	done
 	$(BIN)/mpiexec -n 16 $(BIN)/python benchmarks/ranks.py --check
 	$(BIN)/python benchmarks/tables.py
+
+# On a machine with a GPU, with the python3 that holds torch: no virtual environment, no network.
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py $(GPU_CHECK_ARGS)
 
 docs: setup
 	$(BIN)/python docs/make_reference.py

@@ -317,6 +317,10 @@ PYBIND11_MODULE(_native_cuda, module) {
     module.def("solve_pack", &solve, "jobs"_a, "choices"_a);
     module.def("solve_backward", &solve_backward, "weights"_a, "y0"_a, "step_sizes"_a, "grad"_a, "method"_a,
                "choices"_a);
+    module.def("take_timings", [] {
+        const Timings t = take_timings();
+        return py::dict("host"_a = t.host, "transfer"_a = t.transfer, "kernel"_a = t.kernel);
+    });
     module.def("release_memory", [] {
         const std::lock_guard<std::mutex> lock(one_at_a_time);
         release_memory();

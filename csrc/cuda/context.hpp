@@ -105,6 +105,7 @@ struct Bump {
 
 struct Needs {
     int64_t near_bytes, far_bytes;
+    int64_t far_weights;  // of far_bytes: weights for which there was no room near
 };
 
 enum Purpose : int { kForSolve, kForTraining };
@@ -148,6 +149,7 @@ DASH_HD inline Needs place(Context<T>& c, const ModelView<T>& model, const Metho
     c.sums = bump.take<F>(genes), c.prods = bump.take<F>(genes);
     for (int k = 0; k < 2; ++k) place_matrix(bump, c.W[k], model.W[k], c.genes, c.hidden);
     for (int k = 0; k < 2; ++k) place_matrix(bump, c.U[k], model.U[k], c.genes, c.hidden);
+    const int64_t far_weights = bump.far_used;
     c.y = bump.take<F>(genes), c.stage = bump.take<F>(genes);
     const bool train = purpose == kForTraining;
     // the reverse sweep's gradients of the stages lie where the forward sweep's derivatives were
@@ -171,7 +173,7 @@ DASH_HD inline Needs place(Context<T>& c, const ModelView<T>& model, const Metho
     }
     const int64_t group = slot_size(c.genes, c.hidden) * method.stages;
     c.tape = reinterpret_cast<F*>(bump.take_far((c.capacity + 2) * group * sizeof(F)));
-    return {bump.near_used, bump.far_used};
+    return {bump.near_used, bump.far_used, far_weights};
 }
 
 }  // namespace gpu

@@ -74,6 +74,12 @@ struct Choices {
     int64_t state_limit;    // first try: iterations beyond the tape's capacity of which states are kept
 };
 
+// Seconds of the calls since the last one of take_timings: work on the host, transfers, kernels.
+struct Timings {
+    double host, transfer, kernel;
+};
+Timings take_timings();
+
 template <class T>
 void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices);
 template <class T>

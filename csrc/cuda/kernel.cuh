@@ -24,10 +24,18 @@ __device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
     }
 }
 
+// Shared memory for as many blocks as fit; L1 gets the rest.
+template <class K>
+void prepare(K kernel, int bytes) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory");
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+          "shared memory");
+}
+
 template <class T, class K>
 void launch_kernel(K kernel, const Launch<T>& work) {
     const int bytes = static_cast<int>(work.memory.shared_bytes);
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory");
+    prepare(kernel, bytes);
     kernel<<<work.blocks, work.threads, bytes>>>(work);
     check(cudaGetLastError(), "launch");
     check(cudaDeviceSynchronize(), "kernel");
@@ -36,7 +44,7 @@ void launch_kernel(K kernel, const Launch<T>& work) {
 template <class K>
 int resident(K kernel, int threads, int64_t shared_bytes) {
     const int bytes = static_cast<int>(shared_bytes);
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory");
+    prepare(kernel, bytes);
     int blocks = 0;
     check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, bytes), "occupancy");
     return blocks;

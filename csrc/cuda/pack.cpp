@@ -133,16 +133,27 @@ Pool& pool() {
 
 void release_memory() { pool().release(); }
 
+Timings& timings() {
+    static Timings all{};
+    return all;
+}
+
+Timings take_timings() {
+    const Timings found = timings();
+    timings() = {};
+    return found;
+}
+
 template <class T>
 void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
-              int64_t state_limit, int64_t shared_bytes) {
+              int64_t state_limit) {
     std::stable_sort(chosen.begin(), chosen.end(), [&](int a, int b) { return needs[a].work > needs[b].work; });
     for (const bool large : {true, false}) {
         std::vector<int32_t> order;
         Need most{};
         for (const int job : chosen) {
             const Need& need = needs[job];
-            if ((2 * need.near_bytes > shared_bytes) != large) continue;
+            if (need.small == large) continue;
             order.push_back(job);
             most.near_bytes = std::max(most.near_bytes, need.near_bytes);
             most.far_bytes = std::max(most.far_bytes, need.far_bytes);
@@ -168,6 +179,7 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
         Launch<T> work{kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch),
                        blocks, threads,
                        Memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit}};
+        const Timer timer(timings().kernel);
         launch(work);
     }
 }
@@ -177,7 +189,7 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
     template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Pattern&, int64_t, int64_t, Arena&, \
                                          Arena&);                                                         \
     template void take_values<T>(const Pattern&, const T*, T*);                                         \
-    template void run_jobs<T>(Kernel, const void*, std::vector<int>, const std::vector<Need>&, int64_t, int64_t);
+    template void run_jobs<T>(Kernel, const void*, std::vector<int>, const std::vector<Need>&, int64_t);
 DASH_INSTANTIATE(float)
 DASH_INSTANTIATE(double)
 

@@ -1,19 +1,26 @@
 // From the caller's arrays to the views of the kernels and back.
 #pragma once
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <vector>
 
 #include "context.hpp"
 #include "host.hpp"
+#include "parallel.hpp"
 
 namespace dash {
 namespace gpu {
 
 // A stretch of device memory that is filled on the host first. Filled twice: once to learn its size, once for good.
+// What `put` is given is copied by `settle`, by several threads.
 class Arena {
   public:
-    void begin(char* host, char* device) { host_ = host, device_ = device, used_ = 0; }
+    void begin(char* host, char* device) { host_ = host, device_ = device, used_ = 0, copies_.clear(); }
+    void settle() {
+        parallel_for(copies_.size(), [&](size_t k) { std::memcpy(copies_[k].to, copies_[k].from, copies_[k].bytes); });
+        copies_.clear();
+    }
     int64_t used() const { return used_; }
 
     // Room for count numbers: the device's pointer; `host` gets the place to fill, or null in the first pass.
@@ -28,7 +35,7 @@ class Arena {
     U* put(const U* from, int64_t count) {
         U* host;
         U* device = room(count, &host);
-        if (host && count) std::memcpy(static_cast<void*>(host), from, count * sizeof(U));
+        if (host && count) copies_.push_back({host, from, count * sizeof(U)});
         return device;
     }
     // The same array put once, however often it is asked for.
@@ -50,8 +57,14 @@ class Arena {
     }
 
   private:
+    struct Copy {
+        void* to;
+        const void* from;
+        size_t bytes;
+    };
     char *host_ = nullptr, *device_ = nullptr;
     int64_t used_ = 0;
+    std::vector<Copy> copies_;
 };
 
 // Which entries of a matrix are active, in the kernels' order.
@@ -76,6 +89,7 @@ void take_values(const Pattern& s, const T* packed, T* values);
 template <class T>
 struct ModelPattern {
     Pattern matrix[4];
+    ModelPattern() = default;
     explicit ModelPattern(const HostModel<T>& model, double compress_below) {
         for (int i = 0; i < 4; ++i) matrix[i] = pattern_of(model.matrix[i], model.G, model.m, compress_below);
     }
@@ -112,14 +126,46 @@ class Pool {
 
 Pool& pool();
 
-// Runs the jobs of a launch in groups that share a size of block, and takes care of memory.
-struct Need {
-    int64_t near_bytes, far_bytes, work;
+Timings& timings();
+
+// Adds the time from here to the end of the scope.
+class Timer {
+  public:
+    explicit Timer(double& sum) : sum_(sum), began_(Clock::now()) {}
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+    ~Timer() { sum_ += std::chrono::duration<double>(Clock::now() - began_).count(); }
+
+  private:
+    typedef std::chrono::steady_clock Clock;
+    double& sum_;
+    Clock::time_point began_;
 };
 
+// What one job needs of a block, and how long it takes beside others.
+struct Need {
+    int64_t near_bytes, far_bytes, work;
+    bool small;  // two such blocks share a multiprocessor
+};
+
+// A job whose weights fit half of the shared memory gets a small block; its states then lie where there is room.
+template <class T>
+Need need_of(const ModelView<T>& model, const Method<T>& method, Purpose purpose, int64_t state_limit,
+             int64_t shared_bytes, int64_t work) {
+    constexpr int64_t kOwn = 4096;  // each block's own: the kernel's static part and what CUDA reserves
+    for (const bool small : {true, false}) {
+        Context<T> context;
+        const int64_t most = small ? shared_bytes / 2 - kOwn : shared_bytes;
+        const Needs found = place(context, model, method, purpose, state_limit, nullptr, most > 0 ? most : 0, nullptr);
+        if (!small || found.far_weights == 0) return {found.near_bytes, found.far_bytes, work, small};
+    }
+    return {};
+}
+
+// Run the chosen jobs, the longest first, in launches of large and of small blocks; takes care of memory.
 template <class T>
 void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
-              int64_t state_limit, int64_t shared_bytes);
+              int64_t state_limit);
 
 }  // namespace gpu
 }  // namespace dash

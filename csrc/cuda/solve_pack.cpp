@@ -14,12 +14,18 @@ template <class T>
 class SolvePack {
   public:
     SolvePack(std::vector<HostSolve<T>>& jobs, const Choices& choices) : jobs_(jobs), choices_(choices) {
-        for (const HostSolve<T>& job : jobs_) patterns_.emplace_back(job.model, choices.compress_below);
+        const Timer timer(timings().host);
+        patterns_.resize(jobs_.size());
+        parallel_for(jobs_.size(), [&](size_t k) {
+            patterns_[k] = ModelPattern<T>(jobs_[k].model, choices.compress_below);
+        });
         fill(nullptr, nullptr, nullptr, nullptr);
         const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
         char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
         char* on_device = pool().device(Pool::kState, state_bytes);
         fill(state, on_device, fixed, pool().device(Pool::kFixed, fixed_bytes));
+        state_.settle(), fixed_.settle();
+        const Timer sending(timings().transfer);
         to_device(on_device, state, state_bytes);
     }
 
@@ -28,12 +34,7 @@ class SolvePack {
         std::vector<int> left;
         for (size_t k = 0; k < tiles_.size(); ++k) left.push_back(static_cast<int>(k));
         std::vector<Need> needs(tiles_.size());
-        for (const int k : left) {
-            const size_t job = owner_[k];
-            Context<T> context;
-            const auto found = place(context, models_[job], methods_[job], kForSolve, 0, nullptr, shared, nullptr);
-            needs[k] = {found.near_bytes, found.far_bytes, 0};
-        }
+        for (const int k : left) needs[k] = need_of(models_[owner_[k]], methods_[owner_[k]], kForSolve, 0, shared, 0);
         for (int64_t limit = kSizeLimit; !left.empty(); limit *= 4) {
             const int64_t row = kSamples * limit;
             char* sizes = pool().device(Pool::kResult, int64_t(left.size()) * row * 8);
@@ -45,7 +46,7 @@ class SolvePack {
             std::copy(tiles_.begin(), tiles_.end(), staged);
             to_device(fixed_.template on_device<char>(), fixed_.on_host(fixed_.template on_device<char>()),
                       fixed_.used());
-            run_jobs<T>(Kernel::kSolve, device_tiles_, left, needs, 0, shared);
+            run_jobs<T>(Kernel::kSolve, device_tiles_, left, needs, 0);
             fetch();
             std::vector<double> found(left.size() * row);
             to_host(found.data(), sizes, static_cast<int64_t>(found.size()) * 8);
@@ -152,12 +153,12 @@ class Backward {
         char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
         char *on_device = pool().device(Pool::kState, state_bytes), *other = pool().device(Pool::kFixed, fixed_bytes);
         fill(state, on_device, fixed, other);
+        state_.settle(), fixed_.settle();
         to_device(on_device, state, state_bytes);
         to_device(other, fixed, fixed_bytes);
         const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
-        Context<T> context;
-        const auto found = place(context, view_.model, view_.method, kForTraining, job_.n, nullptr, shared, nullptr);
-        run_jobs<T>(Kernel::kBackward, device_view_, {0}, {{found.near_bytes, found.far_bytes, 0}}, job_.n, shared);
+        const Need need = need_of(view_.model, view_.method, kForTraining, job_.n, shared, 0);
+        run_jobs<T>(Kernel::kBackward, device_view_, {0}, {need}, job_.n);
         to_host(state, on_device, state_bytes);
         const int64_t G = job_.model.G, m = job_.model.m;
         copy(view_.grad_y0, job_.B * G, job_.grad_y0);

@@ -15,30 +15,35 @@ template <class T>
 class TrainPack {
   public:
     TrainPack(std::vector<HostRun<T>>& runs, const Choices& choices) : runs_(runs), choices_(choices) {
-        for (const HostRun<T>& run : runs_) patterns_.emplace_back(run.model, choices.compress_below);
+        const Timer timer(timings().host);
+        patterns_.resize(runs_.size());
+        parallel_for(runs_.size(), [&](size_t k) {
+            patterns_[k] = ModelPattern<T>(runs_[k].model, choices.compress_below);
+        });
         fill(nullptr, nullptr, nullptr, nullptr);
         const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
         char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
         char* on_device = pool().device(Pool::kState, state_bytes);
         fill(state, on_device, fixed, pool().device(Pool::kFixed, fixed_bytes));
-        to_device(on_device, state, state_bytes);
-        to_device(fixed_.template on_device<char>(), fixed, fixed_bytes);
+        state_.settle(), fixed_.settle();
     }
 
     void epoch() {
+        {
+            const Timer timer(timings().transfer);
+            char *state = state_.template on_device<char>(), *fixed = fixed_.template on_device<char>();
+            to_device(state, state_.on_host(state), state_.used());
+            to_device(fixed, fixed_.on_host(fixed), fixed_.used());
+        }
         const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
         std::vector<int> left;
         for (size_t k = 0; k < runs_.size(); ++k) left.push_back(static_cast<int>(k));
         int64_t limit = choices_.state_limit ? choices_.state_limit : kStateLimit;
         for (; !left.empty(); limit *= 4) {
             std::vector<Need> needs(runs_.size());
-            for (const int k : left) {
-                Context<T> context;
-                const auto found = place(context, views_[k].model, views_[k].method, kForTraining, limit, nullptr,
-                                         shared, nullptr);
-                needs[k] = {found.near_bytes, found.far_bytes, work(k)};
-            }
-            run_jobs<T>(Kernel::kTrain, device_views_, left, needs, limit, shared);
+            for (const int k : left)
+                needs[k] = need_of(views_[k].model, views_[k].method, kForTraining, limit, shared, work(k));
+            run_jobs<T>(Kernel::kTrain, device_views_, left, needs, limit);
             to_host(state_.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
             std::vector<int> again;
             for (const int k : left)
@@ -50,9 +55,13 @@ class TrainPack {
     }
 
     void fetch() {
-        to_host(state_.template on_host<char>(state_.template on_device<char>()), state_.template on_device<char>(),
-                state_.used());
-        for (size_t k = 0; k < runs_.size(); ++k) {
+        {
+            const Timer timer(timings().transfer);
+            char* state = state_.template on_device<char>();
+            to_host(state_.on_host(state), state, state_.used());
+        }
+        const Timer timer(timings().host);
+        parallel_for(runs_.size(), [&](size_t k) {
             HostRun<T>& run = runs_[k];
             const TrainView<T>& view = views_[k];
             for (int i = 0; i < 4; ++i) {
@@ -74,7 +83,7 @@ class TrainPack {
             const Outcome& out = outcome(k);
             run.step = out.step, run.evaluations = out.evaluations;
             run.status = out.status == kTapeFull ? int64_t(kMaxSteps) : out.status;
-        }
+        });
     }
 
   private:

@@ -128,6 +128,10 @@ class Gpu:
         """Registers, shared and local memory of each kernel as loaded."""
         return dict(self._call("kernels"))
 
+    def take_timings(self) -> dict[str, float]:
+        """Seconds since the last call of this: ``host`` (packing and taking back), ``transfer``, ``kernel``."""
+        return dict(self._call("take_timings"))
+
     def release_memory(self) -> None:
         """Give back the device memory that is kept from call to call."""
         self._call("release_memory")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.solver import SolveJob, solve_pack
 from dash_hpc.ops.train import EpochJob, train_pack
 from dash_hpc.training.fit import Fit
 from dash_hpc.training.trainer import Course
+
+if TYPE_CHECKING:
+    from dash_hpc.ops.cuda import Gpu
 
 __all__ = ["Pack"]
 
@@ -29,6 +32,8 @@ class Pack:
     stop : callable, optional
         Asked once before each epoch of the pack. When it returns True, every run that asks :meth:`stopping` stops at
         that same epoch.
+    gpu : dash_hpc.ops.cuda.Gpu, optional
+        Where epochs and validations are computed; default the CPU. Strategies that need autograd stay on the CPU.
 
     Examples
     --------
@@ -37,10 +42,11 @@ class Pack:
     >>> fits = pack.run(courses)
     """
 
-    def __init__(self, *, threads: int = 1, stop: Callable[[], bool] | None = None) -> None:
+    def __init__(self, *, threads: int = 1, stop: Callable[[], bool] | None = None, gpu: Gpu | None = None) -> None:
         if threads < 1:
             raise UsageError(f"Pack: threads must be 1 or more, got {threads}")
         self.threads = threads
+        self.gpu = gpu
         self._stop = stop
         self._stopping = False
 
@@ -69,9 +75,25 @@ class Pack:
                 chosen = {k: jobs.pop(k) for k in list(jobs) if isinstance(jobs[k], kind)}
                 if kind is SolveJob:  # what follows a validation is the question whether to stop: one answer for all
                     self._look()
-                for k, result in zip(chosen, work(list(chosen.values()), threads=self.threads), strict=True):
+                for k, result in self._done(chosen, work):
                     advance(k, result)
         return [result for result in results if result is not None]
 
+    def _done(self, chosen: dict[int, Any], work: Callable[..., Sequence[Any]]) -> list[tuple[int, Any]]:
+        """Jobs of one kind with their results."""
+        if self.gpu is None:
+            return list(zip(chosen, work(list(chosen.values()), threads=self.threads), strict=True))
+        done: list[tuple[int, Any]] = []
+        on_gpu: Callable[..., Sequence[Any]] = self.gpu.train_pack if work is train_pack else self.gpu.solve_pack
+        for dtype in ("float32", "float64"):  # a launch has one precision
+            own = {k: job for k, job in chosen.items() if _dtype(job) == dtype}
+            done += zip(own, on_gpu(list(own.values())), strict=True)
+        return done
+
     def _look(self) -> None:
         self._stopping = self._stopping or (self._stop is not None and self._stop())
+
+
+def _dtype(job: EpochJob | SolveJob) -> str:
+    weights = job.state.weights if isinstance(job, EpochJob) else job.weights
+    return str(weights["v"].dtype)

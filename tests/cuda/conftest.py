@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from dash_hpc.errors import NativeError
@@ -25,4 +27,6 @@ def gpu(request):
     try:
         return open_gpu()
     except NativeError as error:
+        if os.environ.get("DASH_HPC_REQUIRE_GPU") == "1":
+            raise
         pytest.skip(str(error))

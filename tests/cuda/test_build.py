@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,15 @@ def test_importing_the_package_does_not_load_the_module():
     code = "import sys, dash_hpc, dash_hpc.ops; print('dash_hpc._native_cuda' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_gpu_check_says_when_there_is_no_gpu(tmp_path):
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu_check.py"
+    run = subprocess.run(
+        [sys.executable, script, "--only", "sanitizer", "--out", tmp_path],
+        capture_output=True, text=True, env={"PATH": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert "compute-sanitizer is not installed" in run.stdout
+    assert "there is no GPU" in run.stderr
+    assert json.loads((tmp_path / "summary.json").read_text())["device"] == ""
