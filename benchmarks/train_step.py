@@ -2,7 +2,8 @@
 
 350 genes, 40 hidden units, float32, dopri5 at the published tolerance (rtol 1e-7, atol 1e-9) for all; 4 pairs (one
 trajectory) and 16. Losses are compared before time. "The authors' way" is a Python call of the adjoint method for each
-pair, and the pass of 10,000 prior points that their loss multiplies by 0. Diffrax takes part when it is installed.
+pair, and the pass of 10,000 prior points that their loss multiplies by 0. Diffrax and torchode take part when they are
+installed (the extra "peers").
 
     python benchmarks/train_step.py [--repeats 5] [--out benchmarks/results/train_step.json]
 """
@@ -69,7 +70,7 @@ class Problem:
         self.losses["native"] = float(result.loss[0])
         return (time.perf_counter() - began) / steps
 
-    def _torch_step(
+    def torch_step(
         self, name: str, predict: Callable[[Phoenix, torch.Tensor], torch.Tensor], prior: bool = False
     ) -> float:
         model = Phoenix(self.weights)
@@ -100,7 +101,7 @@ class Problem:
             times = [torch.tensor([0.0, dt]) for dt in self.dt]
             return torch.stack([odeint_adjoint(field, y, t, **TOLERANCE)[-1] for y, t in zip(y0, times, strict=True)])
 
-        return self._torch_step("authors", predict, prior=True)
+        return self.torch_step("authors", predict, prior=True)
 
     def loop(self) -> float:
         def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:
@@ -108,7 +109,7 @@ class Problem:
             times = [torch.tensor([0.0, dt]) for dt in self.dt]
             return torch.stack([odeint(field, y, t, **TOLERANCE)[-1] for y, t in zip(y0, times, strict=True)])
 
-        return self._torch_step("loop", predict)
+        return self.torch_step("loop", predict)
 
     def batched(self) -> float:
         scale = torch.from_numpy(self.dt.astype(np.float32))[:, None]
@@ -116,7 +117,25 @@ class Problem:
         def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:
             return odeint(Field(model, scale), y0, torch.tensor([0.0, 1.0]), **TOLERANCE)[-1]
 
-        return self._torch_step("batched", predict)
+        return self.torch_step("batched", predict)
+
+
+def torchode_step(problem: Problem) -> Callable[[], float] | None:
+    """A step of torchode (adaptive per pair as ours, autograd through the steps), if it is installed."""
+    try:
+        import torchode
+    except ImportError:
+        return None
+
+    def predict(model: Phoenix, y0: torch.Tensor) -> torch.Tensor:
+        term = torchode.ODETerm(lambda t, y: model(y))
+        controller = torchode.IntegralController(**TOLERANCE, term=term)
+        solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), controller)
+        ends = torch.from_numpy(problem.dt.astype(np.float32))
+        interval = torchode.InitialValueProblem(y0=y0, t_start=torch.zeros(len(ends)), t_end=ends)
+        return solver.solve(interval).ys[:, -1]
+
+    return lambda: problem.torch_step("torchode", predict)
 
 
 def diffrax_step(problem: Problem) -> Callable[[], float] | None:
@@ -184,9 +203,9 @@ def main() -> None:
             }
             if pairs == 16:  # the loops cost four times those of 4 pairs and show nothing new
                 del contenders["authors"], contenders["loop"]
-            diffrax = diffrax_step(problem)
-            if diffrax is not None:
-                contenders["diffrax"] = diffrax
+            for name, made in (("torchode", torchode_step(problem)), ("diffrax", diffrax_step(problem))):
+                if made is not None:
+                    contenders[name] = made
             for step in contenders.values():
                 step()  # warm-up, and the loss
             for name, loss in problem.losses.items():
