@@ -35,7 +35,7 @@ END_SECONDS = 20.0
 """Limit for all ranks to end after the driver."""
 
 # How often mpi4py.futures looks for messages: runs take seconds to hours, and polling takes cores from them.
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.01
 Result = TypeVar("Result")
 
 

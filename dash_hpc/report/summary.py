@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from dash_hpc.report.collect import Group, Material, collect, mean_sd
@@ -156,7 +157,7 @@ def summary_table(store: Any) -> Table:
     columns = [column for column in used_columns(everything) if column[0] not in _REPORT_ONLY]
     powers = _powers(everything, columns)
     table = Table(
-        title=_title(material),
+        title=escape(_title(material)),
         title_justify="left",
         caption=_caption(material),
         caption_justify="left",

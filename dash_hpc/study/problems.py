@@ -173,7 +173,7 @@ def _phrase(kind: str, context: Mapping[str, Any], item: Any, path: Path, model:
     if kind == "string_too_long":
         return f"must have at most {context['max_length']} characters"
     if kind == "string_pattern_mismatch":
-        return "must start with a letter or digit and hold only letters, digits, '-', '_' and '.'"
+        return "must be one line without '/' and '\\', and not begin with '.', '-' or a space nor end with a space"
     return str(item["msg"])
 
 

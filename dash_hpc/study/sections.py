@@ -32,13 +32,18 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+# A study's name may be anything that a folder can be called and that is one line: whoever uses it quotes it.
+_NEVER = r"\x00-\x1f\x7f-\x9f\u2028\u2029/\\"
+_BLANK = r"\x20\xa0"
+
+
 class StudySection(Section):
     """``[study]``: what the study is called and where its results go."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        pattern=rf"^[^{_NEVER}{_BLANK}.-]([^{_NEVER}]*[^{_NEVER}{_BLANK}])?$",
         max_length=120,
-        description="letters, digits, '-', '_', '.'; default: the file's name",
+        description="one line without '/' and '\\'; default: the file's name",
     )
     output: str | None = Field(
         default=None, min_length=1, description="output folder, relative to the current folder; default: results/<name>"

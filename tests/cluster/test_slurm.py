@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -12,8 +14,10 @@ import pytest
 from cluster_tools import CLI, Cluster, assert_same, attempts, command, kill, wait_for
 
 from dash_hpc.store import open_store
+from dash_hpc.store.checkpoint import checkpoint_paths
 
 NASTY = '$(touch x); "a b" %j'
+MOST_SECONDS_LOST = 5.0
 MPI = ("--nodes", 2, "--tasks-per-node", 2)
 PAIR = ("--nodes", 2, "--tasks-per-node", 1)
 
@@ -22,13 +26,41 @@ def log_of(folder: Path, job: str) -> str:
     return (folder / "log" / f"slurm-{job}.out").read_text()
 
 
+@dataclass
+class UnderWay:
+    """A run as an attempt left it: when its last checkpoint was written, and how long each epoch had taken."""
+
+    saved: float
+    epochs: list[int]
+    seconds: list[float]
+
+
+def under_way(folder: Path) -> dict[str, UnderWay]:
+    store = open_store(folder)
+    found = {}
+    for run_id, state in store.column("status").items():
+        if state == "running":
+            saved = max(path.stat().st_mtime for path in checkpoint_paths(folder, run_id) if path.exists())
+            history = store.record(run_id).history
+            found[run_id] = UnderWay(saved, list(history["epoch"]), list(history["seconds"]))
+    return found
+
+
+def seconds_repeated(folder: Path, run_id: str, left: UnderWay) -> float:
+    """Wall time of the epochs that the attempt had trained and the next one, by its own account, trained again."""
+    after = open_store(folder).provenance(run_id)["resumed"][0]["epoch"]
+    return sum(seconds for epoch, seconds in zip(left.epochs, left.seconds, strict=True) if epoch > after)
+
+
 def test_mpi_job_over_two_nodes(
     cluster: Cluster, study: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four ranks over two nodes, pip's mpich, srun --mpi=pmi2, in a folder that would like to be a command."""
+    """Four ranks over two nodes, pip's mpich, srun --mpi=pmi2; name and folder would like to be commands."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / NASTY
-    job = cluster.submit(study, folder, *MPI, f"--sbatch=--job-name={NASTY}", f"--sbatch=--comment={NASTY}")
+    named = tmp_path / "named.toml"
+    named.write_text(study.read_text().replace('"cluster"', f"'{NASTY}'"))
+    job = cluster.submit(named, folder, *MPI, f"--sbatch=--comment={NASTY}")
     status = command(*CLI, "status", folder).stdout
     assert re.search(rf"job {job} \(mpi\): (pending|configuring|running|completing)", status)
     assert cluster.wait(job) == "COMPLETED"
@@ -41,7 +73,9 @@ def test_mpi_job_over_two_nodes(
     assert f"Comment={NASTY} " in shown
     assert log_of(folder, job).count("rank 3 on") == 1
     assert not (tmp_path / "x").exists()
-    assert f"job {job} (mpi): completed" in command(*CLI, "status", folder).stdout
+    status = command(*CLI, "status", folder).stdout
+    assert status.startswith(f"{NASTY}: 24 ")
+    assert f"job {job} (mpi): completed" in status
 
 
 def test_array_of_slices_and_its_report(cluster: Cluster, study: Path, reference: Path, out: Path) -> None:
@@ -69,11 +103,14 @@ def test_warning_makes_all_ranks_stop_and_the_job_come_back(
     assert first["cause"] in ("time-out", "pre-emption")
     assert first["gained"]
     assert datetime.fromisoformat(str(first["ended"])).timestamp() - warned < 15
-    stopped = {run_id: open_store(out).record(run_id).epochs for run_id in open_store(out).runs.index}
+    stopped = under_way(out)
+    assert stopped
+    # Each run was kept after the warning, so that only what its last epoch took could be lost.
+    assert all(record.saved >= warned for record in stopped.values())
     assert cluster.wait(job) == "COMPLETED"
     assert_same(small_reference, out)
     assert len(attempts(out, job)) == 2
-    assert max(stopped.values()) > 0
+    assert sum(seconds_repeated(out, run_id, record) for run_id, record in stopped.items()) <= MOST_SECONDS_LOST
     log = log_of(out, job)
     assert "SIGUSR1: no new runs" in log
     assert "back into the queue" in log
@@ -117,6 +154,9 @@ def test_cancelled_job_stays_cancelled_and_the_next_resumes(
     cluster.wait(second)
     cluster.wait(third)
     assert_same(small_reference, out)
+    # Between the two, and the one that was cancelled, each run came to its end once.
+    ends = Counter(re.findall(r"run (\w{16}): done", (out / "log" / "driver.log").read_text()))
+    assert ends == Counter(open_store(out).planned)
 
 
 def test_srun_without_mpi_is_refused_in_one_line(cluster: Cluster, study: Path, out: Path) -> None:
