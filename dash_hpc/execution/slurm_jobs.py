@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,9 @@ def begin(
             last["failed_nodes"] = failed
         where = f"; failed: {', '.join(failed)}" if failed else ""
         lines.append(f"attempt {len(history.attempts)} was lost without warning{where}")
+    elif history.attempts and history.attempts[-1]["cause"] == "cancelled":
+        # A cancelled job does not come back; a pre-emption without grace time looks the same while it happens.
+        history.attempts[-1]["cause"] = "pre-emption"
     idle = history.idle()
     if idle >= MOST_IDLE_ATTEMPTS:
         _save(folder, history)
@@ -193,7 +197,7 @@ def end(
         history.attempts.append(attempt)
     progress = _progress(store)
     complete = done + failed == len(states)
-    cause = "finished" if complete else _cause(code, signal, grace, state)
+    cause = "finished" if complete else _cause(code, signal, grace, state, _told(folder, attempt.get("began")))
     failed_here = sorted(set(attempt.get("nodes", ())) & set(down)) if cause == "crash" else []
     if failed_here:
         attempt["failed_nodes"] = failed_here
@@ -209,7 +213,7 @@ def end(
         # Of an array, the report job judges the study as a whole.
         return Verdict(1 if failed and own is None else 0, counts)
     if cause == "cancelled":
-        return Verdict(3, f"cancelled with {counts}; submit again to go on")
+        return Verdict(3, f"cancelled (or pre-empted without grace) with {counts}; submit again to go on")
     if cause == "wrong use":
         return Verdict(2, f"the command was refused (see above), with {counts}")
     if history.idle() >= MOST_IDLE_ATTEMPTS:
@@ -220,7 +224,7 @@ def end(
     return Verdict(REQUEUE, f"{cause} with {counts}; back into the queue ({tally})")
 
 
-def _cause(code: int, signal: str, grace: int, state: str) -> str:
+def _cause(code: int, signal: str, grace: int, state: str, told: bool) -> str:
     word, _, left = state.partition(" ")
     if signal == "USR1":
         seconds = _seconds(left)
@@ -228,7 +232,22 @@ def _cause(code: int, signal: str, grace: int, state: str) -> str:
     if signal == "TERM":
         # Slurm says RUNNING during the grace time of a pre-emption; a cancelled job says so.
         return "pre-emption" if word == "RUNNING" else "cancelled"
+    if told and word == "RUNNING":
+        # The ranks were told to stop and this script was not: so Slurm begins the grace time of a pre-emption.
+        return "pre-emption"
     return "wrong use" if code == 2 else "crash"
+
+
+def _told(folder: Path, began: object) -> bool:
+    """Return whether the driver wrote down a signal since ``began``."""
+    try:
+        lines = (folder / "log" / "driver.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        found = [match[1] for line in lines if (match := re.match(r"(\S+ \S+)  SIG\w+: no new runs", line))]
+        # The log has whole seconds.
+        since = datetime.fromisoformat(str(began)) - timedelta(seconds=1)
+        return bool(found) and datetime.fromisoformat(found[-1]) >= since
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _seconds(text: str) -> float | None:

@@ -80,9 +80,11 @@ class Cluster:
     def __init__(self) -> None:
         self.jobs: list[str] = []
 
-    def submit(self, study: Path, folder: Path, *options: object, time_limit: str = "5") -> str:
+    def submit(
+        self, study: Path, folder: Path, *options: object, time_limit: str = "5", python: Path | str = sys.executable
+    ) -> str:
         """Submit with the command line; returns the job id."""
-        words = [*CLI, "submit", study, "--output", folder, "--time", time_limit, *options]
+        words = [python, "-m", "dash_hpc", "submit", study, "--output", folder, "--time", time_limit, *options]
         job = re.search(r"^job (\d+) submitted", command(*words).stdout)
         assert job is not None
         self.jobs.append(job[1])
@@ -110,6 +112,17 @@ class Cluster:
             return counts["running"] > 0 and (attempt > 1 or any(folder.glob("runs/*/*.ckpt*")))
 
         wait_for(training, 60, f"a run of {folder} is under way")
+
+    def preempting_partition(self) -> str:
+        """Return a partition whose jobs take nodes from those of the default one; skip the test without any."""
+        shown = command("scontrol", "--oneliner", "show", "partition").stdout.splitlines()
+        tiers = {line.split()[0].partition("=")[2]: int(re.findall(r"PriorityTier=(\d+)", line)[0]) for line in shown}
+        usual = next(line.split()[0].partition("=")[2] for line in shown if "Default=YES" in line)
+        above = [name for name, tier in tiers.items() if tier > tiers[usual]]
+        kind = command("scontrol", "show", "config").stdout
+        if not above or not re.search(r"PreemptType\s*= preempt/partition_prio", kind):
+            pytest.skip("this Slurm has no partition that takes nodes from the default one")
+        return above[0]
 
     def processes(self, job: str, node: str = "") -> dict[int, str]:
         """Return the processes of a job on a node (any) of this machine, with their command lines."""

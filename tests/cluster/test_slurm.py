@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from cluster_tools import CLI, Cluster, assert_same, attempts, command, kill, wait_for
+from cluster_tools import CLI, Cluster, assert_same, attempts, command, kill, openmpi_python, wait_for
 
 from dash_hpc.store import open_store
 from dash_hpc.store.checkpoint import checkpoint_paths
@@ -76,6 +76,41 @@ def test_mpi_job_over_two_nodes(
     status = command(*CLI, "status", folder).stdout
     assert status.startswith(f"{NASTY}: 24 ")
     assert f"job {job} (mpi): completed" in status
+
+
+def test_open_mpi_over_two_nodes_under_pmix(cluster: Cluster, study: Path, reference: Path, out: Path) -> None:
+    python = openmpi_python()
+    probe = command("srun", "--mpi=pmix", "--nodes=2", "--time=1", "true", code=None)
+    if probe.returncode:
+        pytest.skip(f"srun --mpi=pmix does not work here: {probe.stderr.strip()[:200]}")
+    job = cluster.submit(study, out, *MPI, "--launcher", "srun -K --mpi=pmix", python=python)
+    assert cluster.wait(job) == "COMPLETED"
+    assert_same(reference, out)
+    assert "4 ranks, Open MPI v" in log_of(out, job)
+
+
+def test_preemption_by_an_urgent_job(cluster: Cluster, small: Path, small_reference: Path, out: Path) -> None:
+    """A job of a partition that takes nodes back: the study's job makes room within its grace time, and comes back."""
+    urgent = cluster.preempting_partition()
+    job = cluster.submit(small, out, *PAIR)
+    cluster.wait_until_training(out)
+    words = [
+        "sbatch",
+        "--parsable",
+        f"--partition={urgent}",
+        "--nodes=2",
+        "--exclusive",
+        "--time=1",
+        "--output=/dev/null",
+    ]
+    other = command(*words, "--wrap=sleep 1").stdout.strip()
+    cluster.jobs.append(other)
+    assert cluster.wait(other) == "COMPLETED"
+    assert cluster.wait(job) == "COMPLETED"
+    assert_same(small_reference, out)
+    assert [attempt["cause"] for attempt in attempts(out, job)] == ["pre-emption", "finished"]
+    assert attempts(out, job)[0]["gained"]
+    assert "1 pre-emption" in command(*CLI, "status", out).stdout
 
 
 def test_array_of_slices_and_its_report(cluster: Cluster, study: Path, reference: Path, out: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from dash_hpc.cli import main
 from dash_hpc.errors import UsageError
 from dash_hpc.execution import slurm
-from dash_hpc.execution.slurm_jobs import begin, end, failed_nodes, note_failed, record
+from dash_hpc.execution.journal import Journal
+from dash_hpc.execution.slurm_jobs import begin, end, failed_nodes, histories, note_failed, record
 from dash_hpc.store import is_store
 
 if TYPE_CHECKING:
@@ -221,6 +222,30 @@ def test_incomplete_study_goes_on_unless_cancelled_or_refused(
     answer = end(folder, code, signal, 120, state, environ=job)
     assert answer.code == verdict
     assert word in answer.text
+
+
+def test_preemption_that_tells_only_the_ranks_is_no_crash(folder: Path) -> None:
+    """As Slurm does it at the begin of a grace time: TERM to the step, nothing to the script."""
+    job = {"SLURM_JOB_ID": "17"}
+    begin(folder, ["n1"], [], job)
+    journal = Journal(folder / "log" / "driver.log")
+    journal.write("SIGTERM: no new runs; those under way make a checkpoint after their epoch")
+    answer = end(folder, 3, "", 120, "RUNNING 3:00", environ=job)
+    assert (answer.code, histories(folder, "17")[0].count("pre-emption")) == (75, 1)
+    # A signal to an earlier attempt explains nothing.
+    log = folder / "log" / "driver.log"
+    log.write_text("2026-01-01 00:00:00+00:00  SIGTERM: no new runs; those under way make a checkpoint\n")
+    begin(folder, ["n1"], [], job)
+    assert "crash" in end(folder, 3, "", 120, "RUNNING 3:00", environ=job).text
+
+
+def test_preemption_without_grace_is_told_from_cancellation_when_the_job_is_back(folder: Path) -> None:
+    job = {"SLURM_JOB_ID": "17"}
+    begin(folder, ["n1"], [], job)
+    assert end(folder, 143, "TERM", 120, "COMPLETING 3:00", environ=job).code == 3
+    assert histories(folder, "17")[0].count("cancelled") == 1
+    assert begin(folder, ["n1"], [], job).code == 0
+    assert (histories(folder, "17")[0].count("cancelled"), histories(folder, "17")[0].count("pre-emption")) == (0, 1)
 
 
 def test_requeues_without_progress_are_bounded(folder: Path) -> None:
