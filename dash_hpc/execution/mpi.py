@@ -8,6 +8,7 @@ ends the job through ``MPI_Abort``, and every wait of the ranks for each other h
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -36,6 +37,7 @@ END_SECONDS = 20.0
 
 # How often mpi4py.futures looks for messages: runs take seconds to hours, and polling takes cores from them.
 _POLL_SECONDS = 0.01
+_END = "waiting for the other ranks to end"
 Result = TypeVar("Result")
 
 
@@ -94,6 +96,7 @@ def _together(comm: MPI.Intracomm, station: Station, body: Callable[[MPIExecutor
 
     result: Result | None = None
     leaving: BaseException | None = None
+    ending: threading.Timer | None = None
     if station.size == 1:
         with _executor(None, station) as executor:
             return body(executor)
@@ -104,10 +107,13 @@ def _together(comm: MPI.Intracomm, station: Station, body: Callable[[MPIExecutor
                     result = body(executor)
                 except (DashHpcError, SystemExit) as error:
                     leaving = error
-                _limit_until_exit(END_SECONDS, "waiting for the other ranks to end", _code_of(leaving))
+                # The pool waits for the other ranks when it is left.
+                ending = _start_limit(END_SECONDS, _END, _code_of(leaving))
+    ending = ending or _start_limit(END_SECONDS, _END, 0)
     station.close()
     comm.Barrier()
     station.drain()
+    ending.cancel()
     if leaving is not None:
         raise leaving
     return result
@@ -143,6 +149,7 @@ def _world() -> MPI.Intracomm:
             check_family(made, library_name())
             if not MPI.Is_initialized():
                 MPI.Init_thread(MPI.THREAD_MULTIPLE)
+                atexit.register(_finalize)
             check_world(MPI.COMM_WORLD.Get_size(), made, library_name())
             return MPI.COMM_WORLD
         except UsageError as error:
@@ -150,6 +157,15 @@ def _world() -> MPI.Intracomm:
     if made is not None and made.rank != 0:
         raise Refused(problem.exit_code)
     raise problem
+
+
+def _finalize() -> None:
+    """End MPI while Python still lives: mpi4py does it when no thread is left that could limit the wait."""
+    from mpi4py import MPI
+
+    if MPI.Is_initialized() and not MPI.Is_finalized():
+        with limit(END_SECONDS, "ending MPI"):
+            MPI.Finalize()
 
 
 def _prepare_environment() -> None:
@@ -178,14 +194,14 @@ def aborting(rank: int) -> Iterator[None]:
 @contextmanager
 def limit(seconds: float, what: str) -> Iterator[None]:
     """End the whole job when the body takes longer."""
-    timer = _limit_until_exit(seconds, what, 3)
+    timer = _start_limit(seconds, what, 3)
     try:
         yield
     finally:
         timer.cancel()
 
 
-def _limit_until_exit(seconds: float, what: str, code: int) -> threading.Timer:
+def _start_limit(seconds: float, what: str, code: int) -> threading.Timer:
     message = f"dash-hpc: {what} took longer than {seconds:g} s; the job is ended, and the same command resumes it\n"
     timer = threading.Timer(seconds, _abort, (message, code))
     timer.daemon = True

@@ -65,6 +65,26 @@ def test_exception_of_one_rank_ends_the_job(python: Path, tmp_path: Path) -> Non
     assert "dash-hpc: rank 2 ended the job" in done.stderr
 
 
+def test_library_that_never_ends_is_ended(python: Path, tmp_path: Path) -> None:
+    """The work is done, and on one rank MPI does not come to its end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\n"
+        "from dash_hpc.execution import mpi\n"
+        "mpi.END_SECONDS = 2.0\n"
+        "answer = mpi.mpi_session(lambda executor: executor.submit(divmod, 7, 2).result())\n"
+        "print(answer, flush=True)\n"
+        "from mpi4py import MPI\n"
+        "if MPI.COMM_WORLD.Get_rank() == 2:\n"
+        "    MPI.Finalize = lambda: time.sleep(60)\n"
+    )
+    began = time.monotonic()
+    done = mpiexec(python, script, code=None)
+    assert time.monotonic() - began < 20
+    assert "[3, 1]" in done.stdout
+    assert "ending MPI took longer than 2 s" in done.stderr
+
+
 def test_error_of_the_study_is_told_once(python: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     done = mpiexec(python, "-m", "dash_hpc", "run", tmp_path / "none.toml", code=None)
