@@ -29,7 +29,8 @@ class Journal:
         self.echo = echo
 
     def write(self, message: str, *, echo: bool = True) -> None:
-        """Add one line."""
+        """Add one line; a path with a newline in it makes no second one."""
+        message = message.replace("\n", "\\n")
         line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')}  {message}"
         with suppress(OSError), open_log(self.path) as file:
             file.write(f"{line}\n".encode())

@@ -37,6 +37,14 @@ def begin(folder: str, run_id: str) -> RunWriter:
     return writer
 
 
+def test_a_message_of_the_journal_is_one_line(tmp_path: Path) -> None:
+    lines: list[str] = []
+    Journal(tmp_path / "driver.log", lines.append).write("runs into odd\n2026-01-01  run 0: done")
+    assert len(lines) == 1
+    assert lines[0].endswith("runs into odd\\n2026-01-01  run 0: done")
+    assert (tmp_path / "driver.log").read_text() == lines[0] + "\n"
+
+
 def test_runs_start_in_the_order_of_the_plan(folder: Path, executor: ThreadPoolExecutor) -> None:
     order: list[str] = []
 

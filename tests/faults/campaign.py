@@ -13,6 +13,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -71,13 +72,19 @@ _STUDIES: dict[str, StudyCase] = {
 def perform(name: str, number: int, seed: int) -> tuple[Result, float]:
     """Do ``number`` trials of a case (every ``number``-th, where all are meant); return its row and the seconds."""
     began = time.monotonic()
-    if name in _STUDIES:
-        with tempfile.TemporaryDirectory(prefix="dash-hpc-faults-") as place:
-            result = _STUDIES[name](Path(place), number, seed)
-    else:
-        function, words = _store_case(name, number, seed)
-        trials = function()
-        result = Result(name, trials.count, trials.failures, words)
+    place = Path(tempfile.mkdtemp(prefix="dash-hpc-faults-"))
+    try:
+        if name in _STUDIES:
+            result = _STUDIES[name](place, number, seed)
+        else:
+            function, words = _store_case(name, number, seed)
+            trials = function()
+            result = Result(name, trials.count, trials.failures, words)
+    except Exception as error:
+        result = Result(name, 0, [f"{name}: {type(error).__name__}: {error}"])
+    # What failed stays to be looked at.
+    if not result.failures:
+        shutil.rmtree(place, ignore_errors=True)
     return result, time.monotonic() - began
 
 
@@ -123,9 +130,11 @@ def _joined(before: tuple[Result, float] | None, result: Result, seconds: float)
     if before is None:
         return result, seconds
     first, longest = before
-    figures = {key: [*values, *result.figures[key]] for key, values in first.figures.items()}
+    figures = {
+        key: [*first.figures.get(key, []), *result.figures.get(key, [])] for key in {**first.figures, **result.figures}
+    }
     failures = [*first.failures, *result.failures]
-    both = Result(result.case, first.trials + result.trials, failures, result.words, figures)
+    both = Result(result.case, first.trials + result.trials, failures, result.words or first.words, figures)
     return (judge_kills(both) if "redone" in figures else both), max(longest, seconds)
 
 
