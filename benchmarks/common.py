@@ -98,11 +98,11 @@ def machine() -> dict[str, Any]:
         "dash_hpc": __version__,
         "torch": torch.__version__,
         "isa": native_info()["isa"],
-        "commit": commit(),
+        "commit": COMMIT,
     }
 
 
-def commit() -> str:
+def _commit() -> str:
     """Short name of the checked-out commit, with "+" when files differ from it; "" outside a checkout."""
     try:
         revision = subprocess.run(
@@ -112,6 +112,10 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return revision.stdout.strip()
+
+
+#: Of the code that this process has loaded: a long benchmark may end on another commit.
+COMMIT = _commit()
 
 
 def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:

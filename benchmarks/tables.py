@@ -170,7 +170,7 @@ def tolerance(report: Report) -> str:
     noise = [number(report["rows"][0][f"jaccard_{which}_noise"], ".3f") for which in ("kept", "last")]
     rows.append(["last bits moved", "-", "-", "-", *noise, "-", "-", "-"])
     head = ["rtol", "balanced accuracy", "test MSE × 10⁴", "sparsity", "Jaccard, kept", "Jaccard, last"]
-    return markdown([*head, "smallest p", "solver's error", "time of a run"], rows)
+    return markdown([*head, "smallest p", "solver's error", "processor time"], rows)
 
 
 TABLES: dict[str, Callable[[Report], str]] = {
