@@ -56,22 +56,44 @@ DASH_PHASE void evaluate_again(B block, Context<T>* c, int64_t n) {
     }
 }
 
-// One matrix's gradient from the slots of `iterations` iterations, n the first.
+// One matrix's gradient from `slots` slots, the first of iteration n the first.
 template <class B, class T>
-DASH_PHASE void product(B block, Context<T>* c, int i, int64_t n, int64_t iterations, bool fresh) {
+DASH_PHASE void product(B block, Context<T>* c, int i, int64_t n, int64_t slots, bool fresh) {
     const Slot<T> s = slot_at(c, n, 0);
     const Four<T>* left = i == 0 ? s.z_bar[0] : i == 1 ? s.z_bar[1] : i == 2 ? s.z[0] : s.z[1];
     const Four<T>* right = i == 0 ? s.sums : i == 1 ? s.prods : s.derivative;
-    add_outer(block, c, matrix_of(c, i), left, right, slot_size(c->genes, c->hidden), iterations * c->method.stages,
-              fresh);
+    add_outer(block, c, matrix_of(c, i), left, right, slot_size(c->genes, c->hidden), slots, fresh);
+}
+
+// The sums over samples that gathered beside the slots: gradients of b, and of v from upstream * relu(v) * (c - y).
+template <class B, class T>
+DASH_PHASE void add_small(B block, Context<T>* c, bool fresh) {
+    block.apart(c->hidden, [=](int h) {
+        for (int k = 0; k < 2; ++k) {
+            const Four<T> b = c->b_bar[k][h];
+            const T total = (b.s[0] + b.s[1]) + (b.s[2] + b.s[3]);
+            c->b_grad[k][h] = fresh ? total : c->b_grad[k][h] + total;
+        }
+    });
+    block.each(c->genes, [=](int g) {
+        const Four<T> b = c->v_bar[g];
+        const T rate = c->rate[g];
+        const T total = rate > T(0) ? ((b.s[0] + b.s[1]) + (b.s[2] + b.s[3])) / rate : T(0);
+        c->v_grad[g] = fresh ? total : c->v_grad[g] + total;
+    });
+}
+
+template <class B, class T>
+DASH_PHASE void clear_small(B block, Context<T>* c) {
+    block.apart(c->hidden, [=](int h) { c->b_bar[0][h] = c->b_bar[1][h] = Four<T>{}; });
+    block.each(c->genes, [=](int g) { c->v_bar[g] = Four<T>{}; });
 }
 
 // From the gradient for the end states in c->bar to that for the start states, and into the weights' gradients: the
 // first tile of a batch (`fresh`) overwrites them. c->bar must have been written before a barrier.
 template <class B, class T>
 DASH_PHASE void sweep_back(B block, Context<T>* c, bool fresh) {
-    block.apart(c->hidden, [=](int h) { c->b_bar[0][h] = c->b_bar[1][h] = Four<T>{}; });
-    block.each(c->genes, [=](int g) { c->v_bar[g] = Four<T>{}; });
+    clear_small(block, c);
     bool first = fresh;
     for (int64_t n = c->iterations - 1; n >= 0; --n) {
         block.each(1, [=](int) { c->step = c->sizes[n]; });
@@ -80,27 +102,14 @@ DASH_PHASE void sweep_back(B block, Context<T>* c, bool fresh) {
         if (n < c->capacity && n % kChunk) continue;  // the slots of a chunk lie together
         const int64_t kept = c->iterations < c->capacity ? c->iterations : c->capacity;
         const int64_t count = n >= c->capacity ? 1 : (n + kChunk < kept ? kChunk : kept - n);
-        for (int i = 0; i < 4; ++i) product(block, c, i, n, count, first);
+        for (int i = 0; i < 4; ++i) product(block, c, i, n, count * c->method.stages, first);
         block.barrier();
         first = false;
     }
     for (int i = 0; i < 4 && first; ++i)  // no sample took a step
         block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->view->nnz : c->G * c->m,
                     [=](int k) { matrix_of(c, i)->grad[k] = T(0); });
-    block.apart(c->hidden, [=](int h) {
-        for (int k = 0; k < 2; ++k) {
-            const Four<T> b = c->b_bar[k][h];
-            const T total = (b.s[0] + b.s[1]) + (b.s[2] + b.s[3]);
-            c->b_grad[k][h] = fresh ? total : c->b_grad[k][h] + total;
-        }
-    });
-    // v_bar gathers upstream * relu(v) * (c - y); dividing by v leaves the gradient of v
-    block.each(c->genes, [=](int g) {
-        const Four<T> b = c->v_bar[g];
-        const T rate = c->rate[g];
-        const T total = rate > T(0) ? ((b.s[0] + b.s[1]) + (b.s[2] + b.s[3])) / rate : T(0);
-        c->v_grad[g] = fresh ? total : c->v_grad[g] + total;
-    });
+    add_small(block, c, fresh);
 }
 
 // A sample from a row of [*, G], or the resting state 1/2 for a null row and padded genes.

@@ -155,6 +155,22 @@ HostRun<T> run_of(const py::dict& job) {
     for (int i = 0; i < dash::N_TENSORS; ++i) run.lr[i] = lr[i];
     run.beta1 = job["beta1"].cast<double>(), run.beta2 = job["beta2"].cast<double>();
     run.eps = job["eps"].cast<double>();
+    run.tau = job["tau"].cast<double>();
+    if (!job["prior"].is_none()) {  // states, row pointers, columns, values, multipliers
+        const auto parts = job["prior"].cast<py::tuple>();
+        dash::PriorLossArgs<T>& prior = run.prior;
+        prior.points = py::len(parts[0]);
+        prior.states = pointer<T>(parts[0], prior.points * G, "prior states");
+        prior.ptr = pointer<int64_t>(parts[1], G + 1, "prior row pointers");
+        const int64_t entries = py::len(parts[2]);
+        prior.index = pointer<int64_t>(parts[2], entries, "prior columns");
+        prior.value = pointer<double>(parts[3], entries, "prior values");
+        prior.multipliers = parts[4].cast<bool>();
+        bool whole = prior.ptr[0] == 0 && prior.ptr[G] == entries;
+        for (int64_t g = 0; g < G; ++g) whole = whole && prior.ptr[g] <= prior.ptr[g + 1];
+        for (int64_t k = 0; whole && k < entries; ++k) whole = prior.index[k] >= 0 && prior.index[k] < G;
+        if (!whole) throw py::value_error("the prior network is not a CSR matrix [G, G]");
+    }
     run.loss = pointer<double>(job["loss"], run.n_batches, "loss", true);
     return run;
 }

@@ -62,7 +62,7 @@ struct Context {
     // training: what would else be held in registers across calls
     const TrainView<T>* run;
     int64_t evaluations;  // before the batch
-    double loss;
+    double loss, prior;
 };
 
 DASH_HD inline int padded_genes(int G) { return (G + kLanes - 1) / kLanes * kLanes; }

@@ -37,7 +37,8 @@ struct HostRun {
     int64_t n_batches;
     const int64_t *batch_ptr, *batch_index;
     double lr[N_TENSORS];
-    double beta1, beta2, eps;
+    double beta1, beta2, eps, tau;
+    PriorLossArgs<T> prior;
     double* loss;  // [n_batches]
     int64_t evaluations, status;  // out
 };

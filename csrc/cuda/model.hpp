@@ -85,10 +85,10 @@ DASH_PHASE void evaluate(B block, Context<T>* c, const Four<T>* state, int64_t n
     });
 }
 
-// Reverse of an evaluation. The upstream gradient times relu(v) stands near in `sums` and in the slot in place of the
-// derivative; the gradient for the state goes to y_bar.
+// First half of the reverse of an evaluation: gradients of the hidden units, near and in the slot. The upstream gradient
+// times relu(v) stands near in `sums` and in the slot in place of the derivative. Ends with a barrier.
 template <class B, class T>
-DASH_PHASE void reverse(B block, Context<T>* c, int64_t n, int stage, Four<T>* y_bar) {
+DASH_PHASE void reverse_to_hidden(B block, Context<T>* c, int64_t n, int stage) {
     const Slot<T> slot = slot_at(c, n, stage);
     for (int branch = 0; branch < 2; ++branch) {
         Four<T>* kept = branch ? slot.z_bar[1] : slot.z_bar[0];
@@ -100,6 +100,13 @@ DASH_PHASE void reverse(B block, Context<T>* c, int64_t n, int stage, Four<T>* y
         });
     }
     block.barrier();
+}
+
+// The whole reverse: the gradient for the state goes to y_bar.
+template <class B, class T>
+DASH_PHASE void reverse(B block, Context<T>* c, int64_t n, int stage, Four<T>* y_bar) {
+    reverse_to_hidden(block, c, n, stage);
+    const Slot<T> slot = slot_at(c, n, stage);
     to_genes(block, c, &c->W[0], &c->W[1], c->z[0], c->z[1], [=](int g, const Four<T>& sums, const Four<T>& prods) {
         const Four<T> s = slot.sums[g], scaled = c->sums[g];
         Four<T> out;

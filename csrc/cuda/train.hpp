@@ -1,7 +1,7 @@
 // train_epoch of a block: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam
 // (mirrors csrc/cpu/train_epoch.cpp). Weights stay in the block's memory from the first batch to the last.
 #pragma once
-#include "adjoint.hpp"
+#include "prior_loss.hpp"
 
 namespace dash {
 namespace gpu {
@@ -45,7 +45,7 @@ DASH_PHASE bool train_tile(B block, Context<T>* c, int batch, int first) {
         const int64_t* index = run->batch_index + run->batch_ptr[batch] + first;
         const int64_t pairs = run->batch_ptr[batch + 1] - run->batch_ptr[batch];
         const int n = tile_size(run, batch, first);
-        const T scale = static_cast<T>(2.0 / (double(pairs) * c->G));
+        const T scale = static_cast<T>(2.0 * run->tau / (double(pairs) * c->G));
         Four<double> q{};
         const Four<T> y = c->y[g];
         Four<T> bar{};
@@ -137,7 +137,7 @@ DASH_PHASE void check_finite(B block, Context<T>* c) {
             if (!std::isfinite(c->b_grad[branch][h])) c->control.bad = 1;
         });
     block.each(c->G, [=](int g) {
-        if (!std::isfinite(c->v_grad[g]) || !std::isfinite(c->loss)) c->control.bad = 1;
+        if (!std::isfinite(c->v_grad[g]) || !std::isfinite(c->loss + c->prior)) c->control.bad = 1;
     });
 }
 
@@ -146,7 +146,7 @@ template <class B, class T>
 DASH_BLOCK bool train_batch(B block, Context<T>* c, int batch) {
     block.each(1, [=](int) {
         c->evaluations = c->run->outcome->evaluations;
-        c->loss = 0;
+        c->loss = c->prior = 0;
         c->control.bad = 0;
     });
     for (int first = 0; first < c->run->batch_ptr[batch + 1] - c->run->batch_ptr[batch]; first += kSamples) {
@@ -160,6 +160,7 @@ DASH_BLOCK bool train_batch(B block, Context<T>* c, int batch) {
         const TrainView<T>* run = c->run;
         c->loss /= double(run->batch_ptr[batch + 1] - run->batch_ptr[batch]) * c->G;
     });
+    if (c->run->prior.points > 0) prior_loss(block, c);
     check_finite(block, c);
     if (c->control.bad) {
         block.each(1, [=](int) { c->run->outcome->status = kNonFinite; });

@@ -112,6 +112,15 @@ class TrainPack {
             view.y1 = fixed_.put_once(run.y1, run.N * G, known);
             view.dt = fixed_.put_once(run.dt, run.N, known);
             for (int i = 0; i < N_TENSORS; ++i) view.lr[i] = run.lr[i];
+            view.tau = run.tau;
+            view.prior = run.prior;
+            if (run.prior.points > 0) {
+                const int64_t entries = run.prior.ptr[G];
+                view.prior.states = fixed_.put_once(run.prior.states, run.prior.points * G, known);
+                view.prior.ptr = fixed_.put_once(run.prior.ptr, G + 1, known);
+                view.prior.index = fixed_.put_once(run.prior.index, entries, known);
+                view.prior.value = fixed_.put_once(run.prior.value, entries, known);
+            }
             view.beta1 = run.beta1, view.beta2 = run.beta2, view.eps = run.eps;
             view.loss = state_.put(run.loss, run.n_batches);
             view.outcome = outcomes_ + k;

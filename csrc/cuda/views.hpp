@@ -69,7 +69,9 @@ struct TrainView {
     const double* dt;  // [N]
     double lr[N_TENSORS];
     double beta1, beta2, eps;
-    double* loss;  // [n_batches]
+    double tau;              // the loss is tau * data + (1 - tau) * prior
+    PriorLossArgs<T> prior;  // device memory; without points there is none
+    double* loss;            // [n_batches]: of the data
     Outcome* outcome;
 };
 

@@ -74,7 +74,8 @@ class Gpu:
                     "batch_ptr": job.batch_ptr, "batch_index": job.batch_index,
                     "lr": [float(job.lr[name]) for name in TENSORS],
                     "beta1": float(job.betas[0]), "beta2": float(job.betas[1]), "eps": float(job.eps),
-                    "solver": SolverOptions.of(job.solver).as_dict(),
+                    "solver": SolverOptions.of(job.solver).as_dict(), "tau": float(job.tau),
+                    "prior": job.prior.native_form if job.prior is not None and job.tau < 1.0 else None,
                     "loss": np.full(len(job.batch_ptr) - 1, np.nan),
                 }
             )  # fmt: skip

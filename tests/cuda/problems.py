@@ -47,7 +47,16 @@ def on_cpu(work):
     """The CPU's state and result after the job's epoch."""
     state = copy.deepcopy(work.state)
     result = train_epoch(
-        state, work.y0, work.y1, work.dt, work.batch_ptr, work.batch_index, lr=work.lr, solver=work.solver
+        state,
+        work.y0,
+        work.y1,
+        work.dt,
+        work.batch_ptr,
+        work.batch_index,
+        lr=work.lr,
+        solver=work.solver,
+        tau=work.tau,
+        prior=work.prior,
     )
     return state, result
 

@@ -7,11 +7,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, solve_arrays
 from dash_hpc.ops.native import native_module
+from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob
+from dash_hpc.rng import stream
 from tests.cuda import problems
 from tests.cuda.problems import DENSITIES, SIZES, TIGHT
 
@@ -69,6 +72,24 @@ def test_train_epoch_equals_the_cpu(gpu, size, density, form):
     assert problems.difference(work.state, wanted_state) < 1e-7
     for name in PRUNABLE if form == "array" else ():
         assert not work.state.weights[name][~work.state.masks[name]].any()
+
+
+@pytest.mark.parametrize("multipliers", [False, True])
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("size", [(1, 1, 3, 5), (33, 9, 4, 130), (64, 16, 5, 801)])
+def test_train_epoch_with_the_prior_loss_equals_the_cpu(gpu, size, density, multipliers):
+    G, m, n, points = size
+    rng = stream(0, "test-cuda-prior", G)
+    motif = csr_array(np.where(rng.random((G, G)) < 0.1, rng.choice([-1.0, 1.0], size=(G, G)), 0.0))
+    prior = PriorLoss(
+        motif, n_points=points, low=-0.5, high=0.5, rng=rng, dtype=np.dtype("f8"), multipliers=multipliers
+    )
+    work = problems.job(problems.model(G, m, density), *problems.pairs(G, n), batch=2)
+    work = dataclasses.replace(work, tau=0.7, prior=prior)
+    wanted_state, wanted = problems.on_cpu(work)
+    [found] = gpu.train_pack([work])
+    np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
+    assert problems.difference(work.state, wanted_state) < 1e-7
 
 
 def test_float32_follows_the_cpu_over_ten_epochs(gpu):
