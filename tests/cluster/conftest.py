@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,34 +12,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cluster_tools import CLI, Cluster, command, idle_nodes
-
-STUDY = """\
-[study]
-name = "cluster"
-[data]
-kind = "simulate"
-genes = 12
-regulators = 4
-edges = 16
-trajectories = 8
-test_trajectories = 2
-[model]
-hidden = 4
-[training]
-epochs = 60
-early_stop = 0
-[schedule]
-first_epoch = 2
-every = 20
-[sweep]
-seeds = "0..7"
-[[strategy]]
-name = "none"
-[[strategy]]
-name = "dash"
-lambda_ppi = [0.1, 0.5]
-lambda_motif = 0.1
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +35,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study of 24 runs as a file."""
     path = tmp_path_factory.mktemp("study") / "cluster.toml"
-    path.write_text(STUDY)
+    path.write_text(small_study("cluster", epochs=60, every=20, seeds='"0..7"', lambda_ppi="[0.1, 0.5]"))
     return path
 
 
@@ -79,10 +51,10 @@ def reference(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six runs of the study, longer, for jobs that are disturbed."""
     path = tmp_path_factory.mktemp("study") / "small.toml"
-    path.write_text(STUDY.replace("0..7", "0..1").replace("epochs = 60", "epochs = 900"))
+    path.write_text(small_study("cluster", epochs=900, every=20, seeds='"0..1"', lambda_ppi="[0.1, 0.5]"))
     return path
 
 

@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-TINY = """
-[study]
-name = "tiny"
-[data]
-kind = "simulate"
-genes = 12
-regulators = 4
-edges = 16
-trajectories = 8
-test_trajectories = 2
-[model]
-hidden = 4
-[training]
-epochs = 4
-early_stop = 0
-[schedule]
-first_epoch = 2
-every = 2
-[sweep]
-seeds = [0, 1]
-[[strategy]]
-name = "none"
-[[strategy]]
-name = "dash"
-lambda_ppi = 0.5
-lambda_motif = 0.1
-"""
 
 TASKS = '''
 import os
@@ -133,9 +105,9 @@ def fail_some(folder, run_id):
 
 
 @pytest.fixture(scope="session")
-def tiny_text() -> str:
+def tiny_text(small_study: Callable[..., str]) -> str:
     """A study: 12 genes, 4 runs (none and dash, 2 seeds) of 4 epochs."""
-    return TINY
+    return small_study("tiny", epochs=4, every=2, seeds="[0, 1]")
 
 
 @pytest.fixture
