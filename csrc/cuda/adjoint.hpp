@@ -12,10 +12,10 @@ template <class B, class T>
 DASH_PHASE void one_step_back(B block, Context<T>* c, int64_t n) {
     const int stages = c->method.stages;
     for (int i = stages - 1; i >= 0; --i) {
+        Four<T>* derivatives = slot_at(c, n, i).derivative;
         block.each(c->genes, [=](int g) {
-            const Slot<T> slot = slot_at(c, n, i);
             Four<T> upstream{};
-            const Four<T> bar = c->bar[g], d = slot.derivative[g];
+            const Four<T> bar = c->bar[g], d = derivatives[g];
             DASH_UNROLL for (int s = 0; s < kSamples; ++s)
                 upstream.s[s] = (c->step.s[s] * c->method.b[i]) * bar.s[s];
             DASH_UNROLL for (int l = 1; l < kMaxStages; ++l) {
@@ -32,7 +32,7 @@ DASH_PHASE void one_step_back(B block, Context<T>* c, int64_t n) {
             }
             c->v_bar[g] = v_bar;
             c->sums[g] = scaled;
-            slot.derivative[g] = scaled;
+            derivatives[g] = scaled;
         });
         reverse(block, c, n, i, c->y_bar + int64_t(i) * c->genes);
     }

@@ -79,6 +79,9 @@ HostMatrix<T> matrix_of(const py::dict& weights, int tensor, int64_t G, int64_t 
         for (int64_t k = 0; fits && k < *values; ++k) fits = A.column[k] >= 0 && A.column[k] < columns;
         if (!fits) throw py::value_error(std::string(name) + " is not a compressed matrix");
     } else {
+        // the kernels count entries in 32 bits; an array of that size would be 8 GiB
+        if ((G + kLanes) * (m + kHidden) > INT32_MAX)
+            throw py::value_error(std::string(name) + " is too large for the GPU; hold it compressed");
         A.value = pointer<T>(found, G * m, name, writable);
     }
     return A;

@@ -14,8 +14,10 @@
 
 #ifdef __CUDACC__
 #define DASH_UNROLL _Pragma("unroll")
+#define DASH_UNROLL_TWICE _Pragma("unroll 2")
 #else
 #define DASH_UNROLL
+#define DASH_UNROLL_TWICE
 #endif
 
 namespace dash {

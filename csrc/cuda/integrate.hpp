@@ -25,12 +25,12 @@ DASH_BLOCK Four<T> combine(const Context<T>* c, int64_t n, const T* weights, int
 // The state of stage `stage` (method.stages: the new state) of iteration n, with its activations in the slot (at, slot).
 template <class B, class T>
 DASH_PHASE void stage_state(B block, Context<T>* c, const Four<T>* y, int64_t n, int stage, int64_t at, int slot) {
+    const T* weights = stage == c->method.stages ? c->method.b : c->method.a[stage];
+    const Slot<T> to = slot_at(c, at, slot);
     block.each(c->genes, [=](int g) {
-        const bool whole = stage == c->method.stages;
-        const T* weights = whole ? c->method.b : c->method.a[stage];
         const Four<T> state = combine(c, n, weights, stage, y[g], g);
         c->stage[g] = state;
-        activate(c, slot_at(c, at, slot), g, state);
+        activate(c, to, g, state);
     });
 }
 

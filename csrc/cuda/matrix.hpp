@@ -173,7 +173,8 @@ DASH_BLOCK void add_outer(B block, const Context<T>* c, const Matrix<T>* A, cons
         const int h0 = item % blocks * kHidden, g0 = item / blocks * 2 * kLanes + lane;
         const int g1 = g0 + kLanes < c->genes ? g0 + kLanes : g0;
         T acc[kHidden][2] = {};
-        for (int64_t n = 0; n < slots; ++n) {
+        // the slots come from L2: the loads of the next one are on their way while this one is worked on
+        DASH_UNROLL_TWICE for (int64_t n = 0; n < slots; ++n) {
             const Four<T>*a = left + n * stride + h0, *b = right + n * stride;
             const Four<T> x = b[g0], y = b[g1];
             DASH_UNROLL for (int h = 0; h < kHidden; ++h) {

@@ -89,12 +89,13 @@ def _examine(folder: Path) -> tuple[dict[str, Any], list[str]]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "torch": torch.__version__,
         "torch threads": torch.get_num_threads(),
-        "CUDA": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no device",
+        "CUDA in torch": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no device",
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "pandas": pd.__version__,
         "h5py": f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}",
         "native module": _native(problems),
+        "GPU": _gpu(),
         "cores": _cores(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
         "mpi4py": "installed" if importlib.util.find_spec("mpi4py") else "not installed",
@@ -118,6 +119,16 @@ def _native(problems: list[str]) -> str:
         problems.append("the native module is missing, so training is correct but slow; reinstall dash-hpc to build it")
         return "missing"
     return f"{info['isa']}, built with {', '.join(map(str, info['built_isas']))}, compiler {info['compiler']}"
+
+
+def _gpu() -> str:
+    from dash_hpc.ops.cuda import gpu_info
+
+    info = gpu_info()
+    if not info["devices"]:
+        return f"none ({info['problem'] or 'no device'})"
+    names = ", ".join(f"{gpu['name']} ({gpu['capability'][0]}.{gpu['capability'][1]})" for gpu in info["devices"])
+    return f"{names}; built for {info['architectures']}"
 
 
 def _cores() -> str:

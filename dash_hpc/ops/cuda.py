@@ -16,7 +16,7 @@ from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, Solution, native_form
 from dash_hpc.ops.train import EpochJob, checked_jobs
 
-__all__ = ["Gpu", "gpu_info", "open_gpu"]
+__all__ = ["Gpu", "choose_device", "gpu_info", "open_gpu"]
 
 #: Share of active entries below which a matrix is compressed: from counted operations (docs/gpu.md), not measured.
 COMPRESS_BELOW = 0.12
@@ -169,6 +169,35 @@ def open_gpu(index: int = 0) -> Gpu:
     gpu = Gpu(module, index)
     gpu.facts()
     return gpu
+
+
+def choose_device(wish: str) -> tuple[Gpu | None, str]:
+    """Return the GPU that was asked for, or None for the CPU, and one line that says so.
+
+    Parameters
+    ----------
+    wish : str
+        "cpu"; "cuda" or "cuda:1" (an error when it cannot be used); "auto": the first GPU, or the CPU and why.
+
+    Raises
+    ------
+    UsageError
+        When ``wish`` is something else.
+    GpuUnavailable, GpuMemoryError, GpuFault
+        When a GPU was asked for by name and cannot be used.
+    """
+    if wish == "cpu":
+        return None, "CPU"
+    name, _, number = wish.partition(":")
+    if not (wish == "auto" or (name == "cuda" and (number.isdigit() or wish == "cuda"))):
+        raise UsageError(f'device must be "cpu", "cuda", "cuda:<number>" or "auto", got {wish!r}')
+    try:
+        gpu = open_gpu(int(number or 0))
+        return gpu, f"GPU {gpu.index}: {gpu.facts()['name']}"
+    except NativeError as error:
+        if wish != "auto":
+            raise
+        return None, f"CPU, because {error}"
 
 
 def gpu_info() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dash_hpc.errors import GpuUnavailable
+from dash_hpc.errors import GpuUnavailable, UsageError
 from dash_hpc.ops import cuda
 
 module = cuda.cuda_module()
@@ -45,6 +45,20 @@ def test_without_the_module_the_remedy_is_named(monkeypatch):
     with pytest.raises(GpuUnavailable, match="DASH_HPC_CUDA=1"):
         cuda.open_gpu()
     assert cuda.gpu_info()["built"] is False
+
+
+def test_the_cpu_stands_in_only_where_that_was_allowed(monkeypatch):
+    monkeypatch.setenv("DASH_HPC_NATIVE", "0")
+    assert cuda.choose_device("cpu") == (None, "CPU")
+    gpu, line = cuda.choose_device("auto")
+    assert gpu is None
+    assert line.startswith("CPU, because this installation has no CUDA module")
+    for wish in ("cuda", "cuda:1"):
+        with pytest.raises(GpuUnavailable):
+            cuda.choose_device(wish)
+    for wish in ("gpu", "cuda:", "cuda:x", "auto:1", ""):
+        with pytest.raises(UsageError, match="device must be"):
+            cuda.choose_device(wish)
 
 
 def test_importing_the_package_does_not_load_the_module():
