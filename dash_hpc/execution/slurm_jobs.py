@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import Interrupted, StoreError
 from dash_hpc.execution.provenance import now
 from dash_hpc.store import Store, open_store, publish_json
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
@@ -232,8 +232,9 @@ def _cause(code: int, signal: str, grace: int, state: str, told: bool) -> str:
     if signal == "TERM":
         # Slurm says RUNNING during the grace time of a pre-emption; a cancelled job says so.
         return "pre-emption" if word == "RUNNING" else "cancelled"
-    if told and word == "RUNNING":
-        # The ranks were told to stop and this script was not: so Slurm begins the grace time of a pre-emption.
+    if told and code == Interrupted.exit_code and word == "RUNNING":
+        # The ranks were told to stop, did so in order, and this script was not told: so Slurm begins the grace time of
+        # a pre-emption. (srun -K tells the ranks too, when one has crashed, and leaves with that one's code.)
         return "pre-emption"
     return "wrong use" if code == 2 else "crash"
 

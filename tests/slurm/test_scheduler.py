@@ -232,6 +232,10 @@ def test_preemption_that_tells_only_the_ranks_is_no_crash(folder: Path) -> None:
     journal.write("SIGTERM: no new runs; those under way make a checkpoint after their epoch")
     answer = end(folder, 3, "", 120, "RUNNING 3:00", environ=job)
     assert (answer.code, histories(folder, "17")[0].count("pre-emption")) == (75, 1)
+    # srun -K tells the ranks that are left when one was killed.
+    begin(folder, ["n1"], [], job)
+    journal.write("SIGTERM: no new runs; those under way make a checkpoint after their epoch")
+    assert "crash" in end(folder, 137, "", 120, "RUNNING 3:00", environ=job).text
     # A signal to an earlier attempt explains nothing.
     log = folder / "log" / "driver.log"
     log.write_text("2026-01-01 00:00:00+00:00  SIGTERM: no new runs; those under way make a checkpoint\n")
