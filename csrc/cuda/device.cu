@@ -74,9 +74,14 @@ void use_device(int index) {
     }
 }
 
-DeviceFacts device_facts() {
+int current_device() {
     int device = 0;
     check(cudaGetDevice(&device), "device");
+    return device;
+}
+
+DeviceFacts device_facts() {
+    const int device = current_device();
     cudaDeviceProp p{};
     check(cudaGetDeviceProperties(&p, device), "device properties");
     size_t free_bytes = 0, total_bytes = 0;

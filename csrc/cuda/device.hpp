@@ -25,6 +25,7 @@ struct DeviceFacts {
 
 int device_count();
 void use_device(int index);  // for the calling thread; checks driver, device and built architectures
+int current_device();
 DeviceFacts device_facts();
 
 void* device_allocate(int64_t bytes);

@@ -127,8 +127,9 @@ void Pool::release() noexcept {
 }
 
 Pool& pool() {
-    static Pool* one = new Pool;  // never destroyed: the driver may be gone before static objects are
-    return *one;
+    // one for each device; never destroyed: the driver may be gone before static objects are
+    static auto* all = new std::map<int, Pool>;
+    return (*all)[current_device()];
 }
 
 void release_memory() { pool().release(); }

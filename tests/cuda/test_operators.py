@@ -105,6 +105,16 @@ def test_float32_follows_the_cpu_over_ten_epochs(gpu):
         np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-4)
 
 
+@pytest.mark.parametrize("density", [1.0, 0.14, 0.05])
+def test_a_model_of_published_size_follows_the_cpu(gpu, density):
+    """350 x 40: dense, its weights do not all fit shared memory."""
+    data = problems.pairs(350, 8, np.float32)
+    work = problems.job(problems.model(350, 40, density, np.float32), *data, solver=SolverOptions())
+    _, wanted = problems.on_cpu(work)
+    [found] = gpu.train_pack([work])
+    np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-5)
+
+
 def test_a_run_has_the_bits_it_has_alone(gpu):
     works = [
         problems.job(problems.model(G, m, density, np.float32, seed), *problems.pairs(G, n, np.float32), lr=lr)
