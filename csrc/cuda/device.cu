@@ -80,6 +80,19 @@ int current_device() {
     return device;
 }
 
+static int attribute(cudaDeviceAttr which) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, current_device()), "device attribute");
+    return value;
+}
+
+int64_t shared_limit() {
+    int64_t own = 0;
+    for (const KernelTable* table : {&train_table, &solve_table, &backward_table})
+        own = std::max({own, table->facts_f32().shared_bytes, table->facts_f64().shared_bytes});
+    return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - (own + 255) / 256 * 256;
+}
+
 DeviceFacts device_facts() {
     const int device = current_device();
     cudaDeviceProp p{};
@@ -89,10 +102,7 @@ DeviceFacts device_facts() {
     DeviceFacts facts;
     facts.name = p.name;
     facts.major = p.major, facts.minor = p.minor, facts.multiprocessors = p.multiProcessorCount;
-    int most_static = 0;  // the kernels' own shared memory is not to be had
-    for (const KernelTable* table : {&train_table, &solve_table, &backward_table})
-        most_static = std::max(most_static, static_cast<int>(table->facts_f64().shared_bytes));
-    facts.shared_bytes = static_cast<int64_t>(p.sharedMemPerBlockOptin) - (most_static + 255) / 256 * 256;
+    facts.shared_bytes = shared_limit();
     facts.total_bytes = static_cast<int64_t>(total_bytes), facts.free_bytes = static_cast<int64_t>(free_bytes);
     check(cudaDriverGetVersion(&facts.driver), "driver");
     check(cudaRuntimeGetVersion(&facts.runtime), "runtime");
@@ -139,7 +149,7 @@ static const KernelTable& table(Kernel kernel) {
 
 static int all_blocks(int each) {
     if (each < 1) throw DeviceError(DeviceError::kFault, "a block does not fit a multiprocessor");
-    return each * device_facts().multiprocessors;
+    return each * attribute(cudaDevAttrMultiProcessorCount);
 }
 
 template <>

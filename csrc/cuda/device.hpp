@@ -26,7 +26,8 @@ struct DeviceFacts {
 int device_count();
 void use_device(int index);  // for the calling thread; checks driver, device and built architectures
 int current_device();
-DeviceFacts device_facts();
+DeviceFacts device_facts();   // asks for everything, which takes milliseconds
+int64_t shared_limit();       // shared memory that one block can have beside the kernels' own
 
 void* device_allocate(int64_t bytes);
 void device_release(void* memory) noexcept;

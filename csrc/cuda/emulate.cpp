@@ -18,6 +18,7 @@ Emulation& emulation() { return settings; }
 int device_count() { return 1; }
 void use_device(int) {}
 int current_device() { return 0; }
+int64_t shared_limit() { return settings.shared_bytes; }
 DeviceFacts device_facts() {
     return {"emulation", 0, 0, settings.blocks, settings.shared_bytes, int64_t(1) << 40, int64_t(1) << 40, 0, 0};
 }

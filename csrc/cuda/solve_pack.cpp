@@ -30,7 +30,7 @@ class SolvePack {
     }
 
     void run() {
-        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
         std::vector<int> left;
         for (size_t k = 0; k < tiles_.size(); ++k) left.push_back(static_cast<int>(k));
         std::vector<Need> needs(tiles_.size());
@@ -156,7 +156,7 @@ class Backward {
         state_.settle(), fixed_.settle();
         to_device(on_device, state, state_bytes);
         to_device(other, fixed, fixed_bytes);
-        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
         const Need need = need_of(view_.model, view_.method, kForTraining, job_.n, shared, 0);
         run_jobs<T>(Kernel::kBackward, device_view_, {0}, {need}, job_.n);
         to_host(state, on_device, state_bytes);

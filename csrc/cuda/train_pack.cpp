@@ -35,7 +35,7 @@ class TrainPack {
             to_device(state, state_.on_host(state), state_.used());
             to_device(fixed, fixed_.on_host(fixed), fixed_.used());
         }
-        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : device_facts().shared_bytes;
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
         std::vector<int> left;
         for (size_t k = 0; k < runs_.size(); ++k) left.push_back(static_cast<int>(k));
         int64_t limit = choices_.state_limit ? choices_.state_limit : kStateLimit;
