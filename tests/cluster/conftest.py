@@ -52,9 +52,9 @@ def reference(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six runs of the study, longer, for jobs that are disturbed."""
+    """Six runs of the study of some seconds each, for jobs that are disturbed before they are done."""
     path = tmp_path_factory.mktemp("study") / "small.toml"
-    path.write_text(small_study("cluster", epochs=900, every=20, seeds='"0..1"', lambda_ppi="[0.1, 0.5]"))
+    path.write_text(small_study("cluster", epochs=5000, every=20, seeds='"0..1"', lambda_ppi="[0.1, 0.5]"))
     return path
 
 

@@ -106,7 +106,6 @@ def test_ordinary_user(image: Path, study: Path, reference: Path, shared: Path) 
     command(*user, *ALONE, "--bind", shared, image, *run, shared / "alone", cwd=shared)
     assert_same(reference, shared / "alone")
     assert (shared / "alone" / "plan.jsonl").stat().st_uid == 65534
-    assert MPIEXEC.exists()
     if subprocess.run([*user, "test", "-x", MPIEXEC], check=False).returncode == 0:
         command(*user, MPIEXEC, "-n", 2, *RANK, "--bind", shared, image, *run, shared / "ranks", cwd=shared)
     else:
@@ -132,7 +131,7 @@ def test_warning_passes_into_the_containers_and_the_job_comes_back(
     cluster: Cluster, image: Path, study: Path, tmp_path: Path
 ) -> None:
     long = tmp_path / "long.toml"
-    long.write_text(study.read_text().replace("0..3", "0..1").replace("epochs = 60", "epochs = 900"))
+    long.write_text(study.read_text().replace("0..3", "0..1").replace("epochs = 60", "epochs = 5000"))
     command(*CLI, "run", long, "--output", tmp_path / "reference")
     out = tmp_path / "out"
     job = cluster.submit(long, out, "--nodes", 2, "--tasks-per-node", 1, "--container", image)
