@@ -36,7 +36,7 @@ END_SECONDS = 20.0
 """Limit for all ranks to end after the driver."""
 
 # How often mpi4py.futures looks for messages: runs take seconds to hours, and polling takes cores from them.
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.005
 _END = "waiting for the other ranks to end"
 Result = TypeVar("Result")
 
