@@ -31,6 +31,9 @@ def diagonal(matrix: Any) -> np.ndarray:
     return matrix.diagonal() if issparse(matrix) else np.diagonal(matrix)
 
 
+_ROWS = 512
+
+
 def any_along(matrix: Any, axis: int) -> np.ndarray:
     """Whether there is an entry other than 0 along an axis."""
     if issparse(matrix):
@@ -44,8 +47,12 @@ def entries(matrix: Any) -> np.ndarray:
 
 
 def row_sums(matrix: Any) -> np.ndarray:
-    """(rows, 1) sums of absolute values."""
-    return np.asarray(abs(matrix).sum(axis=1)).reshape(-1, 1)
+    """(rows, 1) sums of absolute values, without a copy of the whole matrix."""
+    if issparse(matrix):
+        return np.asarray(abs(matrix).sum(axis=1)).reshape(-1, 1)
+    blocks = range(0, matrix.shape[0], _ROWS)
+    sums = [np.abs(matrix[first : first + _ROWS]).sum(axis=1, keepdims=True) for first in blocks]
+    return np.concatenate(sums) if sums else np.zeros((0, 1), dtype=matrix.dtype)
 
 
 def square_sum(matrix: Any, block: int = 1 << 22) -> float:
