@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -81,7 +82,9 @@ def perform(name: str, number: int, seed: int) -> tuple[Result, float]:
             trials = function()
             result = Result(name, trials.count, trials.failures, words)
     except Exception as error:
-        result = Result(name, 0, [f"{name}: {type(error).__name__}: {error}"])
+        trace = place / "traceback.txt"
+        trace.write_text(traceback.format_exc())
+        result = Result(name, 0, [f"{name}: {type(error).__name__}: {error} ({trace})"])
     # What failed stays to be looked at.
     if not result.failures:
         shutil.rmtree(place, ignore_errors=True)
@@ -120,7 +123,7 @@ def campaign(*, seed: int, short: bool, scale: float, only: str, jobs: int) -> l
             for future in as_completed(futures):
                 result, seconds = future.result()
                 state = f"{result.trials} trials, {len(result.failures)} failures, {seconds:.0f} s"
-                print(f"{result.case}: {state}", file=sys.stderr, flush=True)
+                print(f"{result.case}: {state}", *result.failures[:3], sep="\n  ", file=sys.stderr, flush=True)
                 rows[result.case] = _joined(rows.get(result.case), result, seconds)
     order = [case.name for case in (*CASES, *ALONE)]
     return [rows[name] for name in order if name in rows]

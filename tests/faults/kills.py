@@ -27,6 +27,7 @@ from studies import (
 )
 
 from dash_hpc.execution.lease_file import started
+from dash_hpc.execution.poison import MAX_STUCK, MAX_TRIES, read_deaths
 from dash_hpc.store import read_run
 
 #: At most so much work may be redone per kill: one flush of the run's file is never older.
@@ -62,8 +63,10 @@ class Toll:
         """Compare a study that has ended, and look up how long what was lost had taken."""
         self.result.failures += regressions(self._seen, study.acknowledged()) + differences(whole, study)
         for run_id, path in study.runs().items():
-            seconds = read_run(path, network=False).history["seconds"]
-            self.redone += [float(seconds[start:end].sum()) for run, start, end in self._lost if run == run_id]
+            history = read_run(path, network=False).history
+            if "seconds" in history:  # a run that failed has none; it is among the differences
+                lost = [history["seconds"][start:end] for run, start, end in self._lost if run == run_id]
+                self.redone += [float(seconds.sum()) for seconds in lost]
         self._seen, self._lost = {}, []
 
 
@@ -131,8 +134,11 @@ def _episode(study: Study, rng: random.Random, kills: int, toll: Toll) -> int:
         if driver.poll() is not None:
             break
         workers = children(driver.pid)
-        victim = rng.choice([driver.pid, *workers])
-        busy = {pid for pid, _ in study.notes().values()}
+        notes = study.notes()
+        busy = {pid for pid, _ in notes.values()}
+        # A third death at one place sets a run aside, as it should; here only deaths that it is not to blame for count.
+        spared = {pid for run_id, (pid, _) in notes.items() if _near_its_limit(study, run_id)}
+        victim = rng.choice([driver.pid, *(pid for pid in workers if pid not in spared)])
         comes = victim == driver.pid or victim in busy
         old = busy
         toll.kill(study, victim, busy if victim == driver.pid else {victim})
@@ -141,6 +147,11 @@ def _episode(study: Study, rng: random.Random, kills: int, toll: Toll) -> int:
             driver.wait()
             driver = study.start(rng.choice([1, 2]))
     return wait(driver)
+
+
+def _near_its_limit(study: Study, run_id: str) -> bool:
+    deaths = read_deaths(study.output, run_id)
+    return deaths.tries >= MAX_TRIES - 1 or deaths.stuck >= MAX_STUCK - 1
 
 
 class Nursery:
