@@ -151,6 +151,7 @@ def run_study(
                     journal.write(notice)
             lease.check()
             store.refresh().write_index()
+            _remove_left_checkpoints(store, own_part)
             if store.counts()["done"] == len(store.planned):
                 lease.release(remove=True)
     return store
@@ -296,6 +297,14 @@ def _set_damaged_aside(store: Store, run_ids: Sequence[str]) -> list[str]:
     if damaged:
         store.refresh()
     return notices
+
+
+def _remove_left_checkpoints(store: Store, run_ids: Collection[str]) -> None:
+    """Remove what a worker left that was killed after the end of its run and before it could remove it itself."""
+    own = set(run_ids)
+    for run_id in {path.name.partition(".")[0] for path in (store.folder / "runs").glob("??/*.ckpt.h5")}:
+        if run_id in own and store.status(run_id) == "done":
+            CheckpointFile(store.folder, run_id).remove()
 
 
 def _damaged_checkpoints(folder: Path, run_ids: Sequence[str]) -> list[str]:

@@ -389,6 +389,23 @@ def newer(path: Path) -> bytes:
     return data
 
 
+def test_checkpoint_left_by_a_worker_killed_at_the_end_is_removed(
+    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, other = whole.planned[:2]
+    interrupt(monkeypatch, planned, run_id, 2)
+    interrupt(monkeypatch, planned, other, 2)
+    (left,) = [path for path in checkpoint_paths(planned, run_id) if path.exists()]
+    data = left.read_bytes()
+    assert run_one(str(planned), run_id) == "done"
+    assert not left.exists()
+    left.write_bytes(data)
+    study = whole.folder / "study.toml"
+    run_study(study, output=planned, workers=1, progress="none", part=(1, len(whole.planned)))
+    assert not left.exists()
+    assert any(path.exists() for path in checkpoint_paths(planned, other))  # of a run that is not done
+
+
 @pytest.mark.parametrize("which", ["plan.jsonl", "run", "checkpoint"])
 def test_files_of_another_version_are_not_touched(
     whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch, which: str
