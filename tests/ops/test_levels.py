@@ -66,7 +66,7 @@ def test_levels_agree_to_rounding(results):
             elif "-grad-" in key:
                 bound = 1e-6
             elif key.endswith("-y1"):
-                bound = 1e-5  # where the error estimate is rounding, levels take other steps: the solver's tolerance
+                bound = 2e-6  # rounding, of other steps too where the error estimate is rounding
             else:
                 bound = 1e-4  # Adam divides a gradient by its own size: of a small one, rounding is a part of the 1e-3
             scale = max(1.0, float(np.abs(wanted).max()))
@@ -97,15 +97,6 @@ def test_the_binary_runs_on_an_older_processor(processor, level, results, tmp_pa
             np.testing.assert_array_equal(emulated[key], wanted, err_msg=key)
         elif wanted.dtype == np.float64:  # exp and log of the C library depend on the processor
             np.testing.assert_allclose(emulated[key], wanted, rtol=0, atol=1e-9, err_msg=key)
-
-
-@pytest.fixture(params=LEVELS)
-def isa(request):
-    """Run on one level, then go back to the best."""
-    best = native.build_info()["isa"]
-    native.set_isa(request.param)
-    yield request.param
-    native.set_isa(best)
 
 
 # Each number of pairs, genes and hidden units around the edges of tiles and panels, once or twice.

@@ -21,15 +21,6 @@ pytestmark = pytest.mark.skipif(native is None, reason="the native module was no
 ISAS = native.build_info()["runnable_isas"] if native is not None else []
 
 
-@pytest.fixture(params=ISAS)
-def isa(request):
-    """Run on one instruction set, then go back to the best."""
-    best = native.build_info()["isa"]
-    native.set_isa(request.param)
-    yield request.param
-    native.set_isa(best)
-
-
 def problem(G, m, B, dtype, seed=0):
     rng = stream(seed, "test-native", G, m, B)
     weights = initial_weights(G, m, rng, dtype=dtype)

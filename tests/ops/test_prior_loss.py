@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from scipy.sparse import csr_array
 from dash_hpc.errors import UsageError
 from dash_hpc.models import Phoenix, initial_weights
 from dash_hpc.ops import train as train_module
-from dash_hpc.ops.native import native_module
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.reference import rhs
 from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState, values
@@ -79,17 +77,6 @@ def test_refusals(wrong: dict) -> None:
     options = OPTIONS | {"n_points": 5} | wrong
     with pytest.raises(UsageError, match="prior_points"):
         PriorLoss(csr_array(np.eye(2)), rng=stream(0, "x"), **options)
-
-
-@pytest.fixture(params=native.build_info()["runnable_isas"] if (native := native_module()) is not None else [])
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run on one instruction set, then go back to the best."""
-    module = native_module()
-    assert module is not None
-    best = module.build_info()["isa"]
-    module.set_isa(request.param)
-    yield request.param
-    module.set_isa(best)
 
 
 @pytest.mark.parametrize("multipliers", [False, True])
