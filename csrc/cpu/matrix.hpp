@@ -35,8 +35,7 @@ class Matrix {
         m = m_, G = G_, genes_first_ = source.genes_first;
         const Structure& s = source.structure;
         size_ = s.ptr ? s.ptr[genes_first_ ? G : m] : m * G;
-        nnz_ = 0;
-        for (int64_t i = 0; i < size_; ++i) nnz_ += source.is_active(i);
+        nnz_ = source.mask ? count_active(source.mask, size_) : count_active(source.array, size_);
         sparse = s.ptr || nnz_ < sparse_below * double(m * G);
         masked = !sparse && nnz_ < m * G;
         if (sparse)
@@ -47,14 +46,28 @@ class Matrix {
 
     // Write an array in value's order (values, gradients, moments) back to the caller's form; inactive entries 0.
     void unload(const T* packed, T* array) const {
-        if (sparse) std::memset(array, 0, size_ * sizeof(T));
-        each([&](int64_t at, int64_t k) { array[at] = packed[k]; });
+        if (!sparse) {
+            const int64_t to_row = genes_first_ ? m : G;
+            each_panel([&](int64_t g, int64_t genes, int64_t h, int64_t hidden) {
+                const T* from = packed + g * m + h * kPanel;
+                if (genes_first_)
+                    transposed(from, kPanel, hidden, genes, array + g * to_row + h, to_row);
+                else
+                    for (int64_t i = 0; i < hidden; ++i)
+                        std::memcpy(array + (h + i) * to_row + g, from + i * kPanel, genes * sizeof(T));
+            });
+            return;
+        }
+        std::memset(array, 0, size_ * sizeof(T));
+        for (int64_t k = 0; k < nnz_; ++k) array[from_[k]] = packed[k];
     }
 
     // Bring an array of the caller's form into value's order.
     void pack(const T* array, T* packed) const {
-        if (!sparse) std::memset(packed, 0, count() * sizeof(T));
-        each([&](int64_t at, int64_t k) { packed[k] = array[at]; });
+        if (sparse)
+            for (int64_t k = 0; k < nnz_; ++k) packed[k] = array[from_[k]];
+        else
+            pack_dense(array, packed);
     }
 
     // Build what the products read besides value; once per pattern. refresh() follows every change of values.
@@ -86,35 +99,48 @@ class Matrix {
             return;
         }
         const int64_t rows = padded(G);
-        for (int64_t g = 0; g < rows; g += kPanel)
-            for (int64_t h = 0; h < m; h += kPanel) {
-                const T* from = value.data() + (g * m + h * kPanel);                        // [h][16 genes]
-                T* to = other_.data() + (h / kPanel * rows + g) * kPanel;                    // [g][16 hidden units]
-                const int64_t n = m - h < kPanel ? m - h : kPanel;
-                if (n == kPanel)
-                    transpose16(from, to);
-                else
-                    for (int64_t i = 0; i < n; ++i)
-                        for (int64_t j = 0; j < kPanel; ++j) to[j * kPanel + i] = from[i * kPanel + j];
-            }
+        each_panel([&](int64_t g, int64_t, int64_t h, int64_t hidden) {
+            const T* from = value.data() + g * m + h * kPanel;           // [h][16 genes]
+            T* to = other_.data() + (h / kPanel * rows + g) * kPanel;    // [g][16 hidden units]
+            transposed(from, kPanel, hidden, kPanel, to, kPanel);
+        });
     }
 
-    // y[h] = start[h] + sum_g A[h][g] x[g]; y has padded(m) rows
+    // y[h] = start[h] + sum_g A[h][g] x[g]
     template <int L>
     void to_hidden(const T* x, T* y, const T* start) const {
         if (sparse)
-            by_hidden_.template apply<L>(x, y, start);
+            by_hidden_.template apply<L>(x, y, {start, nullptr});
         else
-            dense_apply<T, L>(other_.data(), padded(G), m, x, y, start);
+            dense_hidden<L>(x, y, start);
     }
 
-    // y[g] = sum_h A[h][g] x[h]; y has padded(G) rows
-    template <int L>
-    void to_genes(const T* x, T* y) const {
-        if (sparse)
-            by_gene_.template apply<L>(x, y, nullptr);
-        else
-            dense_apply<T, L>(value.data(), m, G, x, y, nullptr);
+    // finish(i, vector i of sum_h A[h][g] x[h]); scratch: a tile of genes
+    template <int L, class Finish>
+    void to_genes(const T* x, T* scratch, Finish finish) const {
+        if (sparse) {
+            by_gene_.template apply<L>(x, scratch, {});
+            finish_all<L>(scratch, finish);
+        } else {
+            const Factor<T> factor = gene_factor(x);
+            dense_apply<T, L>(&factor, 1, padded(G), {}, finish);
+        }
+    }
+
+    // finish(i, vector i of sum_h A[h][g] x[h] + sum_h B[h][g] z[h]) as one chain of multiply-adds, A's first
+    template <int L, class Finish>
+    static void to_genes_both(const Matrix& A, const T* x, const Matrix& B, const T* z, T* scratch, Finish finish) {
+        const Factor<T> factor[2] = {A.gene_factor(x), B.gene_factor(z)};
+        const int64_t rows = padded(A.G);
+        if (!A.sparse && !B.sparse) {
+            dense_apply<T, L>(factor, 2, rows, {}, finish);
+            return;
+        }
+        const auto store = [&](int64_t i, Vec<T> v) { at(scratch, i) = v; };
+        const Start<T> onward{nullptr, scratch};
+        A.sparse ? A.by_gene_.template apply<L>(x, scratch, {}) : dense_apply<T, L>(factor, 1, rows, {}, store);
+        B.sparse ? B.by_gene_.template apply<L>(z, scratch, onward) : dense_apply<T, L>(factor + 1, 1, rows, onward, store);
+        A.template finish_all<L>(scratch, finish);
     }
 
     // grad += sum over slots and samples of hidden[slot][h] * genes[slot][g], in value's order.
@@ -128,6 +154,27 @@ class Matrix {
     }
 
   private:
+    Factor<T> gene_factor(const T* x) const { return {value.data(), m, m, x}; }
+
+    template <int L, class Finish>
+    void finish_all(const T* tile, Finish finish) const {
+        const int64_t n = Layout<T, L>::vectors(padded(G));
+        for (int64_t i = 0; i < n; ++i) finish(i, at(tile, i));
+    }
+
+    // A tile of genes beyond the first cache is taken in parts that stay there for all hidden units.
+    template <int L>
+    void dense_hidden(const T* x, T* y, const T* start) const {
+        const auto store = [&](int64_t i, Vec<T> v) { at(y, i) = v; };
+        const int64_t rows = padded(G), row = L * int64_t(sizeof(T));
+        const int64_t part = L > 4 && rows * row > (int64_t(64) << 10) ? (int64_t(16) << 10) / row : rows;
+        for (int64_t g = 0; g < rows; g += part) {
+            const Factor<T> factor{other_.data() + g * kPanel, rows, rows - g < part ? rows - g : part, x + g * L};
+            const Start<T> from = g ? Start<T>{nullptr, y} : Start<T>{start, nullptr};
+            dense_apply<T, L>(&factor, 1, m, from, store);
+        }
+    }
+
     // f(h, g, position in the caller's row-major array) in the order of that array
     template <class F>
     void each_dense(F f) const {
@@ -137,14 +184,27 @@ class Matrix {
                 genes_first_ ? f(c, r, r * columns + c) : f(r, c, r * columns + c);
     }
 
-    // f(position in the caller's array, position in value's order) for all entries (dense) or active ones (sparse)
+    // f(first gene, how many, first hidden unit, how many) for the blocks of a panel's genes and 16 hidden units
     template <class F>
-    void each(F f) const {
-        if (sparse) {
-            for (int64_t k = 0; k < nnz_; ++k) f(from_[k], k);
-            return;
-        }
-        each_dense([&](int64_t h, int64_t g, int64_t at) { f(at, (g / kPanel * m + h) * kPanel + g % kPanel); });
+    void each_panel(F f) const {
+        for (int64_t g = 0; g < G; g += kPanel)
+            for (int64_t h = 0; h < m; h += kPanel)
+                f(g, G - g < kPanel ? G - g : kPanel, h, m - h < kPanel ? m - h : kPanel);
+    }
+
+    // The caller's dense array as panels of genes; padded genes are 0.
+    template <class S>
+    void pack_dense(const S* array, S* packed) const {
+        const int64_t row = genes_first_ ? m : G;
+        if (G % kPanel) std::memset(packed + G / kPanel * kPanel * m, 0, kPanel * m * sizeof(S));
+        each_panel([&](int64_t g, int64_t genes, int64_t h, int64_t hidden) {
+            S* to = packed + g * m + h * kPanel;
+            if (genes_first_)
+                transposed(array + g * row + h, row, genes, hidden, to, kPanel);
+            else
+                for (int64_t i = 0; i < hidden; ++i)
+                    std::memcpy(to + i * kPanel, array + (h + i) * row + g, genes * sizeof(S));
+        });
     }
 
     // f(h, g, position in the caller's array) for the active entries, genes rising within each hidden unit
@@ -169,13 +229,16 @@ class Matrix {
     }
 
     void load_dense(const Source<T>& source) {
-        value.zeros(count());
-        if (masked) active.zeros(count());
-        each([&](int64_t at, int64_t k) {
-            if (!source.is_active(at)) return;
-            value[k] = source.array[at];
-            if (masked) active[k] = 1;
-        });
+        value.reserve(count());
+        pack_dense(source.array, value.data());
+        if (!masked) return;
+        active.reserve(count());
+        if (source.mask)
+            pack_dense(source.mask, active.data());
+        for (int64_t k = 0; k < count(); ++k) {
+            if (!source.mask) active[k] = value[k] != T(0);
+            value[k] = active[k] ? value[k] : T(0);
+        }
     }
 
     void load_compressed(const Source<T>& source) {
@@ -195,24 +258,39 @@ class Matrix {
         });
     }
 
-    static void transpose16(const T* from, T* to) {
-        constexpr int W = kWidth<T>;
-        if constexpr (W == 16) {
-            // four rounds of interleaving rows i and i + 8
-            Vec<T> a[16], b[16];
-            for (int i = 0; i < 16; ++i) a[i] = at(from, i);
-            for (int round = 0; round < 4; ++round) {
-                for (int i = 0; i < 8; ++i) {
-                    b[2 * i] = interleave_low<W>(a[i], a[i + 8]);
-                    b[2 * i + 1] = interleave_high<W>(a[i], a[i + 8]);
-                }
-                for (int i = 0; i < 16; ++i) a[i] = b[i];
-            }
-            for (int i = 0; i < 16; ++i) at(to, i) = a[i];
-        } else {
-            for (int i = 0; i < 16; ++i)
-                for (int j = 0; j < 16; ++j) to[j * 16 + i] = from[i * 16 + j];
+    template <class S>
+    static int64_t count_active(const S* p, int64_t n) {
+        int64_t total = 0;
+        for (int64_t first = 0; first < n; first += 4096) {  // short counts: as many in a vector as there are values
+            const int64_t end = n - first < 4096 ? n : first + 4096;
+            int32_t some = 0;
+            for (int64_t i = first; i < end; ++i) some += p[i] != S(0);
+            total += some;
         }
+        return total;
+    }
+
+    // to[j][i] = from[i][j] for rows i and columns j, both at most 16
+    template <class S>
+    static void transposed(const S* from, int64_t from_row, int64_t rows, int64_t columns, S* to, int64_t to_row) {
+        if constexpr (kWidth<S> == 16) {
+            if (rows == 16 && columns == 16) {
+                // four rounds of interleaving rows i and i + 8
+                Vec<S> a[16], b[16];
+                for (int i = 0; i < 16; ++i) std::memcpy(&a[i], from + i * from_row, sizeof(a[i]));
+                for (int round = 0; round < 4; ++round) {
+                    for (int i = 0; i < 8; ++i) {
+                        b[2 * i] = interleave_low<16>(a[i], a[i + 8]);
+                        b[2 * i + 1] = interleave_high<16>(a[i], a[i + 8]);
+                    }
+                    for (int i = 0; i < 16; ++i) a[i] = b[i];
+                }
+                for (int i = 0; i < 16; ++i) std::memcpy(to + i * to_row, &a[i], sizeof(a[i]));
+                return;
+            }
+        }
+        for (int64_t i = 0; i < rows; ++i)
+            for (int64_t j = 0; j < columns; ++j) to[j * to_row + i] = from[i * from_row + j];
     }
 
     int64_t nnz_ = 0, size_ = 0;  // active entries; those of the caller's array

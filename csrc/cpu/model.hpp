@@ -78,42 +78,41 @@ class Model {
             for (int l = 0; l < L; ++l) tile[g * L + l] = rate[g];
     }
 
-    // slot.derivative = relu(v) * (c(y) - y); scratch [rows][L] (its padded rows must be 0)
+    // slot.derivative = relu(v) * (c(y) - y); scratch: a tile of genes
     template <int L>
     void rhs(const T* y, const T* rates, const Slot<T, L>& slot, T* scratch) const {
-        typedef Vec<T> V;
-        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(padded(m));
-        for (int64_t i = 0; i < n; ++i) activations(at(y, i), at(slot.sums(), i), at(slot.prods(), i));
+        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(m);
+        constexpr int step = DASH_VECTOR_BYTES == 64 ? 4 : 2;
+        static_assert(kPanel * 4 % (step * kWidth<T>) == 0, "a panel is whole steps");
+        for (int64_t i = 0; i < n; i += step) {
+            const int64_t k = i * kWidth<T>;
+            activations<step>(y + k, slot.sums() + k, slot.prods() + k);
+        }
         W[0].template to_hidden<L>(slot.sums(), slot.hidden_sums(), b[0].data());
         W[1].template to_hidden<L>(slot.prods(), slot.hidden_prods(), b[1].data());
         for (int64_t i = 0; i < h; ++i) at(slot.hidden_prods(), i) = vexp(at(slot.hidden_prods(), i));
-        U[0].template to_genes<L>(slot.hidden_sums(), slot.derivative());
-        U[1].template to_genes<L>(slot.hidden_prods(), scratch);
-        for (int64_t i = 0; i < n; ++i) {
-            const V target = at(slot.derivative(), i) + at(scratch, i);
-            at(slot.derivative(), i) = at(rates, i) * (target - at(y, i));
-        }
+        T* derivative = slot.derivative();
+        const auto finish = [=](int64_t i, Vec<T> target) { at(derivative, i) = at(rates, i) * (target - at(y, i)); };
+        Matrix<T>::template to_genes_both<L>(U[0], slot.hidden_sums(), U[1], slot.hidden_prods(), scratch, finish);
     }
 
     // Reverse of rhs: upstream [rows][L] -> gradient for y in y_bar; v_bar gathers upstream * derivative.
     template <int L>
     void reverse(const T* upstream, const T* rates, const Slot<T, L>& slot, T* v_bar, T* y_bar, T* scratch) const {
-        typedef Vec<T> V;
-        const int64_t n = Layout<T, L>::vectors(padded(G));
         reverse_to_hidden(upstream, rates, slot, v_bar);
-        W[0].template to_genes<L>(slot.bar_sums(), y_bar);
-        W[1].template to_genes<L>(slot.bar_prods(), scratch);
-        for (int64_t i = 0; i < n; ++i) {
-            const V sums = at(slot.sums(), i);
-            const V near = T(1) - vabs(sums);  // 1 / (1 + |u|)
-            at(y_bar, i) = near * near * (at(y_bar, i) + at(scratch, i) / (T(1) + sums)) - at(slot.derivative(), i);
-        }
+        const T *all_sums = slot.sums(), *scaled = slot.derivative();
+        W[0].template to_genes<L>(slot.bar_sums(), scratch, [=](int64_t i, Vec<T> v) { at(y_bar, i) = v; });
+        W[1].template to_genes<L>(slot.bar_prods(), scratch, [=](int64_t i, Vec<T> v) {
+            const Vec<T> sums = at(all_sums, i);
+            const Vec<T> near = T(1) - vabs(sums);  // 1 / (1 + |u|)
+            at(y_bar, i) = near * near * (at(y_bar, i) + v / (T(1) + sums)) - at(scaled, i);
+        });
     }
 
     // The first half of it: all that the weight gradients need.
     template <int L>
     void reverse_to_hidden(const T* upstream, const T* rates, const Slot<T, L>& slot, T* v_bar) const {
-        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(padded(m));
+        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(m);
         T* scaled = slot.derivative();
         for (int64_t i = 0; i < n; ++i) {
             at(v_bar, i) += at(upstream, i) * at(scaled, i);

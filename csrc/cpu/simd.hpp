@@ -37,6 +37,25 @@ constexpr int kWidth = DASH_VECTOR_BYTES / static_cast<int>(sizeof(T));
 template <class T>
 using Vec = vec<T, kWidth<T>>;
 
+// A number as a type.
+template <int N>
+struct Number {
+    static constexpr int value = N;
+    constexpr operator int() const { return N; }
+};
+
+// f(Number<0>{}), f(Number<1>{}), ...: what a loop would do, but the compiler then holds arrays in registers from the
+// first line to the last.
+template <int N, int I = 0, class F>
+__attribute__((always_inline)) inline void unrolled(F&& f) {
+    if constexpr (I < N) {
+        f(Number<I>{});
+        unrolled<N, I + 1>(f);
+    }
+}
+#define DASH_EACH(name, count) unrolled<count>([&](auto name) __attribute__((always_inline)) {
+#define DASH_END });
+
 template <class V, class T>
 inline V broadcast(T x) {
     return x - V{};
@@ -53,7 +72,8 @@ inline Vec<T>& at(T* p, int64_t i) {
 
 template <class V>
 inline V vabs(V x) {
-    return x < V{} ? -x : x;
+    typedef decltype(x < x) ints;
+    return (V)((ints)x & ~(ints)-V{});  // all bits but the sign
 }
 template <class V>
 inline V vmax(V a, V b) {
@@ -103,6 +123,15 @@ inline Vec<T> pair_sums(Vec<T> a, Vec<T> b) {
 #if DASH_VECTOR_BYTES == 64
 inline Vec<float> repeat4(const float* p) { return (Vec<float>)_mm512_broadcast_f32x4(_mm_load_ps(p)); }
 inline Vec<double> repeat4(const double* p) { return (Vec<double>)_mm512_broadcast_f64x4(_mm256_load_pd(p)); }
+// The first half of the vector at p, twice; a's first half beside b's last.
+inline Vec<float> repeat_half(const float* p) { return (Vec<float>)_mm512_broadcast_f32x8(_mm256_load_ps(p)); }
+inline Vec<double> repeat_half(const double* p) { return (Vec<double>)_mm512_broadcast_f64x4(_mm256_load_pd(p)); }
+inline Vec<float> side_by_side(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm512_mask_blend_ps(0xff00, (__m512)a, (__m512)b);
+}
+inline Vec<double> side_by_side(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_mask_blend_pd(0xf0, (__m512d)a, (__m512d)b);
+}
 #elif DASH_VECTOR_BYTES == 32
 inline Vec<float> repeat4(const float* p) {
     return (Vec<float>)_mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
@@ -156,26 +185,33 @@ inline Vec<float> each4(const float* p) {
 }
 #endif
 
-// Natural logarithm of normal positive numbers; float error below 1.5 ulp (polynomial of Cephes' logf).
-inline Vec<float> vlog(Vec<float> x) {
+// Natural logarithm of N vectors of normal positive numbers, in step, so that one's steps fill the waits of the others;
+// float error below 1.5 ulp (polynomial of Cephes' logf).
+template <int N>
+inline void vlog(Vec<float> (&x)[N]) {
     typedef vec<int32_t, kWidth<float>> ints;
     typedef Vec<float> V;
-    const ints bits = (ints)x;
-    const ints exponent = (bits - 0x3f3504f3) >> 23;  // mantissa in [sqrt(1/2), sqrt(2))
-    const V f = (V)(bits - (exponent << 23)) - 1.0f;
-    const V e = __builtin_convertvector(exponent, V);
-    const V z = f * f;
-    V p = f * 7.0376836292e-2f - 1.1514610310e-1f;
-    p = p * f + 1.1676998740e-1f;
-    p = p * f - 1.2420140846e-1f;
-    p = p * f + 1.4249322787e-1f;
-    p = p * f - 1.6668057665e-1f;
-    p = p * f + 2.0000714765e-1f;
-    p = p * f - 2.4999993993e-1f;
-    p = p * f + 3.3333331174e-1f;
-    V y = f * z * p;
-    y = y - e * 2.12194440e-4f - 0.5f * z;
-    return f + y + e * 0.693359375f;
+    V f[N], e[N], z[N], p[N];
+    DASH_EACH(i, N)
+        const ints bits = (ints)x[i];
+        const ints exponent = (bits - 0x3f3504f3) >> 23;  // mantissa in [sqrt(1/2), sqrt(2))
+        f[i] = (V)(bits - (exponent << 23)) - 1.0f;
+        e[i] = __builtin_convertvector(exponent, V);
+    DASH_END
+    DASH_EACH(i, N) z[i] = f[i] * f[i]; DASH_END
+    DASH_EACH(i, N) p[i] = f[i] * 7.0376836292e-2f - 1.1514610310e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] + 1.1676998740e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] - 1.2420140846e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] + 1.4249322787e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] - 1.6668057665e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] + 2.0000714765e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] - 2.4999993993e-1f; DASH_END
+    DASH_EACH(i, N) p[i] = p[i] * f[i] + 3.3333331174e-1f; DASH_END
+    DASH_EACH(i, N)
+        V y = f[i] * z[i] * p[i];
+        y = y - e[i] * 2.12194440e-4f - 0.5f * z[i];
+        x[i] = f[i] + y + e[i] * 0.693359375f;
+    DASH_END
 }
 
 // Exponential; float error below 2 ulp, 0 below -87.3, infinity above 88.3, NaN for NaN.
@@ -199,10 +235,10 @@ inline Vec<float> vexp(Vec<float> x) {
     return x > most ? broadcast<V>(HUGE_VALF) : low;
 }
 
-inline Vec<double> vlog(Vec<double> x) {
-    Vec<double> y = {};
-    for (int l = 0; l < kWidth<double>; ++l) y[l] = ::log(x[l]);
-    return y;
+template <int N>
+inline void vlog(Vec<double> (&x)[N]) {
+    for (int i = 0; i < N; ++i)
+        for (int l = 0; l < kWidth<double>; ++l) x[i][l] = ::log(x[i][l]);
 }
 inline Vec<double> vexp(Vec<double> x) {
     Vec<double> y = {};
@@ -210,16 +246,21 @@ inline Vec<double> vexp(Vec<double> x) {
     return y;
 }
 
-// The two activations of PHOENIX at x: shifted softsign s, and log(1 + s) as the logarithm of a number of 1 or more.
-template <class V>
-inline void activations(V x, V& sums, V& prods) {
-    const V u = x - V{} - decltype(x[0] + x[0])(0.5);
-    const V a = vabs(u) + decltype(x[0] + x[0])(1);
-    const V s = u / a;
-    const auto rising = u >= V{};
-    const V logarithm = vlog(rising ? s + decltype(x[0] + x[0])(1) : a);
-    sums = s;
-    prods = rising ? logarithm : -logarithm;
+// The two activations of PHOENIX at N vectors x: shifted softsign s, and log(1 + s) as the logarithm of a number of 1
+// or more.
+template <int N, class T>
+inline void activations(const T* x, T* sums, T* prods) {
+    typedef Vec<T> V;
+    V u[N], s[N], logarithm[N];
+    DASH_EACH(i, N) u[i] = at(x, i) - T(0.5); DASH_END
+    DASH_EACH(i, N)
+        const V a = vabs(u[i]) + T(1);
+        s[i] = u[i] / a;
+        logarithm[i] = u[i] >= V{} ? s[i] + T(1) : a;
+        at(sums, i) = s[i];
+    DASH_END
+    vlog(logarithm);
+    DASH_EACH(i, N) at(prods, i) = u[i] >= V{} ? logarithm[i] : -logarithm[i]; DASH_END
 }
 
 // Aligned memory that only grows and is not initialised. Throws OutOfMemory, which the bindings translate.

@@ -46,9 +46,9 @@ class Grouped {
         for (int64_t k = 0; k < entries_; ++k) value_[k] = from_[k] < 0 ? T(0) : value[from_[k]];
     }
 
-    // y[r][L] = start[r] + sum over the entries of row r of value * x[index][L]
+    // y[r][L] = start + sum over the entries of row r of value * x[index][L]
     template <int L>
-    void apply(const T* x, T* y, const T* start) const {
+    void apply(const T* x, T* y, const Start<T>& start) const {
         typedef Vec<T> V;
         constexpr int rows = Layout<T, L>::genes, parts = Layout<T, L>::parts;  // rows in a vector, vectors of a row
         constexpr int most = 8 / parts > 1 ? 8 / parts : 1;                     // vectors of rows at once
@@ -58,11 +58,12 @@ class Grouped {
                 const int32_t* row = row_.data() + g * kGroup + i;
                 V sum[N][parts];
                 for (int n = 0; n < N; ++n)
-                    for (int p = 0; p < parts; ++p) sum[n][p] = V{};
-                if (start)
+                    for (int p = 0; p < parts; ++p)
+                        sum[n][p] = start.tile ? rows_at<T, L>(start.tile, row + n * rows, p) : V{};
+                if (start.numbers)
                     for (int n = 0; n < N; ++n) {
                         T first[rows];
-                        for (int r = 0; r < rows; ++r) first[r] = start[row[n * rows + r]];
+                        for (int r = 0; r < rows; ++r) first[r] = start.numbers[row[n * rows + r]];
                         for (int p = 0; p < parts; ++p) sum[n][p] = spread<T, L>(first);
                     }
                 const int32_t* index = index_.data() + first_[g] * kGroup + i;

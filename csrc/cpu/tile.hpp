@@ -16,7 +16,7 @@ struct Layout {
     static constexpr int width = kWidth<T>;
     static constexpr int genes = width > L ? width / L : 1;  // genes in a vector
     static constexpr int parts = width > L ? 1 : L / width;  // vectors of a gene
-    static int64_t vectors(int64_t rows) { return rows * L / width; }
+    static int64_t vectors(int64_t rows) { return (rows * L + width - 1) / width; }
 };
 
 // Rows that lie anywhere in a tile, as many as a vector holds (or part p of one row): get, put, and a number per row.
@@ -42,6 +42,13 @@ inline Vec<T> spread(const T* value) {
     else
         return broadcast<Vec<T>>(value[0]);
 }
+
+// Where the sums of a product start: at 0, at a number for each output, or at a tile's values, to go on from there.
+template <class T>
+struct Start {
+    const T* numbers = nullptr;
+    const T* tile = nullptr;
+};
 
 // One number per sample, spread over the vectors of a gene.
 template <class T, int L>
@@ -147,12 +154,6 @@ inline void copy_lane(const T* from, T* to, int lane, int64_t rows) {
     for (int64_t g = 0; g < rows; ++g) to[g * L + lane] = from[g * L + lane];
 }
 
-// A number as a type.
-template <int L>
-struct Lanes {
-    static constexpr int value = L;
-};
-
 // Call f(lanes, first, n) for the tiles that cover B samples.
 template <class F>
 inline void for_tiles(int64_t B, bool narrow, F f) {
@@ -160,9 +161,9 @@ inline void for_tiles(int64_t B, bool narrow, F f) {
         const int64_t left = B - first, most = narrow ? 4 : 16;
         const int n = static_cast<int>(left < most ? left : most);
         if (n <= 4)
-            f(Lanes<4>{}, first, n);
+            f(Number<4>{}, first, n);
         else
-            f(Lanes<16>{}, first, n);
+            f(Number<16>{}, first, n);
         first += n;
     }
 }

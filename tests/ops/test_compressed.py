@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,13 @@ def spread(tensor: Any) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("density", [0.05, 0.6])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_solve_has_the_bits_of_the_dense_form(shape: tuple[int, int, int], density: float, dtype: Any) -> None:
+@pytest.mark.parametrize("names", [PRUNABLE, ["U_sums"], ["W_sums", "U_prods"]])
+def test_solve_has_the_bits_of_the_dense_form(
+    names: Sequence[str], shape: tuple[int, int, int], density: float, dtype: Any
+) -> None:
+    """Also where some matrices are compressed and others not."""
     compressed, dense, (y0, _, dt, *_) = problem(*shape, density, dtype)
+    compressed = dense | {name: compressed[name] for name in names}
     found, wanted = (solve_arrays(weights, y0, dt, solver=SOLVER) for weights in (compressed, dense))
     assert wanted.ok.all()
     np.testing.assert_array_equal(found.y1, wanted.y1)
