@@ -11,19 +11,19 @@ struct AdjointTile {
     ReverseSweep<T, L> sweep;
     Buffer<T> memory;
 
-    void run(const Model<T>& model, AdjointArgs<T>& args, int64_t first, int n, Gradients<T>& grads) {
+    void run(const Model<T>& model, AdjointArgs<T>& args, const int64_t* sample, int n, Gradients<T>& grads) {
         const int64_t G = model.G;
-        replay(model, args, first, n);
+        replay(model, args, sample, n);
         sweep.prepare(model);
         for (int l = 0; l < n; ++l)
-            for (int64_t g = 0; g < G; ++g) sweep.bar[g * L + l] = args.grad_y1[(first + l) * G + g];
+            for (int64_t g = 0; g < G; ++g) sweep.bar[g * L + l] = args.grad_y1[sample[l] * G + g];
         sweep.run(tape, args.method, grads);
         for (int l = 0; l < n; ++l)
-            for (int64_t g = 0; g < G; ++g) args.grad_y0[(first + l) * G + g] = sweep.bar[g * L + l];
+            for (int64_t g = 0; g < G; ++g) args.grad_y0[sample[l] * G + g] = sweep.bar[g * L + l];
     }
 
     // Advance the tile by the recorded steps and fill the tape.
-    void replay(const Model<T>& model, const AdjointArgs<T>& args, int64_t first, int n) {
+    void replay(const Model<T>& model, const AdjointArgs<T>& args, const int64_t* sample, int n) {
         const Tableau& method = tableau(args.method);
         const int64_t rows = padded(model.G), tile = rows * L;
         tape.prepare(rows, padded(model.m), true);
@@ -31,13 +31,13 @@ struct AdjointTile {
         T *y = p, *stage = p + tile, *rates = p + 2 * tile, *scratch = p + 3 * tile;
         model.template rate_tile<L>(rates);
         const T* row[L];
-        for (int l = 0; l < n; ++l) row[l] = args.y0 + (first + l) * model.G;
+        for (int l = 0; l < n; ++l) row[l] = args.y0 + sample[l] * model.G;
         load_tile<T, L>(row, n, model.G, y);
         for (int64_t column = 0; column < args.n; ++column) {
             T size[L] = {};
             bool any = false;
             for (int l = 0; l < n; ++l) {
-                size[l] = static_cast<T>(args.sizes[(first + l) * args.n + column]);
+                size[l] = static_cast<T>(args.sizes[sample[l] * args.n + column]);
                 any = any || size[l] != T(0);
             }
             if (!any) return;  // step sizes are padded with 0 at the end
@@ -63,12 +63,20 @@ static void adjoint_any(AdjointArgs<T>& args) {
     grads.clear(model);
     AdjointTile<T, 4> narrow;
     AdjointTile<T, 16> wide;
-    for_tiles(args.B, model.prefers_narrow(), [&](auto lanes, int64_t first, int n) {
-        if constexpr (decltype(lanes)::value == 4)
-            narrow.run(model, args, first, n, grads);
-        else
-            wide.run(model, args, first, n, grads);
-    });
+    Buffer<int64_t> samples;
+    Buffer<double> steps;
+    samples.reserve(args.B), steps.zeros(args.B);
+    for (int64_t s = 0; s < args.B; ++s) {
+        samples[s] = s;
+        for (int64_t k = 0; k < args.n; ++k) steps[s] += args.sizes[s * args.n + k] != 0;
+    }
+    for_tiles(samples.data(), args.B, steps.data(), model.prefers_narrow(),
+              [&](auto lanes, const int64_t* sample, int n) {
+                  if constexpr (decltype(lanes)::value == 4)
+                      narrow.run(model, args, sample, n, grads);
+                  else
+                      wide.run(model, args, sample, n, grads);
+              });
     for (int k = 0; k < 2; ++k) {
         model.W[k].unload(grads.W[k].data(), args.grad[k ? W_PRODS : W_SUMS]);
         model.U[k].unload(grads.U[k].data(), args.grad[k ? U_PRODS : U_SUMS]);

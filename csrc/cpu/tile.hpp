@@ -2,6 +2,7 @@
 // one. Nothing here mixes samples, and sums over genes run in one order for every L and width: a sample's bits depend
 // neither on its lane nor on its company.
 #pragma once
+#include "order.hpp"
 #include "simd.hpp"
 
 namespace dash {
@@ -154,16 +155,20 @@ inline void copy_lane(const T* from, T* to, int lane, int64_t rows) {
     for (int64_t g = 0; g < rows; ++g) to[g * L + lane] = from[g * L + lane];
 }
 
-// Call f(lanes, first, n) for the tiles that cover B samples.
+// Call f(lanes, sample, n) for the tiles that cover the samples index[0 .. B - 1]. Where these take more than one tile,
+// they are sorted by length first, so that those which finish together stand together: a tile works until its last
+// sample is done.
 template <class F>
-inline void for_tiles(int64_t B, bool narrow, F f) {
+inline void for_tiles(int64_t* index, int64_t B, const double* length, bool narrow, F f) {
+    const int64_t most = narrow ? 4 : 16;
+    if (B > most) longest_first(length, index, B);
     for (int64_t first = 0; first < B;) {
-        const int64_t left = B - first, most = narrow ? 4 : 16;
+        const int64_t left = B - first;
         const int n = static_cast<int>(left < most ? left : most);
         if (n <= 4)
-            f(Number<4>{}, first, n);
+            f(Number<4>{}, index + first, n);
         else
-            f(Number<16>{}, first, n);
+            f(Number<16>{}, index + first, n);
         first += n;
     }
 }

@@ -88,12 +88,14 @@ class Trainer {
     double gradients(const int64_t* index, int64_t B) {
         grads_.clear(model_);
         double loss = 0;
-        for_tiles(B, model_.prefers_narrow(), [&](auto lanes, int64_t first, int n) {
+        samples_.reserve(B);
+        if (B) std::memcpy(samples_.data(), index, B * sizeof(int64_t));
+        for_tiles(samples_.data(), B, a_.dt, model_.prefers_narrow(), [&](auto lanes, const int64_t* sample, int n) {
             if (a_.status != kSolved) return;
             if constexpr (decltype(lanes)::value == 4)
-                loss += tile(narrow_, index + first, n, B);
+                loss += tile(narrow_, sample, n, B);
             else
-                loss += tile(wide_, index + first, n, B);
+                loss += tile(wide_, sample, n, B);
         });
         return loss / (double(B) * a_.G);
     }
@@ -170,6 +172,7 @@ class Trainer {
     TrainArgs<T>& a_;
     Model<T> model_;
     Gradients<T> grads_;
+    Buffer<int64_t> samples_;
     Buffer<T> moment1_[N_TENSORS], moment2_[N_TENSORS];
     TrainTile<T, 4> narrow_;
     TrainTile<T, 16> wide_;
