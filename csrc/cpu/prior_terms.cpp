@@ -1,111 +1,20 @@
 // The prior's part of the DASH scores: least-squares solutions of S' X = C and Y S = P through the normal equations
 // (Hossain et al. 2024, Algorithm 1), float64. Sums over genes and hidden units run in ascending order, blocks or not.
+#include <vector>
+
+#include "cholesky.hpp"
 #include "operators.hpp"
-#include "simd.hpp"
 
 namespace dash {
 namespace DASH_ISA {
 
-// Right-hand sides that are solved together: two vectors.
-constexpr int kTogether = 2 * kWidth<double>;
-
-// Cholesky factor L of a symmetric positive definite matrix, by rows and by columns.
-class Cholesky {
-  public:
-    bool factor(const double* M, int64_t m, double shift) {
-        m_ = m;
-        double *L = L_.zeros(m * m), *LT = LT_.zeros(m * m);
-        Buffer<double> work;
-        double* A = work.reserve(m * m);
-        for (int64_t i = 0; i < m * m; ++i) A[i] = M[i];
-        for (int64_t i = 0; i < m; ++i) A[i * m + i] += shift;
-        for (int64_t j = 0; j < m; ++j) {
-            const double pivot = A[j * m + j];
-            if (!(pivot > 0) || !std::isfinite(pivot)) return false;
-            const double root = std::sqrt(pivot);
-            double* column = LT + j * m;
-            column[j] = root;
-            for (int64_t i = j + 1; i < m; ++i) column[i] = A[j * m + i] / root;
-            for (int64_t k = j + 1; k < m; ++k) {
-                const double factor = column[k];
-                for (int64_t i = k; i < m; ++i) A[k * m + i] -= factor * column[i];
-            }
-        }
-        for (int64_t i = 0; i < m; ++i)
-            for (int64_t j = 0; j <= i; ++j) L[i * m + j] = LT[j * m + i];
-        return true;
-    }
-
-    // X <- M^-1 X for kTogether right-hand sides side by side: X [m][kTogether], aligned.
-    void solve(double* X) const {
-        const int64_t m = m_;
-        const double *L = L_.data(), *LT = LT_.data();
-        int64_t i = 0;
-        for (; i + kRows <= m; i += kRows) rows<kRows, 1>(L, i, X);
-        for (; i < m; ++i) rows<1, 1>(L, i, X);
-        i = m - 1;
-        for (; i - kRows + 1 >= 0; i -= kRows) rows<kRows, -1>(LT, i, X);
-        for (; i >= 0; --i) rows<1, -1>(LT, i, X);
-    }
-
-    // Largest absolute column sum of the inverse.
-    double inverse_norm() const {
-        Buffer<double> unit;
-        double* X = unit.reserve(m_ * kTogether);
-        double largest = 0;
-        for (int64_t first = 0; first < m_; first += kTogether) {
-            for (int64_t i = 0; i < m_; ++i)
-                for (int w = 0; w < kTogether; ++w) X[i * kTogether + w] = i == first + w;
-            solve(X);
-            for (int w = 0; w < kTogether && first + w < m_; ++w) {
-                double sum = 0;
-                for (int64_t i = 0; i < m_; ++i) sum += std::fabs(X[i * kTogether + w]);
-                largest = sum > largest ? sum : largest;
-            }
-        }
-        return largest;
-    }
-
-  private:
-    typedef Vec<double> V;
-    static constexpr int kRows = DASH_VECTOR_BYTES == 64 ? 8 : 4;
-
-    // Rows first, first + step, ... (R of them) of a triangular solve; those before them are known.
-    template <int R, int step>
-    void rows(const double* factor, int64_t first, double* X) const {
-        const int64_t m = m_;
-        V x[R][2];
-        for (int r = 0; r < R; ++r)
-            for (int p = 0; p < 2; ++p) x[r][p] = at(X + (first + r * step) * kTogether, p);
-        for (int64_t j = step > 0 ? 0 : m - 1; j != first; j += step) {
-            const V known[2] = {at(X + j * kTogether, 0), at(X + j * kTogether, 1)};
-            for (int r = 0; r < R; ++r) {
-                const double entry = factor[(first + r * step) * m + j];
-                for (int p = 0; p < 2; ++p) x[r][p] -= entry * known[p];
-            }
-        }
-        for (int r = 0; r < R; ++r) {
-            const double* row = factor + (first + r * step) * m;
-            for (int q = 0; q < r; ++q)
-                for (int p = 0; p < 2; ++p) x[r][p] -= row[first + q * step] * x[q][p];
-            for (int p = 0; p < 2; ++p) {
-                x[r][p] /= broadcast<V>(row[first + r * step]);
-                at(X + (first + r * step) * kTogether, p) = x[r][p];
-            }
-        }
-    }
-
-    int64_t m_ = 0;
-    Buffer<double> L_, LT_;
-};
-
 // M[i][j] += sum over g of St[g][i] St[g][j] for R rows and C vectors of columns, in the order of g.
 template <int R, int C>
-inline void gram_block(const double* St, int64_t stride, int64_t genes, int64_t i, int64_t j, double* M) {
+inline void gram_block(const double* St, int64_t stride, int64_t genes, int64_t i, int64_t j, double* M, int64_t width) {
     typedef Vec<double> V;
     V sum[R][C];
     for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) sum[r][c] = at(M + (i + r) * stride + j, c);
+        for (int c = 0; c < C; ++c) sum[r][c] = at(M + (i + r) * width + j, c);
     for (int64_t g = 0; g < genes; ++g) {
         const double* s = St + g * stride;
         V columns[C];
@@ -114,23 +23,42 @@ inline void gram_block(const double* St, int64_t stride, int64_t genes, int64_t 
             for (int c = 0; c < C; ++c) sum[r][c] += s[i + r] * columns[c];
     }
     for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) at(M + (i + r) * stride + j, c) = sum[r][c];
+        for (int c = 0; c < C; ++c) at(M + (i + r) * width + j, c) = sum[r][c];
 }
 
-// S S' from the transposed S, both with rows of `stride` (a multiple of kGramColumns, padded with 0).
+// S S' [width][width] from the transposed S, whose rows are padded with 0 up to a width that is a multiple of
+// kGramColumns, and lie an odd number of cache lines apart: many of them share the cache's sets evenly.
 constexpr int kGramRows = 4, kGramVectors = DASH_VECTOR_BYTES == 64 ? 4 : 2;
 constexpr int64_t kGramColumns = kGramVectors * kWidth<double>;
-constexpr int64_t kGramGenes = 128;  // so many rows of St stay in cache
+constexpr int64_t kGramGenes = 64;  // so many rows stay in cache
 
-static void gram(const double* St, int64_t stride, int64_t G, double* M) {
+static int64_t gram_width(int64_t m) { return (m + kGramColumns - 1) / kGramColumns * kGramColumns; }
+static int64_t gram_stride(int64_t width) { return ((width + 7) / 8 | 1) * 8; }
+
+// Columns g[0..n-1] of S [m][G] as rows of `to` [n][stride]; what pads a row is left as it is.
+template <class Gene>
+static void take_columns(const double* S, int64_t m, int64_t G, Gene g, int64_t n, int64_t stride, double* to) {
+    constexpr int64_t block = 16;  // whole cache lines on both sides
+    for (int64_t first = 0; first < n; first += block) {
+        const int64_t end = first + block < n ? first + block : n;
+        for (int64_t h = 0; h < m; ++h)
+            for (int64_t i = first; i < end; ++i) to[i * stride + h] = S[h * G + g(i)];
+    }
+}
+
+static void gram(const double* S, int64_t m, int64_t G, double* M, int64_t width) {
+    const int64_t stride = gram_stride(width);
+    Buffer<double> memory;
+    double* St = memory.zeros(kGramGenes * stride);
     for (int64_t g = 0; g < G; g += kGramGenes) {
         const int64_t genes = G - g < kGramGenes ? G - g : kGramGenes;
-        for (int64_t j = 0; j < stride; j += kGramColumns)
+        take_columns(S, m, G, [&](int64_t i) { return g + i; }, genes, stride, St);
+        for (int64_t j = 0; j < width; j += kGramColumns)
             for (int64_t i = 0; i < j + kGramColumns; i += kGramRows)  // the rest is symmetric
-                gram_block<kGramRows, kGramVectors>(St + g * stride, stride, genes, i, j, M);
+                gram_block<kGramRows, kGramVectors>(St, stride, genes, i, j, M, width);
     }
-    for (int64_t i = 0; i < stride; ++i)
-        for (int64_t j = 0; j < i; ++j) M[i * stride + j] = M[j * stride + i];
+    for (int64_t i = 0; i < width; ++i)
+        for (int64_t j = 0; j < i; ++j) M[i * width + j] = M[j * width + i];
 }
 
 static double column_norm(const double* M, int64_t m) {
@@ -143,9 +71,8 @@ static double column_norm(const double* M, int64_t m) {
     return largest;
 }
 
-// Solve for the rows of X [n][stride], kTogether at a time; put(first row, solutions [m][kTogether], how many).
-template <class Put>
-static void solve_rows(const Cholesky& cholesky, const double* X, int64_t n, int64_t m, int64_t stride, Put put) {
+// Solve for the rows of X [n][stride] in place, kTogether at a time.
+static void solve_rows(const Cholesky& cholesky, double* X, int64_t n, int64_t m, int64_t stride) {
     Buffer<double> memory;
     double* block = memory.zeros(m * kTogether);
     for (int64_t first = 0; first < n; first += kTogether) {
@@ -153,24 +80,69 @@ static void solve_rows(const Cholesky& cholesky, const double* X, int64_t n, int
         for (int64_t w = 0; w < count; ++w)
             for (int64_t h = 0; h < m; ++h) block[h * kTogether + w] = X[(first + w) * stride + h];
         cholesky.solve(block);
-        put(first, block, count);
+        for (int64_t w = 0; w < count; ++w)
+            for (int64_t h = 0; h < m; ++h) X[(first + w) * stride + h] = block[h * kTogether + w];
     }
+}
+
+// A sparse matrix as a map from inputs (rows of S transposed) to outputs (rows of a term).
+struct SparseMap {
+    const int64_t *ptr, *index;
+    const double* value;
+    int64_t rows;
+    bool to_columns;  // outputs are its columns, inputs its rows; else the other way round
+
+    template <class F>
+    void each(F f) const {
+        for (int64_t row = 0; row < rows; ++row)
+            for (int64_t e = ptr[row]; e < ptr[row + 1]; ++e)
+                to_columns ? f(index[e], row, value[e]) : f(row, index[e], value[e]);
+    }
+};
+
+// Numbers from 0 on for those of n that are used, -1 for the others.
+struct Used {
+    explicit Used(int64_t n) : place(n, -1) {}
+    void number() {
+        for (size_t i = 0; i < place.size(); ++i)
+            if (place[i] == 0) place[i] = static_cast<int64_t>(all.size()), all.push_back(static_cast<int64_t>(i));
+    }
+    std::vector<int64_t> place, all;
+};
+
+// Outputs that are not 0: output[t] = M^-1 sum over genes g of map(t, g) S[:, g]. Priors name few regulators, so it is
+// cheaper to solve for these genes and add up solutions where there are fewer of them than of outputs.
+// put(output, row of the result [m])
+template <class Put>
+static void map_and_solve(const Cholesky& cholesky, const SparseMap& map, int64_t outputs, const double* S, int64_t m,
+                          int64_t G, Put put) {
+    const int64_t stride = gram_stride(m);
+    Used out(outputs), in(G);
+    map.each([&](int64_t t, int64_t g, double) { out.place[t] = in.place[g] = 0; });
+    out.number(), in.number();
+    const int64_t n_out = static_cast<int64_t>(out.all.size()), n_in = static_cast<int64_t>(in.all.size());
+    Buffer<double> columns, sums;
+    double *Z = columns.reserve(n_in * stride), *X = sums.zeros(n_out * stride);
+    take_columns(S, m, G, [&](int64_t i) { return in.all[i]; }, n_in, stride, Z);
+    const bool genes_first = n_in < n_out;
+    if (genes_first) solve_rows(cholesky, Z, n_in, m, stride);
+    map.each([&](int64_t t, int64_t g, double value) {
+        const double* from = Z + in.place[g] * stride;
+        double* to = X + out.place[t] * stride;
+        for (int64_t h = 0; h < m; ++h) to[h] += value * from[h];
+    });
+    if (!genes_first) solve_rows(cholesky, X, n_out, m, stride);
+    for (int64_t i = 0; i < n_out; ++i) put(out.all[i], X + i * stride);
 }
 
 void prior_terms(PriorTermsArgs& args) {
     const int64_t m = args.m, G = args.G;
-    const int64_t stride = (m + kGramColumns - 1) / kGramColumns * kGramColumns;
-    Buffer<double> transposed, wide, square, rows;
-    double *St = transposed.zeros(G * stride), *whole = wide.zeros(stride * stride), *M = square.reserve(m * m);
-    constexpr int64_t block = 16;  // of a row: whole cache lines on both sides
-    for (int64_t first = 0; first < G; first += block) {
-        const int64_t end = first + block < G ? first + block : G;
-        for (int64_t h = 0; h < m; ++h)
-            for (int64_t g = first; g < end; ++g) St[g * stride + h] = args.S[h * G + g];
-    }
-    gram(St, stride, G, whole);
+    const int64_t width = gram_width(m);
+    Buffer<double> wide, square;
+    double *whole = wide.zeros(width * width), *M = square.reserve(m * m);
+    gram(args.S, m, G, whole, width);
     for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = 0; j < m; ++j) M[i * m + j] = whole[i * stride + j];
+        for (int64_t j = 0; j < m; ++j) M[i * m + j] = whole[i * width + j];
     Cholesky cholesky;
     args.ok = false;
     args.condition = HUGE_VAL;
@@ -183,31 +155,17 @@ void prior_terms(PriorTermsArgs& args) {
     args.rho = args.ridge * trace / m;
     if (args.rho > 0 && !cholesky.factor(M, m, args.rho)) return;
     if (args.c_ptr) {
-        double* X = rows.zeros(G * stride);  // (S C)' [G][stride]
-        for (int64_t k = 0; k < G; ++k)
-            for (int64_t e = args.c_ptr[k]; e < args.c_ptr[k + 1]; ++e) {
-                double* x = X + args.c_index[e] * stride;
-                const double value = args.c_value[e];
-                for (int64_t h = 0; h < m; ++h) x[h] += value * St[k * stride + h];
-            }
-        solve_rows(cholesky, X, G, m, stride, [&](int64_t first, const double* found, int64_t count) {
-            for (int64_t h = 0; h < m; ++h)
-                for (int64_t w = 0; w < count; ++w) args.first[h * G + first + w] = found[h * kTogether + w];
+        std::memset(args.first, 0, m * G * sizeof(double));
+        const SparseMap columns{args.c_ptr, args.c_index, args.c_value, G, true};
+        map_and_solve(cholesky, columns, G, args.S, m, G, [&](int64_t g, const double* found) {
+            for (int64_t h = 0; h < m; ++h) args.first[h * G + g] = found[h];
         });
     }
     if (args.p_ptr) {
-        double* Y = rows.zeros(args.targets * stride);  // P S' [targets][stride]
-        for (int64_t t = 0; t < args.targets; ++t) {
-            double* y = Y + t * stride;
-            for (int64_t e = args.p_ptr[t]; e < args.p_ptr[t + 1]; ++e) {
-                const double* s = St + args.p_index[e] * stride;
-                const double value = args.p_value[e];
-                for (int64_t h = 0; h < m; ++h) y[h] += value * s[h];
-            }
-        }
-        solve_rows(cholesky, Y, args.targets, m, stride, [&](int64_t first, const double* found, int64_t count) {
-            for (int64_t w = 0; w < count; ++w)
-                for (int64_t h = 0; h < m; ++h) args.second[(first + w) * m + h] = found[h * kTogether + w];
+        std::memset(args.second, 0, args.targets * m * sizeof(double));
+        const SparseMap targets{args.p_ptr, args.p_index, args.p_value, args.targets, false};
+        map_and_solve(cholesky, targets, args.targets, args.S, m, G, [&](int64_t t, const double* found) {
+            std::memcpy(args.second + t * m, found, m * sizeof(double));
         });
     }
     args.ok = true;
