@@ -13,7 +13,7 @@ from dash_hpc.data.networks import read_interactions
 from dash_hpc.data.readers import read_gene_names
 from dash_hpc.rng import stream
 
-POINTS, EDGES_PER_GENE = 178, 4
+POINTS, PAIRS, EDGES_PER_GENE = 178, 169, 4
 GENES_PER_REGULATOR = 13  # 986 of the 11,165 genes are known as regulators
 
 
@@ -42,11 +42,14 @@ def _prior(genes: int) -> tuple[Prior, str]:
     return Prior.from_arrays(motif, ppi=ppi), f"{ppi.nnz} STRING interactions"
 
 
-def pseudotime_data(genes: int) -> tuple[DataSet, str]:
-    """One course of 178 pseudotime points as in the breast cancer data, eight pairs validate; a word on the prior."""
+def pseudotime_data(genes: int, pairs: int = PAIRS) -> tuple[DataSet, str]:
+    """One course of 178 pseudotime points as in the breast cancer data, eight pairs validate; a word on the prior.
+
+    With fewer than all 169 training ``pairs`` the course ends earlier.
+    """
     times = np.linspace(0.03, 0.97, POINTS)
     values = _values(genes, times)
-    train = TimeCourse.from_arrays([values[:-8]], [times[:-8]])
+    train = TimeCourse.from_arrays([values[: pairs + 1]], [times[: pairs + 1]])
     validation = TimeCourse.from_arrays([values[-9:]], [times[-9:]])
     return _with_prior(f"pseudotime_{genes}", train, validation)
 
