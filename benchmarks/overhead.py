@@ -12,8 +12,8 @@ The trainer runs and its own clocks are read. With 350 genes the whole fit is me
 sparsity is trained for one epoch instead of ten (seven for the first), every event is real, and the epochs are
 multiplied: "fit" is 2 dense epochs + 7 of the first level + 10 of each other (11 of the last). Of the 140 trajectories
 20 are trained (10 for 11,165 genes), and half of these, and an epoch of 140 is the straight line through both. With the
-prior loss one batch is trained in each epoch, and an epoch of all pairs is that times pairs / 16. Before that, the prior
-terms of the native operator are compared with their twin.
+prior loss one batch is trained in each epoch, and an epoch of all pairs is that times pairs / 16. Before that, the
+prior terms of the native operator are compared with their twin.
 
     DASH_HPC_DATA=… python benchmarks/overhead.py [--genes 350 2000 4000 11165] [--out benchmarks/results/overhead.json]
 """

@@ -121,6 +121,25 @@ def test_native_normal_equations_equal_the_twin(rng: np.random.Generator, size: 
     native_module().set_isa(best)
 
 
+@pytest.mark.parametrize("side", ["few genes", "few outputs", "none"])
+def test_native_normal_equations_with_empty_rows_and_columns(rng: np.random.Generator, side: str) -> None:
+    """Solutions are made for the genes or for the outputs, whichever are fewer; what nobody names stays 0."""
+    if native_module() is None:
+        pytest.skip("the native module was not built")
+    genes = 50
+    S, dense = rng.random((M, genes)), rng.random((genes, genes))
+    used = np.zeros(genes, dtype=bool)
+    used[[3, 17, 18, 40]] = side != "none"
+    dense[(slice(None), ~used) if side == "few genes" else ~used] = 0.0
+    P, C = csr_array(dense[:-1]), csr_array(dense.T)  # P: outputs × genes, C: genes × outputs
+    _, wanted = normal_equations(S, C, P, 1e-10)
+    assert wanted is not None
+    found = prior_terms(S, C, P)
+    np.testing.assert_allclose(found.first, wanted.first, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.second, wanted.second, rtol=0, atol=1e-10)
+    assert (np.abs(found.second).max(axis=1) > 0).sum() == {"few genes": genes - 1, "few outputs": 4, "none": 0}[side]
+
+
 def test_bits_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
     S, C = rng.random((40, 350)), some_csr(rng, 350, 350, density=0.01)
     found = []

@@ -33,6 +33,28 @@ def test_equals_a_plain_sort_with_many_ties(seed: int) -> None:
             assert new.sum() == 0 or score[new].min() >= threshold
 
 
+@pytest.mark.parametrize("kind", ["random", "few values", "constant", "sample misleads", "few active"])
+def test_large_selections_equal_a_stable_sort(kind: str) -> None:
+    """So large that the native operator looks at a sample first, of every 20th entry."""
+    rng = np.random.default_rng(3)
+    score = rng.random((256, 320))
+    mask = rng.random(score.shape) < (0.0005 if kind == "few active" else 0.6)
+    if kind == "few values":
+        score = rng.integers(0, 3, score.shape).astype(float)
+    elif kind == "constant":
+        score[:] = 1.5
+    elif kind == "sample misleads":
+        score.reshape(-1)[::20] += 5.0
+    active = np.flatnonzero(mask)
+    order = active[np.argsort(score.reshape(-1)[active], kind="stable")]
+    for n in (1, len(active) // 10, len(active) // 2, len(active) - 1, len(active)):
+        new, threshold = select(score, mask, n)
+        wanted = mask.copy()
+        wanted.reshape(-1)[order[:n]] = False
+        np.testing.assert_array_equal(new, wanted)
+        assert threshold == score.reshape(-1)[order[n - 1]]
+
+
 def test_constant_scores_remove_the_lowest_flat_indices() -> None:
     mask = np.ones((3, 4), dtype=bool)
     mask[0, 1] = False
