@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("docs/performance.md", "docs/numerics.md")
 Report = Mapping[str, Any]
+Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], str]]  # head -> what a row has there
 ISA = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "SSE2"}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def table(columns: Columns, rows: Iterable[Row]) -> str:
+    return markdown(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
 
 
 def origin(report: Report) -> str:
@@ -97,63 +103,44 @@ def whole_run(report: Report) -> str:
 def genome_scale(report: Report) -> str:
     steps = [row for row in report["rows"] if "median_ms" in row]
     runs = [row for row in report["rows"] if "peak_gb" in row]
-    first = markdown(
-        ["step", "pairs", "time", "adjoint loop takes", "one batch takes", "dense takes", "350 × 40 at 14 % takes"],
-        [
-            [
-                row["what"],
-                str(row["pairs"]),
-                number(row["median_ms"], ",.2f", " ms"),
-                number(row.get("adjoint_over"), ".0f", " ×"),
-                number(row.get("batched_over"), ".1f", " ×"),
-                number(row.get("dense_over"), ".1f", " ×"),
-                "-" if row.get("times_14") is None else f"{1 / row['times_14']:.2f} ×",
-            ]
-            for row in steps
-        ],
-    )
-    second = markdown(
-        ["training run", "peak memory", "with evaluation"],
-        [
-            [
-                row["what"].removeprefix("run, "),
-                number(row["peak_gb"], ".2f", " GB"),
-                number(row["with_evaluation_gb"], ".2f", " GB"),
-            ]
-            for row in runs
-        ],
-    )
-    return f"{first}\n\n{second}"
+    of_steps: Columns = {
+        "step": lambda row: row["what"],
+        "pairs": lambda row: str(row["pairs"]),
+        "time": lambda row: number(row["median_ms"], ",.2f", " ms"),
+        "adjoint loop takes": lambda row: number(row.get("adjoint_over"), ".0f", " ×"),
+        "one batch takes": lambda row: number(row.get("batched_over"), ".1f", " ×"),
+        "dense takes": lambda row: number(row.get("dense_over"), ".1f", " ×"),
+        "350 × 40 at 14 % takes": lambda row: number(row.get("times_14") and 1 / row["times_14"], ".2f", " ×"),
+    }
+    of_runs: Columns = {
+        "training run": lambda row: row["what"].removeprefix("run, "),
+        "peak memory": lambda row: number(row["peak_gb"], ".2f", " GB"),
+        "with evaluation": lambda row: number(row["with_evaluation_gb"], ".2f", " GB"),
+    }
+    return f"{table(of_steps, steps)}\n\n{table(of_runs, runs)}"
 
 
 def roofline(report: Report) -> str:
-    rows = [
-        [
-            row["what"],
-            number(row["median"], ".1f", f" {row['unit']}"),
-            percent(row["of_peak"]),
-            percent(row.get("of_roof")),
-        ]
-        for row in report["rows"]
-    ]
-    return markdown(["what", "median", "of the multiply-add peak", "of the bandwidth roof"], rows)
+    columns: Columns = {
+        "what": lambda row: row["what"],
+        "median": lambda row: number(row["median"], ".1f", f" {row['unit']}"),
+        "of the multiply-add peak": lambda row: percent(row["of_peak"]),
+        "of the bandwidth roof": lambda row: percent(row.get("of_roof")),
+    }
+    return table(columns, report["rows"])
 
 
 def overhead(report: Report) -> str:
-    rows = [
-        [
-            f"{row['genes']:,} × {row['hidden']}",
-            row["data"],
-            row["prior"],
-            number(row["train"] + row["validation"], ".1f", " s"),
-            number(row["score_ms"], ".1f", " ms"),
-            number(row["select_ms"], ".1f", " ms"),
-            percent(row["share_median"], 2),
-        ]
-        for row in report["rows"]
-    ]
-    head = ["genes × hidden", "data", "interactions", "training and validation", "scores, per event", "selection"]
-    return markdown([*head, "share"], rows)
+    columns: Columns = {
+        "genes × hidden": lambda row: f"{row['genes']:,} × {row['hidden']}",
+        "data": lambda row: row["data"],
+        "interactions": lambda row: row["prior"],
+        "training and validation": lambda row: number(row["train"] + row["validation"], ".1f", " s"),
+        "scores, per event": lambda row: number(row["score_ms"], ".1f", " ms"),
+        "selection": lambda row: number(row["select_ms"], ".1f", " ms"),
+        "share": lambda row: percent(row["share_median"], 2),
+    }
+    return table(columns, report["rows"])
 
 
 def tolerance(report: Report) -> str:
@@ -188,7 +175,7 @@ TABLES: dict[str, Callable[[Report], str]] = {
 def renewed(text: str, folder: Path) -> str:
     """The text with each table made anew."""
 
-    def table(match: re.Match[str]) -> str:
+    def one(match: re.Match[str]) -> str:
         name = match["name"]
         file = folder / f"{name}.json"
         if name not in TABLES or not file.is_file():
@@ -196,7 +183,7 @@ def renewed(text: str, folder: Path) -> str:
         report = json.loads(file.read_text())
         return f"<!-- {name} -->\n{origin(report)}\n\n{TABLES[name](report)}\n<!-- end -->"
 
-    return re.sub(r"<!-- (?P<name>\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- (?P<name>\w+) -->\n.*?<!-- end -->", one, text, flags=re.DOTALL)
 
 
 def main() -> None:
