@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,34 +17,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 from cluster_tools import CLI, Cluster, command, idle_nodes
-
-STUDY = """\
-[study]
-name = "boxed"
-[data]
-kind = "simulate"
-genes = 12
-regulators = 4
-edges = 16
-trajectories = 8
-test_trajectories = 2
-[model]
-hidden = 4
-[training]
-epochs = 60
-early_stop = 0
-[schedule]
-first_epoch = 2
-every = 20
-[sweep]
-seeds = "0..3"
-[[strategy]]
-name = "none"
-[[strategy]]
-name = "dash"
-lambda_ppi = [0.1, 0.5]
-lambda_motif = 0.1
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -79,10 +51,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study of 12 runs as a file."""
     path = tmp_path_factory.mktemp("boxed") / "boxed.toml"
-    path.write_text(STUDY)
+    path.write_text(small_study("boxed", epochs=60, every=20, seeds='"0..3"', lambda_ppi="[0.1, 0.5]"))
     return path
 
 
