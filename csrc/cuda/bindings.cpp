@@ -1,14 +1,12 @@
 // dash_hpc._native_cuda, and with DASH_CUDA_EMULATION dash_hpc._cuda_emulation: NumPy arrays in, results in place or as
 // NumPy arrays. Shapes are checked once more; messages for users come from the Python side.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
+#include "bindings.hpp"
+
 #include <pybind11/stl.h>
 
 #include <array>
 #include <cmath>
-#include <mutex>
 
-#include "host.hpp"
 #ifdef DASH_CUDA_EMULATION
 #include "emulate.hpp"
 #else
@@ -19,27 +17,16 @@ extern const char* const kResources;  // written by resources.py
 }  // namespace dash
 #endif
 
-namespace py = pybind11;
 using namespace pybind11::literals;
 using namespace dash::gpu;
+
+std::mutex dash::gpu::one_at_a_time;
 
 namespace {
 
 const std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
                                                          "U_sums", "U_prods", "v"};
 const std::array<int, 4> kMatrices = {dash::W_SUMS, dash::W_PRODS, dash::U_SUMS, dash::U_PRODS};
-std::mutex one_at_a_time;  // memory is kept from call to call
-
-template <class T>
-T* pointer(const py::handle& object, py::ssize_t size, const std::string& name, bool writable = false) {
-    if (!py::isinstance<py::array_t<T>>(object)) throw py::value_error(name + " has the wrong dtype");
-    const auto array = py::reinterpret_borrow<py::array>(object);
-    if (array.size() != size || !(array.flags() & py::array::c_style))
-        throw py::value_error(name + " must be a C-contiguous array of " + std::to_string(size) + " elements");
-    if (writable && !array.writeable()) throw py::value_error(name + " must be writable");
-    return static_cast<T*>(const_cast<void*>(array.data()));
-}
-
 py::object find(const py::dict& arrays, const char* name) {
     if (!arrays.contains(name)) throw py::value_error(std::string(name) + " is missing");
     return arrays[name];
@@ -297,10 +284,11 @@ py::dict facts() {
 
 py::dict kernels() {
     py::dict out;
-    const std::array<const char*, kKernels> names = {"train", "solve", "backward"};
+    const std::array<const char*, kKernels> names = {"train", "solve", "backward", "scores", "select"};
     for (int k = 0; k < kKernels; ++k)
         for (const bool single : {true, false}) {
             const auto kernel = static_cast<Kernel>(k);
+            if (single && only_double(kernel)) continue;
             const KernelFacts f = single ? kernel_facts<float>(kernel) : kernel_facts<double>(kernel);
             out[py::str(std::string(names[k]) + (single ? "_f32" : "_f64"))] =
                 py::dict("registers"_a = f.registers, "shared_bytes"_a = f.shared_bytes,
@@ -336,6 +324,7 @@ PYBIND11_MODULE(_native_cuda, module) {
     module.def("solve_pack", &solve, "jobs"_a, "choices"_a);
     module.def("solve_backward", &solve_backward, "weights"_a, "y0"_a, "step_sizes"_a, "grad"_a, "method"_a,
                "choices"_a);
+    bind_pruning(module);
     module.def("take_timings", [] {
         const Timings t = take_timings();
         return py::dict("host"_a = t.host, "transfer"_a = t.transfer, "kernel"_a = t.kernel);

@@ -144,7 +144,13 @@ void to_host(void* host, const void* device, int64_t bytes) {
 }
 
 static const KernelTable& table(Kernel kernel) {
-    return kernel == Kernel::kTrain ? train_table : kernel == Kernel::kSolve ? solve_table : backward_table;
+    switch (kernel) {
+        case Kernel::kTrain: return train_table;
+        case Kernel::kSolve: return solve_table;
+        case Kernel::kBackward: return backward_table;
+        case Kernel::kScores: return scores_table;
+        default: return select_table;
+    }
 }
 
 static int all_blocks(int each) {

@@ -36,8 +36,9 @@ void staging_release(void* memory) noexcept;
 void to_device(void* device, const void* host, int64_t bytes);
 void to_host(void* host, const void* device, int64_t bytes);
 
-enum class Kernel { kTrain, kSolve, kBackward };
-constexpr int kKernels = 3;
+enum class Kernel { kTrain, kSolve, kBackward, kScores, kSelect };
+constexpr int kKernels = 5;
+inline bool only_double(Kernel kernel) { return kernel == Kernel::kScores || kernel == Kernel::kSelect; }
 
 // Threads of a block: 384 of at most 168 registers fill the register file of one multiprocessor; float64 takes more
 // registers. Blocks that need no more than half of the shared memory are half as large and stand side by side.
@@ -51,7 +52,7 @@ constexpr int kSmallThreads = 192;
 template <class T>
 struct Launch {
     Kernel kernel;
-    const void* jobs;  // TrainView<T>, SolveView<T> or AdjointView<T>, device memory
+    const void* jobs;  // TrainView<T>, SolveView<T>, ..., device memory
     const int32_t* order;
     int count;
     int* next;  // device memory, 0

@@ -6,6 +6,8 @@
 #include "device.hpp"
 #include "emulate.hpp"
 #include "host_block.hpp"
+#include "scores.hpp"
+#include "select.hpp"
 #include "solve.hpp"
 #include "train.hpp"
 
@@ -42,6 +44,13 @@ int resident_blocks(Kernel, int, int64_t) {
     return settings.blocks;
 }
 
+template <class C>
+static std::unique_ptr<C> fresh() {  // NaN or -1 throughout
+    auto context = std::make_unique<C>();
+    std::memset(static_cast<void*>(context.get()), 0xff, sizeof(C));
+    return context;
+}
+
 template <class T>
 void launch(const Launch<T>& work) {
     const int threads = settings.threads ? settings.threads : work.threads;
@@ -51,8 +60,7 @@ void launch(const Launch<T>& work) {
         HostThreads pool(threads, settings.seed ? settings.seed + k : 0);
         const HostBlock block{&pool};
         std::memset(near.get(), 0xff, work.memory.shared_bytes);
-        auto context = std::make_unique<Context<T>>();
-        std::memset(static_cast<void*>(context.get()), 0xff, sizeof(Context<T>));
+        auto context = fresh<Context<T>>();
         char* far = work.memory.scratch + (k % work.blocks) * work.memory.scratch_bytes;
         const int job = work.order[k];
         if (work.kernel == Kernel::kTrain)
@@ -61,9 +69,14 @@ void launch(const Launch<T>& work) {
         else if (work.kernel == Kernel::kSolve)
             solve_tile(block, context.get(), static_cast<const SolveView<T>*>(work.jobs) + job, work.memory,
                        near.get(), far);
-        else
+        else if (work.kernel == Kernel::kBackward)
             backward(block, context.get(), static_cast<const AdjointView<T>*>(work.jobs) + job, work.memory,
                      near.get(), far);
+        else if (work.kernel == Kernel::kScores)
+            score_branch(block, fresh<ScoreContext>().get(), static_cast<const ScoreView*>(work.jobs) + job,
+                         work.memory, near.get(), far);
+        else
+            select_smallest(block, fresh<SelectContext>().get(), static_cast<const SelectView*>(work.jobs) + job);
         settings.barriers += pool.barriers;
         ++*work.next;
     }

@@ -8,12 +8,12 @@
 namespace dash {
 namespace gpu {
 
-template <class T, class Job, class Body>
+template <class T, class Job, class Kept = Context<T>, class Body>
 __device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
     extern __shared__ __align__(16) char near[];
-    __shared__ __align__(16) char context_memory[sizeof(Context<T>)];
+    __shared__ __align__(16) char context_memory[sizeof(Kept)];
     __shared__ int ticket;
-    auto* context = reinterpret_cast<Context<T>*>(context_memory);
+    auto* context = reinterpret_cast<Kept*>(context_memory);
     for (;;) {
         __syncthreads();
         if (threadIdx.x == 0) ticket = atomicAdd(work.next, 1);
@@ -78,7 +78,18 @@ struct KernelTable {
         [] { return facts_of(kernel<double>); },                                                          \
     }
 
-extern const KernelTable train_table, solve_table, backward_table;
+// For what is computed in float64 only.
+#define DASH_KERNEL_TABLE_F64(name, kernel)                                                               \
+    const KernelTable name = {                                                                            \
+        nullptr,                                                                                          \
+        [](const Launch<double>& work) { launch_kernel(kernel<double>, work); },                          \
+        nullptr,                                                                                          \
+        [](int threads, int64_t bytes) { return resident(kernel<double>, threads, bytes); },              \
+        nullptr,                                                                                          \
+        [] { return facts_of(kernel<double>); },                                                          \
+    }
+
+extern const KernelTable train_table, solve_table, backward_table, scores_table, select_table;
 
 }  // namespace gpu
 }  // namespace dash

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dash_hpc.ops.events import ScoreJob, ScorePrior, SelectJob, score_pack, select_pack
 from dash_hpc.ops.native import native_info
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms
@@ -21,6 +22,9 @@ __all__ = [
     "EpochJob",
     "EpochResult",
     "PriorLoss",
+    "ScoreJob",
+    "ScorePrior",
+    "SelectJob",
     "Solution",
     "SolveJob",
     "SolverOptions",
@@ -30,7 +34,9 @@ __all__ = [
     "magnitudes",
     "native_info",
     "prior_terms",
+    "score_pack",
     "select",
+    "select_pack",
     "solve",
     "solve_arrays",
     "solve_pack",

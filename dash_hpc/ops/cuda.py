@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, UsageError
+from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, RunFailed, UsageError
+from dash_hpc.ops.events import (
+    BranchScores,
+    ScoreJob,
+    Selection,
+    SelectJob,
+    branch_forms,
+    branch_scores,
+    score_pack,
+)
+from dash_hpc.ops.scores import BRANCHES
+from dash_hpc.ops.select import checked_selection
 from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, Solution, native_form
 from dash_hpc.ops.train import EpochJob, checked_jobs
@@ -120,6 +131,68 @@ class Gpu:
         if grad.shape != y0.shape or sizes.ndim != 2 or len(sizes) != len(y0):
             raise UsageError(f"solve_backward: grad must be {list(y0.shape)}, step_sizes [{len(y0)}, n]")
         return self._call("solve_backward", native_form(weights), y0, sizes, grad, method, self._choices())
+
+    def score_pack(self, jobs: Sequence[ScoreJob]) -> list[BranchScores | RunFailed]:
+        """Score many runs in one launch, a block to a branch; like :func:`dash_hpc.ops.score_pack`.
+
+        float64 throughout, whatever the weights' dtype. Each run has the bits that it has alone; they differ from the
+        CPU's in the last digits. A run that the normal equations do not serve (a condition number above 1e12, a score
+        that is not finite) is done again on the CPU and has its bits, its diagnostics or its error.
+
+        Raises
+        ------
+        UsageError
+            Before anything is computed, when a job is wrong.
+        GpuUnavailable, GpuMemoryError, GpuFault
+        """
+        forms: list[dict[str, Any]] = []
+        priors: dict[bytes, tuple[Any, Any]] = {}
+        for job in jobs:
+            job.check()
+            forms += branch_forms(job, priors.setdefault(job.prior.digest, job.prior.native_form))
+        found = self._call("score_pack", forms, self._choices())
+        results: list[BranchScores | RunFailed] = []
+        for k, job in enumerate(jobs):
+            branches = dict(zip(BRANCHES, found[k * len(BRANCHES) : (k + 1) * len(BRANCHES)], strict=True))
+            if any(numbers[-1] for _, _, numbers in branches.values()):
+                results += score_pack([job])
+            else:
+                results.append({branch: branch_scores(job, *parts) for branch, parts in branches.items()})
+        return results
+
+    def select_pack(self, jobs: Sequence[SelectJob]) -> list[Selection | RunFailed]:
+        """Select for many runs in one launch, a block to a tensor; like :func:`dash_hpc.ops.select_pack`.
+
+        For equal scores the masks are those of the CPU, ties included.
+
+        Raises
+        ------
+        UsageError
+            Before anything is computed, when a job is wrong.
+        GpuUnavailable, GpuMemoryError, GpuFault
+        """
+        results: list[Selection | RunFailed] = []
+        forms: list[tuple[np.ndarray, np.ndarray, int]] = []
+        places: list[tuple[Selection, str]] = []
+        for job in jobs:
+            chosen: Selection = {}
+            tensors = []
+            try:
+                for name, score in job.scores.items():
+                    n = int(job.counts[name])
+                    wide, mask = checked_selection(score, job.masks[name], n)
+                    chosen[name] = mask, float("nan")
+                    if n:
+                        tensors.append((name, (wide, mask, n)))
+            except RunFailed as error:
+                results.append(error)
+                continue
+            results.append(chosen)
+            places += [(chosen, name) for name, _ in tensors]
+            forms += [form for _, form in tensors]
+        for (chosen, name), threshold in zip(places, self._call("select_pack", forms), strict=True):
+            chosen[name] = chosen[name][0], threshold
+        return results
 
     def facts(self) -> dict[str, Any]:
         """Name, capability, multiprocessors, memory in bytes and versions of the device."""

@@ -8,18 +8,17 @@ weights, and the G×G priors stay sparse.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, svd
 from scipy.sparse import csr_array
-from threadpoolctl import ThreadpoolController
 
 from dash_hpc.errors import RunFailed, UsageError
+from dash_hpc.ops.blas import one_blas_thread
 from dash_hpc.ops.native import native_module
 
 __all__ = [
@@ -130,7 +129,7 @@ def normal_equations(
     Returns the condition number of S Sᵀ (1-norm), and the terms or None when it exceeds 1e12 or Cholesky breaks down.
     """
     m = S.shape[0]
-    with _one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         M = S @ S.T
         if not np.isfinite(M).all():
             raise RunFailed("prune scores: the score matrix of the previous event is too large to square")
@@ -155,7 +154,7 @@ def _native_normal_equations(
 
 
 def _truncated_svd(S: np.ndarray, C: csr_array | None, P: csr_array | None, condition: float) -> PriorTerms:
-    with _one_blas_thread():
+    with one_blas_thread():
         try:
             left, sigma, right = svd(S, full_matrices=False, check_finite=False)
         except LinAlgError as error:
@@ -237,7 +236,7 @@ def dash_scores(
     """
     if branch not in BRANCHES:
         raise UsageError(f"branch must be one of {', '.join(BRANCHES)}, got {branch!r}")
-    _check_options(lambda_ppi, lambda_motif, score_norm, omega_damping)
+    check_options(lambda_ppi, lambda_motif, score_norm, omega_damping)
     S = np.asarray(omega, dtype=np.float64)
 
     prior, terms = None, None
@@ -273,7 +272,7 @@ def single_layer_scores(W: np.ndarray, P: csr_array, lam: float) -> np.ndarray:
     W and P have the shape outputs × inputs. Returns float64 of that shape. Raises UsageError when the shapes differ
     or λ is outside [0, 1], RunFailed when a score is not finite.
     """
-    _check_options(lam, lam, "paper", 0.0)
+    check_options(lam, lam, "paper", 0.0)
     if W.shape != P.shape:
         raise UsageError(f"single_layer_scores: W is {W.shape} but P is {P.shape}")
     prior = abs(csr_array(P, dtype=np.float64)).toarray() if lam > 0 else None
@@ -281,16 +280,6 @@ def single_layer_scores(W: np.ndarray, P: csr_array, lam: float) -> np.ndarray:
     score, _ = _mix(prior, data, lam, "paper")
     _check_scores(score, "W")
     return score
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _one_blas_thread() -> AbstractContextManager[Any]:
-    """One thread for BLAS: sums of several threads differ in their last bits, and masks with them."""
-    return _blas().limit(limits=1, user_api="blas")
 
 
 def _condition(M: np.ndarray) -> float:
@@ -384,7 +373,7 @@ def _check_scores(score: np.ndarray, tensor: str) -> None:
         )
 
 
-def _check_options(lambda_ppi: float, lambda_motif: float, score_norm: str, omega_damping: float) -> None:
+def check_options(lambda_ppi: float, lambda_motif: float, score_norm: str, omega_damping: float) -> None:
     for name, value in (("lambda_ppi", lambda_ppi), ("lambda_motif", lambda_motif)):
         if not 0.0 <= value <= 1.0:
             raise UsageError(f"{name} must lie in [0, 1], got {value!r}")

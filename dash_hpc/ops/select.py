@@ -35,6 +35,16 @@ def select(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, flo
     RunFailed
         When an active score is NaN or infinite. Nothing is removed then.
     """
+    wide, new_mask = checked_selection(score, mask, n)
+    native = native_module()
+    if native is not None:
+        return native.select(wide, new_mask, int(n))
+    active = np.flatnonzero(new_mask)
+    return smallest_by_partition(wide.reshape(-1)[active], active, new_mask, n)
+
+
+def checked_selection(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores as the native modules take them and a copy of the mask; raises as :func:`select` does."""
     if score.shape != mask.shape:
         raise UsageError(f"select: scores are {score.shape} but the mask is {mask.shape}")
     new_mask = np.array(mask, dtype=bool, order="C")
@@ -42,16 +52,11 @@ def select(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, flo
     if not 0 <= n <= n_active:
         raise UsageError(f"select: cannot remove {n} of {n_active} active entries")
     wide = np.ascontiguousarray(score, dtype=np.float64)
-    native = native_module()
-    if native is not None and np.isfinite(wide).all():
-        return native.select(wide, new_mask, int(n))
-    active = np.flatnonzero(new_mask)
-    values = wide.reshape(-1)[active]
-    if not np.isfinite(values).all():
-        raise RunFailed(f"prune scores: {int((~np.isfinite(values)).sum())} active entries are not finite")
-    if native is not None:
-        return native.select(wide, new_mask, int(n))
-    return smallest_by_partition(values, active, new_mask, n)
+    if not np.isfinite(wide).all():
+        bad = ~np.isfinite(wide.reshape(-1)[np.flatnonzero(new_mask)])
+        if bad.any():
+            raise RunFailed(f"prune scores: {int(bad.sum())} active entries are not finite")
+    return wide, new_mask
 
 
 def smallest_by_partition(

@@ -1,0 +1,119 @@
+// Scores and selections of many runs: views, launches, results. A launch takes as many jobs as its share of memory holds.
+#include <algorithm>
+
+#include "pack.hpp"
+#include "prune_host.hpp"
+
+namespace dash {
+namespace gpu {
+
+namespace {
+
+constexpr int64_t kMostBytes = int64_t(1) << 30;  // of the arrays of one launch
+
+// `put` fills the arenas for a job, `take` gives its results back; what lies in `state` is sent too when it is changed in
+// place.
+template <class Job, class View, class Put, class Take, class NeedOf>
+void in_launches(Kernel kernel, std::vector<Job>& jobs, bool in_place, Put put, Take take, NeedOf need_of_job) {
+    for (size_t first = 0, end; first < jobs.size(); first = end) {
+        std::vector<View> views;
+        Arena state, fixed;
+        View* device_views = nullptr;
+        auto fill = [&](char* on_host, char* on_device, char* other, char* other_device, size_t most) {
+            state.begin(on_host, on_device), fixed.begin(other, other_device);
+            views.clear();
+            std::map<const void*, const void*> known;
+            for (end = first; end < most && (end == first || state.used() + fixed.used() < kMostBytes); ++end)
+                views.push_back(put(jobs[end], state, fixed, known));
+            device_views = fixed.put(views.data(), static_cast<int64_t>(views.size()));
+        };
+        {
+            const Timer timer(timings().host);
+            fill(nullptr, nullptr, nullptr, nullptr, jobs.size());
+            const int64_t state_bytes = state.used(), fixed_bytes = fixed.used();
+            char *near = pool().staging(Pool::kState, state_bytes), *own = pool().staging(Pool::kFixed, fixed_bytes);
+            char *far = pool().device(Pool::kState, state_bytes), *other = pool().device(Pool::kFixed, fixed_bytes);
+            fill(near, far, own, other, end);
+            state.settle(), fixed.settle();
+        }
+        char *state_device = state.on_device<char>(), *fixed_device = fixed.on_device<char>();
+        {
+            const Timer timer(timings().transfer);
+            if (in_place) to_device(state_device, state.on_host(state_device), state.used());
+            to_device(fixed_device, fixed.on_host(fixed_device), fixed.used());
+        }
+        std::vector<Need> needs;
+        std::vector<int> chosen;
+        for (size_t k = first; k < end; ++k) {
+            chosen.push_back(static_cast<int>(k - first));
+            needs.push_back(need_of_job(jobs[k]));
+        }
+        run_jobs<double>(kernel, device_views, chosen, needs, 0);
+        {
+            const Timer timer(timings().transfer);
+            to_host(state.on_host(state_device), state_device, state.used());
+        }
+        const Timer timer(timings().host);
+        parallel_for(end - first, [&](size_t k) { take(jobs[first + k], views[k], state); });
+    }
+}
+
+}  // namespace
+
+void score_pack(std::vector<HostScore>& jobs, const Choices& choices) {
+    const int64_t shared = choices.shared_bytes ? choices.shared_bytes : shared_limit();
+    in_launches<HostScore, ScoreView>(
+        Kernel::kScores, jobs, false,
+        [](HostScore& job, Arena& state, Arena& fixed, std::map<const void*, const void*>& known) {
+            ScoreView view = job.view;
+            const int64_t G = view.G, entries = G * view.m;
+            double* host;
+            view.new_omega = state.room(entries, &host), view.psi = state.room(entries, &host);
+            view.numbers = state.room(kScoreNumbers, &host);
+            for (const double** array : {&view.W, &view.U, &view.omega})
+                if (*array) *array = fixed.put(*array, entries);
+            if (view.v) view.v = fixed.put(view.v, G);
+            for (SparseView* A : {&view.C, &view.P}) {
+                if (!A->ptr) continue;
+                const int64_t nnz = A->ptr[G];
+                A->ptr = fixed.put_once(A->ptr, G + 1, known);
+                A->index = fixed.put_once(A->index, nnz, known);
+                A->value = fixed.put_once(A->value, nnz, known);
+            }
+            return view;
+        },
+        [](HostScore& job, const ScoreView& view, Arena& state) {
+            const int64_t bytes = int64_t(view.G) * view.m * 8;
+            std::memcpy(job.view.new_omega, state.on_host(view.new_omega), bytes);
+            std::memcpy(job.view.psi, state.on_host(view.psi), bytes);
+            std::memcpy(job.numbers, state.on_host(view.numbers), sizeof(job.numbers));
+        },
+        [shared](const HostScore& job) {
+            constexpr int64_t kOwn = 4096;  // each block's own; two stand side by side
+            ScoreContext context;
+            const Needs found =
+                place_scores(context, job.view, nullptr, std::max<int64_t>(shared / 2 - kOwn, 0), nullptr);
+            return Need{found.near_bytes, found.far_bytes, int64_t(job.view.m) * job.view.m * job.view.G, true};
+        });
+}
+
+void select_pack(std::vector<HostSelect>& jobs) {
+    in_launches<HostSelect, SelectView>(
+        Kernel::kSelect, jobs, true,
+        [](HostSelect& job, Arena& state, Arena& fixed, std::map<const void*, const void*>&) {
+            SelectView view = job.view;
+            double* host;
+            view.score = fixed.put(view.score, view.size);
+            view.active = state.put(view.active, view.size);
+            view.threshold = state.room(1, &host);
+            return view;
+        },
+        [](HostSelect& job, const SelectView& view, Arena& state) {
+            std::memcpy(job.view.active, state.on_host(view.active), view.size);
+            job.threshold = *state.on_host(view.threshold);
+        },
+        [](const HostSelect& job) { return Need{0, 0, job.view.size, true}; });
+}
+
+}  // namespace gpu
+}  // namespace dash
