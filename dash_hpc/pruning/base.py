@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.models.initial import initial_weights
-from dash_hpc.ops.select import select
+from dash_hpc.ops.events import BranchScores, ScoreJob, Selection, SelectJob
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from dash_hpc.data import DataSet, Pairs, Prior
 
-__all__ = ["Context", "Strategy"]
+__all__ = ["Context", "EventScores", "Strategy", "TakeScores"]
+
+#: Scores by tensor, in processing order, and what the event records of each.
+EventScores = tuple[dict[str, np.ndarray], list[dict[str, Any]]]
+TakeScores = Callable[[BranchScores], EventScores]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class Strategy:
     :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scores`,
     :meth:`select`, :meth:`after_event`; the epoch's steps, with :meth:`effective` and :meth:`penalty` when
     ``needs_autograd``; :meth:`after_epoch`; :meth:`final_weights` before each validation.
+
+    Where :meth:`score_job` or :meth:`select_job` describes the work of an event, it is done for many runs at once, on a
+    GPU if there is one, and :meth:`scores` or :meth:`select` is not called.
 
     Parameters
     ----------
@@ -107,9 +114,7 @@ class Strategy:
         """Return the share of active weights to remove at the start of ``epoch`` (from 1), None for no event."""
         return self.schedule.fraction_at(epoch, last_epoch) if self.scheduled else None
 
-    def scores(
-        self, weights: Tensors, masks: Mapping[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
         """Return float64 scores per tensor (lower is removed first), in processing order, and a dict for each.
 
         A score has the shape of its tensor's values, like a mask. The dicts go into the event records: prior_mass,
@@ -118,14 +123,24 @@ class Strategy:
         """
         return {}, []
 
-    def select(
-        self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
-    ) -> dict[str, tuple[np.ndarray, float]]:
+    def score_job(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> tuple[ScoreJob, TakeScores] | None:
+        """Describe what :meth:`scores` would compute, and give what makes its return value of the job's result.
+
+        None (here): the strategy computes on its own in :meth:`scores`. Whoever overrides both keeps them equal; a
+        state of the strategy advances when the result is taken.
+        """
+        return None
+
+    def select(self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float) -> Selection:
         """Return (new mask, threshold) per tensor. Here: locally, the same fraction of each tensor's active entries."""
-        return {
-            name: select(score, masks[name], n_to_prune(fraction, int(np.count_nonzero(masks[name]))))
-            for name, score in scores.items()
-        }
+        return self._local_selection(scores, masks, fraction).run()
+
+    def select_job(
+        self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
+    ) -> SelectJob | None:
+        """Describe what :meth:`select` would do; None (also where a strategy has its own) to have it called."""
+        own = type(self).select is not Strategy.select
+        return None if own else self._local_selection(scores, masks, fraction)
 
     def after_event(self, state: TrainState, epoch: int) -> None:
         """Change the state after pruned weights were set to 0, for example rewind the others."""
@@ -155,6 +170,12 @@ class Strategy:
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`state_arrays` returned."""
+
+    def _local_selection(
+        self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
+    ) -> SelectJob:
+        counts = {name: n_to_prune(fraction, int(np.count_nonzero(masks[name]))) for name in scores}
+        return SelectJob(scores, masks, counts)
 
     def _need_prior(self) -> Prior:
         prior = self.dataset.prior

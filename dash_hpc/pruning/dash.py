@@ -9,9 +9,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops.scores import SCORE_NORMS, dash_scores
+from dash_hpc.ops.events import BranchScores, ScoreJob, ScorePrior
+from dash_hpc.ops.scores import BRANCHES, SCORE_NORMS
 from dash_hpc.ops.state import Matrix, Tensors
-from dash_hpc.pruning.base import Context, Strategy
+from dash_hpc.pruning.base import Context, EventScores, Strategy, TakeScores
 from dash_hpc.rng import stream
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Dash"]
 
-_BRANCHES = ("sums", "prods")
 #: Tensors in the order in which the authors' program treats them.
 _ORDER = ("W_prods", "W_sums", "U_sums", "U_prods")
 
@@ -66,54 +66,42 @@ class Dash(Strategy):
         self.lambda_motif = float(self.options.get("lambda_motif", 1.0))
         self._check_options()
         prior = self._need_prior()
-        self.C: csr_array | None = None
-        self.P: csr_array | None = None
+        C: csr_array | None = None
         if self.lambda_ppi > 0:  # |A||A|ᵀ of a large prior is costly; at λ₁ = 0 nobody reads it
-            self.C = prior.interactions(normalise=bool(self.options["normalise_interactions"]))
-        if self.lambda_motif > 0:
-            self.P = prior.target_by_regulator()
+            C = prior.interactions(normalise=bool(self.options["normalise_interactions"]))
+        self._prior = ScorePrior(C, prior.target_by_regulator() if self.lambda_motif > 0 else None)
         self.omega: dict[str, np.ndarray] = {}
 
     def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
         """Draw Ω of both branches."""
-        for branch in _BRANCHES:
+        for branch in BRANCHES:
             rng = stream(self.seed, "omega0", branch)
             shape = weights[f"W_{branch}"].shape
             draw = rng.random(shape) if self.options["omega0"] == "uniform" else rng.standard_normal(shape)
             self.omega[branch] = draw
 
-    def scores(
-        self, weights: Tensors, masks: Mapping[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
         """Advance Ω of both branches by one event and return Ω for W and Ψ for U.
 
         Ω changes only when all four scores are usable.
         """
-        by_branch = {
-            branch: dash_scores(
-                weights[f"W_{branch}"],
-                weights[f"U_{branch}"],
-                weights["v"],
-                self.omega[branch],
-                self.C,
-                self.P,
-                branch=branch,
-                lambda_ppi=self.lambda_ppi,
-                lambda_motif=self.lambda_motif,
-                score_norm=self.options["score_norm"],
-                omega_damping=self.options["omega_damping"],
-                ridge=self.options["ridge"],
-            )
-            for branch in _BRANCHES
-        }
-        scores, records = {}, []
-        for name in _ORDER:
-            layer, branch = name.split("_")
-            result = by_branch[branch]
-            scores[name] = result.omega if layer == "W" else result.psi
-            records.append((result.omega_diagnostics if layer == "W" else result.psi_diagnostics).record())
-        self.omega = {branch: by_branch[branch].omega for branch in _BRANCHES}
-        return scores, records
+        job, take = self.score_job(weights, masks)
+        return take(job.run())
+
+    def score_job(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> tuple[ScoreJob, TakeScores]:
+        """Describe the scores of both branches; Ω advances when they are taken."""
+        options = self.options
+        job = ScoreJob(
+            weights,
+            self.omega,
+            self._prior,
+            self.lambda_ppi,
+            self.lambda_motif,
+            options["score_norm"],
+            options["omega_damping"],
+            options["ridge"],
+        )
+        return job, self._take
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Return Ω of both branches."""
@@ -121,7 +109,17 @@ class Dash(Strategy):
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over Ω of both branches."""
-        self.omega = {branch: np.array(arrays[f"omega_{branch}"]) for branch in _BRANCHES}
+        self.omega = {branch: np.array(arrays[f"omega_{branch}"]) for branch in BRANCHES}
+
+    def _take(self, found: BranchScores) -> EventScores:
+        scores, records = {}, []
+        for name in _ORDER:
+            layer, branch = name.split("_")
+            result = found[branch]
+            scores[name] = result.omega if layer == "W" else result.psi
+            records.append((result.omega_diagnostics if layer == "W" else result.psi_diagnostics).record())
+        self.omega = {branch: found[branch].omega for branch in BRANCHES}
+        return scores, records
 
     def _check_options(self) -> None:
         values = self.options

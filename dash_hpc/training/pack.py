@@ -6,18 +6,24 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
 from dash_hpc.ops.solver import SolveJob, solve_pack
 from dash_hpc.ops.train import EpochJob, train_pack
 from dash_hpc.training.fit import Fit
-from dash_hpc.training.trainer import Course
+from dash_hpc.training.trainer import Course, Job
 
 if TYPE_CHECKING:
     from dash_hpc.ops.cuda import Gpu
 
 __all__ = ["Pack"]
 
-#: What a course asks for, in the order of an epoch, and what does it for many.
-_WORK: tuple[tuple[type, Callable[..., Sequence[Any]]], ...] = ((EpochJob, train_pack), (SolveJob, solve_pack))
+#: What a course asks for, in the order of an epoch, and what does it for many; a Gpu has a method of the same name.
+_WORK: tuple[tuple[type, Callable[..., Sequence[Any]]], ...] = (
+    (ScoreJob, score_pack),
+    (SelectJob, select_pack),
+    (EpochJob, train_pack),
+    (SolveJob, solve_pack),
+)
 
 
 class Pack:
@@ -33,7 +39,8 @@ class Pack:
         Asked once before each epoch of the pack. When it returns True, every run that asks :meth:`stopping` stops at
         that same epoch.
     gpu : dash_hpc.ops.cuda.Gpu, optional
-        Where epochs and validations are computed; default the CPU. Strategies that need autograd stay on the CPU.
+        Where epochs, validations and pruning events are computed; default the CPU. What strategies compute on their own
+        stays on the CPU.
 
     Examples
     --------
@@ -57,7 +64,7 @@ class Pack:
     def run(self, courses: Sequence[Course]) -> list[Fit | Exception]:
         """Work until all runs have ended; return, in order, their Fits, or what they raised."""
         results: list[Fit | Exception | None] = [None] * len(courses)
-        jobs: dict[int, EpochJob | SolveJob] = {}
+        jobs: dict[int, Job] = {}
 
         def advance(k: int, answer: Any) -> None:
             try:
@@ -84,16 +91,20 @@ class Pack:
         if self.gpu is None:
             return list(zip(chosen, work(list(chosen.values()), threads=self.threads), strict=True))
         done: list[tuple[int, Any]] = []
-        on_gpu: Callable[..., Sequence[Any]] = self.gpu.train_pack if work is train_pack else self.gpu.solve_pack
-        for dtype in ("float32", "float64"):  # a launch has one precision
+        on_gpu: Callable[..., Sequence[Any]] = getattr(self.gpu, work.__name__)
+        for dtype in ("", "float32", "float64"):  # a launch has one precision
             own = {k: job for k, job in chosen.items() if _dtype(job) == dtype}
-            done += zip(own, on_gpu(list(own.values())), strict=True)
+            if own:
+                done += zip(own, on_gpu(list(own.values())), strict=True)
         return done
 
     def _look(self) -> None:
         self._stopping = self._stopping or (self._stop is not None and self._stop())
 
 
-def _dtype(job: EpochJob | SolveJob) -> str:
+def _dtype(job: Job) -> str:
+    """Precision of the job; "" where it does not matter."""
+    if isinstance(job, ScoreJob | SelectJob):
+        return ""
     weights = job.state.weights if isinstance(job, EpochJob) else job.weights
     return str(weights["v"].dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import PriorError, RunFailed, UsageError
+from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob, solve_arrays
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from dash_hpc.data import DataSet, Pairs
     from dash_hpc.training.autograd_epoch import AutogradEpoch
 
-__all__ = ["Course", "Trainer", "run_course"]
+__all__ = ["Course", "Job", "Trainer", "run_course"]
 
+#: A step's work: scores and selection of a pruning event, the epoch, its validation.
+Job = ScoreJob | SelectJob | EpochJob | SolveJob
 #: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
-Course = Generator[EpochJob | SolveJob, EpochResult | Solution, Fit]
+Course = Generator[Job, Any, Fit]
 
 
 class Trainer:
@@ -121,9 +124,10 @@ class Trainer:
         checkpoint_seconds: float = 30.0,
         stop: Callable[[], bool] | None = None,
     ) -> Course:
-        """Train step by step: a generator that yields the work of each epoch and validation, to be done by the caller.
+        """Train step by step: a generator that yields the work of each step (:data:`Job`), to be done by the caller.
 
-        Many runs can so be worked on side by side (:class:`dash_hpc.training.Pack`). What needs autograd is done here.
+        Many runs can so be worked on side by side (:class:`dash_hpc.training.Pack`). What needs autograd is done here,
+        and scores that a strategy computes on its own.
 
         Parameters
         ----------
@@ -172,7 +176,7 @@ class Trainer:
             if fraction is not None:
                 if not fit.events:
                     best.forget()
-                fit.events.extend(self._event(epoch, fraction, clock))
+                fit.events.extend((yield from self._event(epoch, fraction, clock)))
                 if options["reset_lr_at_events"]:
                     plateau = self._fresh_plateau(after_event=True)
             train_mse = yield from self._train(epoch, plateau.lr, clock)
@@ -221,13 +225,21 @@ class Trainer:
         if self._epoch_in_torch is not None:
             self._epoch_in_torch.load_own_state(arrays, self.training["betas"], float(self.training["eps"]))
 
-    def _event(self, epoch: int, fraction: float, clock: dict[str, float]) -> list[dict[str, Any]]:
-        state = self.state
+    def _event(
+        self, epoch: int, fraction: float, clock: dict[str, float]
+    ) -> Generator[ScoreJob | SelectJob, Any, list[dict[str, Any]]]:
+        state, strategy = self.state, self.strategy
         began = perf_counter()
         try:
-            scores, diagnostics = self.strategy.scores(state.weights, state.masks)
+            described = strategy.score_job(state.weights, state.masks)
+            if described is None:
+                scores, diagnostics = strategy.scores(state.weights, state.masks)
+            else:
+                job, take = described
+                scores, diagnostics = take(_usable((yield job)))
             scored = perf_counter()
-            chosen = self.strategy.select(scores, state.masks, fraction)
+            selection = strategy.select_job(scores, state.masks, fraction)
+            chosen = _usable((yield selection)) if selection else strategy.select(scores, state.masks, fraction)
         except RunFailed as error:
             raise RunFailed(f"epoch {epoch}: {error}") from error
         records = []
@@ -244,7 +256,7 @@ class Trainer:
                     **diagnosis,
                 }
             )
-        self.strategy.after_event(state, epoch)
+        strategy.after_event(state, epoch)
         done = perf_counter()
         clock["score"] += scored - began
         clock["select"] += done - scored
@@ -337,8 +349,19 @@ def run_course(course: Course) -> Fit:
             return fit
         if isinstance(job, EpochJob):
             [answer] = train_pack([job])
-        else:
+        elif isinstance(job, SolveJob):
             answer = solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
+        elif isinstance(job, ScoreJob):
+            [answer] = score_pack([job])
+        else:
+            [answer] = select_pack([job])
+
+
+def _usable(found: Any) -> Any:
+    """The result of a pruning event's job; its error is raised."""
+    if isinstance(found, RunFailed):
+        raise found
+    return found
 
 
 def _arrays(pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

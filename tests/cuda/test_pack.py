@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dash_hpc.data import DataSet, Prior, TimeCourse
+from dash_hpc.errors import RunFailed
 from dash_hpc.ops import PRUNABLE
+from dash_hpc.ops.cuda import Gpu
 from dash_hpc.training import Pack, Trainer
 
 TIMES = np.array([0.0, 1.0, 1.5, 3.0])
@@ -50,6 +52,58 @@ def spec(seed, strategy, **changes):
     return made
 
 
+def jaccard(one, other):
+    kept, also = (np.concatenate([masks[name].ravel() for name in PRUNABLE]) for masks in (one, other))
+    return (kept & also).sum() / (kept | also).sum()
+
+
+def test_events_of_many_runs_follow_the_cpu(gpu, monkeypatch):
+    """Scores and selections of all runs that have an event are one call each; the others do not wait for them."""
+    calls, originals = [], dict(vars(Gpu))
+    for name in ("score_pack", "select_pack"):
+
+        def counted(self, jobs, name=name, works=originals):
+            calls.append((name, len(jobs)))
+            return works[name](self, jobs)
+
+        monkeypatch.setattr(Gpu, name, counted)
+    data, grid = relaxing(), []
+    for seed, options in enumerate(
+        [DASH, {**DASH, "score_norm": "rank"}, {**DASH, "omega_damping": 0.5}, {"name": "bioprune"}, {"name": "imp"}]
+    ):
+        grid.append(spec(seed, options, training={"epochs": 12}))
+    grid.append(spec(9, DASH, training={"epochs": 3}, schedule={"first_epoch": 3}))
+
+    def run(device):
+        trainers = [Trainer(data, one) for one in grid]
+        fits = Pack(gpu=device).run([trainer.course() for trainer in trainers])
+        return fits, [trainer.state.masks for trainer in trainers]
+
+    wanted, cpu_masks = run(None)
+    found, masks = run(gpu)
+    # events at epochs 2, 4, ..., 10 and of the last run at 3; imp has no scores to compute
+    dash, late = [("score_pack", 4), ("select_pack", 5)], [("score_pack", 1), ("select_pack", 1)]
+    assert calls == [*dash, *late, *dash * 4]
+    for mine, cpu in zip(found, wanted, strict=True):
+        assert [e["n_pruned"] for e in mine.events] == [e["n_pruned"] for e in cpu.events]
+        assert [e["method"] for e in mine.events] == [e["method"] for e in cpu.events]
+        # the prior's mass moves: condition numbers up to 1e11 meet weights that differ by float32 rounding
+        np.testing.assert_allclose(
+            [e["data_mass"] for e in mine.events], [e["data_mass"] for e in cpu.events], rtol=1e-9
+        )
+    assert [len(fit.events) for fit in found] == [20] * 5 + [4]
+    assert all(jaccard(*pair) >= 0.99 for pair in zip(masks, cpu_masks, strict=True))
+
+
+def test_an_event_that_fails_ends_its_own_run(gpu):
+    trainers = [Trainer(relaxing(), spec(seed, DASH)) for seed in (0, 1)]
+    trainers[0].strategy.load_state({f"omega_{branch}": np.full((6, 40), np.nan) for branch in ("sums", "prods")})
+    failed, fit = Pack(gpu=gpu).run([trainer.course() for trainer in trainers])
+    assert isinstance(failed, RunFailed)
+    assert str(failed).startswith("epoch 2: prune scores: the score matrix of the previous event")
+    assert fit.epoch == 7
+
+
 def test_a_small_grid_follows_the_cpu(gpu):
     data = relaxing()
     grid = [
@@ -62,7 +116,4 @@ def test_a_small_grid_follows_the_cpu(gpu):
     for mine, cpu in zip(found, wanted, strict=True):
         np.testing.assert_allclose(mine.history["train_mse"], cpu.history["train_mse"], rtol=1e-4)
         np.testing.assert_allclose(mine.history["validation_mse"], cpu.history["validation_mse"], rtol=1e-4)
-        kept, other = (
-            np.concatenate([fit.kept.weights[name].ravel() != 0 for name in PRUNABLE]) for fit in (mine, cpu)
-        )
-        assert (kept & other).sum() / (kept | other).sum() >= 0.99
+        assert jaccard(*({name: fit.kept.weights[name] != 0 for name in PRUNABLE} for fit in (mine, cpu))) >= 0.99

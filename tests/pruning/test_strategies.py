@@ -163,6 +163,38 @@ def test_rewinding_to_an_epoch(start: Start) -> None:
         assert (state.weights["v"] == 2).all()
 
 
+@pytest.mark.parametrize("options", [{"name": "imp"}, DASH, {"name": "bioprune"}], ids=lambda o: o["name"])
+def test_described_events_are_those_that_are_computed(start: Start, options: dict) -> None:
+    (one, state), (two, _) = start(options), start(options)
+    wanted, records = one.scores(state.weights, state.masks)
+    described = two.score_job(state.weights, state.masks)
+    assert (described is None) == (options["name"] == "imp")
+    if described is not None:
+        job, take = described
+        found, also = take(job.run())
+        assert list(found) == list(wanted)
+        assert all(found[name].tobytes() == wanted[name].tobytes() for name in wanted)
+        np.testing.assert_equal(also, records)
+        for name, value in two.state_arrays().items():
+            np.testing.assert_array_equal(value, one.state_arrays()[name])
+    selection = two.select_job(wanted, state.masks, 0.3)
+    assert selection is not None
+    chosen = one.select(wanted, state.masks, 0.3)
+    for name, (mask, threshold) in selection.run().items():
+        np.testing.assert_array_equal(mask, chosen[name][0])
+        assert threshold == chosen[name][1]
+
+
+def test_a_selection_of_its_own_is_not_described(start: Start) -> None:
+    class Whole(Strategy):
+        def select(self, scores: object, masks: object, fraction: float) -> dict:
+            return {}
+
+    strategy, state = start({"name": "imp"})
+    own = Whole({}, {}, strategy.dataset, 0)
+    assert own.select_job({}, state.masks, 0.3) is None
+
+
 def test_none_never_prunes(start: Start) -> None:
     strategy, state = start({"name": "none"})
     assert all(strategy.fraction(epoch, 200) is None for epoch in range(1, 201))
