@@ -23,10 +23,10 @@ struct Gradients {
     // Products over slots that lie ``stride`` apart, after their reverse, for all tensors but v.
     template <int L>
     void add(const Model<T>& model, const Slot<T, L>& s, int64_t stride, int64_t slots) {
-        model.U[0].template add_outer<L>(s.hidden_sums(), s.derivative(), stride, slots, U[0].data());
-        model.U[1].template add_outer<L>(s.hidden_prods(), s.derivative(), stride, slots, U[1].data());
-        model.W[0].template add_outer<L>(s.bar_sums(), s.sums(), stride, slots, W[0].data());
-        model.W[1].template add_outer<L>(s.bar_prods(), s.prods(), stride, slots, W[1].data());
+        model.U[0].template add_outer<L>(s.hidden_sums(), s.derivative(), stride, slots, U[0].data(), packed_);
+        model.U[1].template add_outer<L>(s.hidden_prods(), s.derivative(), stride, slots, U[1].data(), packed_);
+        model.W[0].template add_outer<L>(s.bar_sums(), s.sums(), stride, slots, W[0].data(), packed_);
+        model.W[1].template add_outer<L>(s.bar_prods(), s.prods(), stride, slots, W[1].data(), packed_);
         for (int k = 0; k < 2; ++k) {
             const T* first = k ? s.bar_prods() : s.bar_sums();
             for (int64_t h = 0; h < model.m; ++h) {
@@ -48,6 +48,9 @@ struct Gradients {
             v[g] += total / model.rate[g];
         }
     }
+
+  private:
+    Buffer<T> packed_;
 };
 
 template <class T, int L>

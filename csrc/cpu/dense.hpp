@@ -51,8 +51,8 @@ inline void dense_block4(const Factor<T>* factor, int factors, int64_t first, co
             DASH_END
             if constexpr (kHalf) {
                 const V m = repeat_half(row[B] + k);
-                half[0] += m * side_by_side(xs[0], xs[1]);
-                half[1] += m * side_by_side(xs[2], xs[3]);
+                half[0] += m * half_and_half(xs[0], xs[1]);
+                half[1] += m * half_and_half(xs[2], xs[3]);
             }
         }
     }

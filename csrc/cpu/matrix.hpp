@@ -73,19 +73,18 @@ class Matrix {
     // Build what the products read besides value; once per pattern. refresh() follows every change of values.
     void prepare() {
         if (sparse) {
-            Buffer<int64_t> ptr, next;
-            Buffer<int32_t> index, from;
-            ptr.zeros(G + 1), next.reserve(G), index.reserve(nnz_), from.reserve(nnz_);
-            for (int64_t k = 0; k < nnz_; ++k) ++ptr[index_[k] + 1];
-            for (int64_t g = 0; g < G; ++g) ptr[g + 1] += ptr[g], next[g] = ptr[g];
+            Buffer<int64_t> next;
+            t_ptr_.zeros(G + 1), next.reserve(G), t_index_.reserve(nnz_), t_from_.reserve(nnz_);
+            for (int64_t k = 0; k < nnz_; ++k) ++t_ptr_[index_[k] + 1];
+            for (int64_t g = 0; g < G; ++g) t_ptr_[g + 1] += t_ptr_[g], next[g] = t_ptr_[g];
             for (int64_t h = 0; h < m; ++h)
                 for (int64_t k = ptr_[h]; k < ptr_[h + 1]; ++k) {
                     const int64_t to = next[index_[k]]++;
-                    index[to] = static_cast<int32_t>(h);
-                    from[to] = static_cast<int32_t>(k);
+                    t_index_[to] = static_cast<int32_t>(h);
+                    t_from_[to] = static_cast<int32_t>(k);
                 }
             by_hidden_.build(m, G, ptr_.data(), index_.data(), nullptr);
-            by_gene_.build(G, m, ptr.data(), index.data(), from.data());
+            by_gene_.build(G, m, t_ptr_.data(), t_index_.data(), t_from_.data());
         } else {
             other_.zeros(padded(m) * padded(G));
         }
@@ -143,14 +142,23 @@ class Matrix {
         A.template finish_all<L>(scratch, finish);
     }
 
-    // grad += sum over slots and samples of hidden[slot][h] * genes[slot][g], in value's order.
+    // grad += sum over slots and samples of hidden[slot][h] * genes[slot][g], in value's order. memory: to work in.
     template <int L>
-    void add_outer(const T* hidden, const T* genes, int64_t stride, int64_t slots, T* grad) const {
-        if (sparse)
-            sparse_outer<T, L>(ptr_.data(), index_.data(), m, hidden, genes, stride, slots, grad);
-        else
+    void add_outer(const T* hidden, const T* genes, int64_t stride, int64_t slots, T* grad, Buffer<T>& memory) const {
+        if (!sparse) {
             for (int64_t panel = 0; panel < padded(G) / kPanel; ++panel)
                 dense_outer<T, L>(hidden, genes, stride, slots, m, panel, grad + panel * m * kPanel);
+            return;
+        }
+        auto add = [&](auto count) {
+            constexpr int S = decltype(count)::value;
+            const T* left = side_by_side<T, L, S>(hidden, stride, m, memory);
+            sparse_outer<T, L, S>(t_ptr_.data(), t_index_.data(), t_from_.data(), G, left, genes, stride, grad);
+            hidden += S * stride, genes += S * stride, slots -= S;
+        };
+        while (slots >= 24) add(Number<24>{});
+        while (slots >= 6) add(Number<6>{});
+        while (slots >= 1) add(Number<1>{});
     }
 
   private:
@@ -295,8 +303,9 @@ class Matrix {
 
     int64_t nnz_ = 0, size_ = 0;  // active entries; those of the caller's array
     bool genes_first_ = false;
-    Buffer<int64_t> ptr_, from_;  // from_: where in the caller's array an active entry stands
-    Buffer<int32_t> index_;
+    Buffer<int64_t> from_;         // where in the caller's array an active entry stands
+    Buffer<int64_t> ptr_, t_ptr_;  // sparse: by hidden unit, and by gene with the place of each entry in value
+    Buffer<int32_t> index_, t_index_, t_from_;
     Grouped<T> by_hidden_, by_gene_;  // sparse
     Buffer<T> other_;                 // dense: panels of hidden units [m / 16][G][16]
 };

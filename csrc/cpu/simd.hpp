@@ -126,10 +126,10 @@ inline Vec<double> repeat4(const double* p) { return (Vec<double>)_mm512_broadca
 // The first half of the vector at p, twice; a's first half beside b's last.
 inline Vec<float> repeat_half(const float* p) { return (Vec<float>)_mm512_broadcast_f32x8(_mm256_load_ps(p)); }
 inline Vec<double> repeat_half(const double* p) { return (Vec<double>)_mm512_broadcast_f64x4(_mm256_load_pd(p)); }
-inline Vec<float> side_by_side(Vec<float> a, Vec<float> b) {
+inline Vec<float> half_and_half(Vec<float> a, Vec<float> b) {
     return (Vec<float>)_mm512_mask_blend_ps(0xff00, (__m512)a, (__m512)b);
 }
-inline Vec<double> side_by_side(Vec<double> a, Vec<double> b) {
+inline Vec<double> half_and_half(Vec<double> a, Vec<double> b) {
     return (Vec<double>)_mm512_mask_blend_pd(0xf0, (__m512d)a, (__m512d)b);
 }
 #elif DASH_VECTOR_BYTES == 32

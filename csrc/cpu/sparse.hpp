@@ -86,33 +86,71 @@ class Grouped {
     Buffer<T> value_;
 };
 
-// The samples of one gene or hidden unit as whole vectors, also where L is shorter than the level's vectors.
-template <class T, int L>
-struct Row {
-    static constexpr int width = L < kWidth<T> ? L : kWidth<T>;
-    static constexpr int parts = L / width;
-    typedef vec<T, width> V;
-    static const V& get(const T* p, int part) { return reinterpret_cast<const V*>(p)[part]; }
-    static V& get(T* p, int part) { return reinterpret_cast<V*>(p)[part]; }
+// Sums over the elements of vectors, as many at once as a vector holds; each is added to its place in an array.
+template <class T>
+class ElementSums {
+  public:
+    explicit ElementSums(T* out) : out_(out) {}
+
+    void add(Vec<T> v, int64_t place) {
+        v_[n_] = v, place_[n_] = place;
+        if (++n_ == W) flush();
+    }
+
+    void flush() {
+        for (int n = W; n > 1; n /= 2)
+            for (int i = 0; i < n / 2; ++i) v_[i] = pair_sums<T>(v_[2 * i], v_[2 * i + 1]);
+        for (int i = 0; i < n_; ++i) out_[place_[i]] += v_[0][i];
+        n_ = 0;
+    }
+
+  private:
+    static constexpr int W = kWidth<T>;
+    T* out_;
+    int n_ = 0;
+    Vec<T> v_[W] = {};
+    int64_t place_[W];
 };
 
-// grad[k] += sum over slots and samples of left[slot][row] * right[slot][index[k]], for the entries of all rows.
-template <class T, int L>
-inline void sparse_outer(const int64_t* ptr, const int32_t* index, int64_t rows, const T* left, const T* right,
-                         int64_t stride, int64_t slots, T* grad) {
-    typedef Row<T, L> R;
-    for (int64_t r = 0; r < rows; ++r)
-        for (int64_t k = ptr[r]; k < ptr[r + 1]; ++k) {
-            const T* a = left + r * L;
-            const T* b = right + int64_t(index[k]) * L;
-            typename R::V sum[R::parts] = {};
-            for (int64_t s = 0; s < slots; ++s)
-                for (int p = 0; p < R::parts; ++p) sum[p] += R::get(a + s * stride, p) * R::get(b + s * stride, p);
-            T total = 0;
-            for (int p = 0; p < R::parts; ++p)
-                for (int w = 0; w < R::width; ++w) total += sum[p][w];
-            grad[k] += total;
+// grad[from[k]] += sum over S slots and samples of left[slot][index[k]] * right[slot][gene], for the entries k of all
+// genes. A gene's values of all slots stay in registers; the slots of a hidden unit lie side by side in left.
+template <class T, int L, int S>
+inline void sparse_outer(const int64_t* ptr, const int32_t* index, const int32_t* from, int64_t genes, const T* left,
+                         const T* right, int64_t stride, T* grad) {
+    typedef Vec<T> V;
+    constexpr int rows = Layout<T, L>::genes, parts = Layout<T, L>::parts;
+    constexpr int N = (S + rows - 1) / rows * parts;
+    int32_t slot[S + rows] = {};  // those that fill the last vector meet zeros in left
+    for (int s = 0; s < S && rows > 1; ++s) slot[s] = static_cast<int32_t>(s * (stride / L));
+    ElementSums<T> sums(grad);
+    for (int64_t g = 0; g < genes; ++g) {
+        if (ptr[g] == ptr[g + 1]) continue;
+        V b[N];
+        for (int i = 0; i < N; ++i)
+            if constexpr (rows > 1)
+                b[i] = rows_of4(right + g * L, slot + i * rows);
+            else
+                b[i] = at(right + g * L + i / parts * stride, i % parts);
+        for (int64_t k = ptr[g]; k < ptr[g + 1]; ++k) {
+            const T* a = left + int64_t(index[k]) * (N * kWidth<T>);
+            V even = b[0] * at(a, 0), odd = {};
+            for (int i = 1; i < N; ++i) (i % 2 ? odd : even) += b[i] * at(a, i);
+            sums.add(even + odd, from[k]);
         }
+    }
+    sums.flush();
+}
+
+// The slots of each hidden unit side by side, filled with zeros to whole vectors.
+template <class T, int L, int S>
+inline const T* side_by_side(const T* left, int64_t stride, int64_t hidden, Buffer<T>& memory) {
+    constexpr int rows = Layout<T, L>::genes, width = (S + rows - 1) / rows * rows * L;
+    T* to = memory.reserve(hidden * width);
+    for (int64_t h = 0; h < hidden; ++h, to += width) {
+        for (int s = 0; s < S; ++s) std::memcpy(to + s * L, left + s * stride + h * L, L * sizeof(T));
+        if (width > S * L) std::memset(to + S * L, 0, (width - S * L) * sizeof(T));
+    }
+    return memory.data();
 }
 
 }  // namespace DASH_ISA
