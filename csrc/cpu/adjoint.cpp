@@ -70,7 +70,7 @@ static void adjoint_any(AdjointArgs<T>& args) {
         samples[s] = s;
         for (int64_t k = 0; k < args.n; ++k) steps[s] += args.sizes[s * args.n + k] != 0;
     }
-    for_tiles(samples.data(), args.B, steps.data(), model.prefers_narrow(),
+    for_tiles(samples.data(), args.B, steps.data(), model.tiles(),
               [&](auto lanes, const int64_t* sample, int n) {
                   if constexpr (decltype(lanes)::value == 4)
                       narrow.run(model, args, sample, n, grads);

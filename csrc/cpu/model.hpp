@@ -123,15 +123,17 @@ class Model {
         for (int64_t i = 0; i < h; ++i) at(slot.bar_prods(), i) *= at(slot.hidden_prods(), i);
     }
 
-    // Four samples at a time are best when the weights are dense and stay in cache: vectors then hold weights, and no
-    // lane idles. Sixteen are best when each weight has an index to load with it, or comes from memory.
-    bool prefers_narrow() const {
-        return fits_cache() && !W[0].sparse && !W[1].sparse && !U[0].sparse && !U[1].sparse;
+    // How to put samples into tiles. Narrow ones are best when the weights are dense and stay in cache: vectors then hold
+    // weights, and no lane idles. When weights come from memory, each should serve many samples. Compressed ones that
+    // stay in cache take less time per lane in wide tiles, but narrow ones have fewer idle lanes.
+    Tiles tiles() const {
+        if (!fits_cache()) return Tiles::wide;
+        return W[0].sparse || W[1].sparse || U[0].sparse || U[1].sparse ? Tiles::either : Tiles::narrow;
     }
 
   private:
     // Shares of active entries below which the compressed form is faster (benchmarks/train_step.py).
-    static constexpr double kSparseNarrow = 0.1, kSparseWide = 0.2, kSparseLarge = 0.4;
+    static constexpr double kSparseNarrow = 0.16, kSparseWide = 0.2, kSparseLarge = 0.4;
 
     bool fits_cache() const { return 8 * G * m * int64_t(sizeof(T)) < (int64_t(1) << 20); }
 

@@ -38,7 +38,7 @@ static void solve_any(SolveArgs<T>& args) {
     Buffer<int64_t> samples;
     samples.reserve(args.B);
     for (int64_t s = 0; s < args.B; ++s) samples[s] = s;
-    for_tiles(samples.data(), args.B, args.dt, model.prefers_narrow(), [&](auto lanes, const int64_t* sample, int n) {
+    for_tiles(samples.data(), args.B, args.dt, model.tiles(), [&](auto lanes, const int64_t* sample, int n) {
         if constexpr (decltype(lanes)::value == 4)
             narrow.run(model, args, sample, n);
         else

@@ -155,15 +155,26 @@ inline void copy_lane(const T* from, T* to, int lane, int64_t rows) {
     for (int64_t g = 0; g < rows; ++g) to[g * L + lane] = from[g * L + lane];
 }
 
-// Call f(lanes, sample, n) for the tiles that cover the samples index[0 .. B - 1]. Where these take more than one tile,
-// they are sorted by length first, so that those which finish together stand together: a tile works until its last
-// sample is done.
+enum class Tiles { narrow, wide, either };
+
+// Time that tiles of at most `most` samples take in units of one lane: each works until its last sample is done.
+inline double lane_time(const int64_t* longest_first, int64_t B, const double* length, int64_t most) {
+    double total = 0;
+    for (int64_t first = 0; first < B; first += most)
+        total += double(B - first > 4 ? most : 4) * length[longest_first[first]];
+    return total;
+}
+
+// Call f(lanes, sample, n) for the tiles that cover the samples index[0 .. B - 1]. More than four are sorted by length
+// first, so that those which finish together stand together.
 template <class F>
-inline void for_tiles(int64_t* index, int64_t B, const double* length, bool narrow, F f) {
-    const int64_t most = narrow ? 4 : 16;
-    if (B > most) longest_first(length, index, B);
+inline void for_tiles(int64_t* index, int64_t B, const double* length, Tiles tiles, F f) {
+    constexpr double narrow_costs = 1.3;  // per lane, of that of a wide tile, with compressed weights
+    if (B > 4) longest_first(length, index, B);
+    const bool narrow = tiles == Tiles::narrow || (tiles == Tiles::either && narrow_costs * lane_time(index, B, length, 4) <
+                                                                                 lane_time(index, B, length, 16));
     for (int64_t first = 0; first < B;) {
-        const int64_t left = B - first;
+        const int64_t left = B - first, most = narrow ? 4 : 16;
         const int n = static_cast<int>(left < most ? left : most);
         if (n <= 4)
             f(Number<4>{}, index + first, n);

@@ -90,7 +90,7 @@ class Trainer {
         double loss = 0;
         samples_.reserve(B);
         if (B) std::memcpy(samples_.data(), index, B * sizeof(int64_t));
-        for_tiles(samples_.data(), B, a_.dt, model_.prefers_narrow(), [&](auto lanes, const int64_t* sample, int n) {
+        for_tiles(samples_.data(), B, a_.dt, model_.tiles(), [&](auto lanes, const int64_t* sample, int n) {
             if (a_.status != kSolved) return;
             if constexpr (decltype(lanes)::value == 4)
                 loss += tile(narrow_, sample, n, B);

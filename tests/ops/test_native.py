@@ -144,11 +144,13 @@ def test_train_epoch_equals_the_twin(isa, size, density, monkeypatch):
         assert not first.moment1[name][~masks[name]].any()
 
 
-@pytest.mark.parametrize("density", [1.0, 0.15, 0.05])
+@pytest.mark.parametrize("density", [1.0, 0.18, 0.05])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_sample_does_not_depend_on_its_company(isa, dtype, density):
-    """Tiles of 4 and of 16, dense and compressed products (0.15: dense for 4 samples, compressed for more)."""
+@pytest.mark.parametrize("even", [True, False])
+def test_a_sample_does_not_depend_on_its_company(isa, even, dtype, density):
+    """Tiles of 4 and of 16 (compressed weights, equal intervals), products dense and compressed (0.18: dense for 4)."""
     weights, y0, dt, rng = problem(35, 8, 37, dtype)
+    dt = np.full(37, 1.5) if even else dt
     masks = {name: rng.random(weights[name].shape) < density for name in PRUNABLE}
     weights = TrainState.fresh(weights, masks).weights
     together = solve_arrays(weights, y0, dt, masks=masks)
@@ -159,6 +161,16 @@ def test_a_sample_does_not_depend_on_its_company(isa, dtype, density):
         five = [b, 1, 2, 5, 6]
         some = solve_arrays(weights, y0[five], dt[five], masks=masks)
         np.testing.assert_array_equal(some.y1[0], together.y1[b])
+
+
+def test_large_dense_models_have_the_bits_of_small_tiles(isa):
+    """Weights beyond the cache: tiles of 16 take the genes in parts."""
+    weights, y0, dt, _ = problem(1100, 33, 21, np.float32)
+    dt = dt / 8
+    together = solve_arrays(weights, y0, dt)
+    for first in range(0, 21, 4):
+        few = solve_arrays(weights, y0[first : first + 4], dt[first : first + 4])
+        np.testing.assert_array_equal(few.y1, together.y1[first : first + 4])
 
 
 @pytest.mark.parametrize("pairs", [1, 3, 4, 15, 16, 17, 33])
