@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import PriorError, RunFailed, UsageError
-from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
+from dash_hpc.ops.events import ScoreJob, SelectJob
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.solver import SolveJob, solve_arrays
+from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
-from dash_hpc.ops.train import EpochJob, train_pack
+from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Context
 from dash_hpc.pruning.registry import create
 from dash_hpc.rng import stream
@@ -23,6 +23,7 @@ from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, r
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import TIMERS, Fit, Kept
 from dash_hpc.training.plateau import Plateau
+from dash_hpc.training.work import do_alone
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, Pairs
@@ -34,6 +35,7 @@ __all__ = ["Course", "Job", "Trainer", "run_course"]
 Job = ScoreJob | SelectJob | EpochJob | SolveJob
 #: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
 Course = Generator[Job, Any, Fit]
+Result = TypeVar("Result")
 
 
 class Trainer:
@@ -123,6 +125,7 @@ class Trainer:
         checkpoint: Callable[[Checkpoint], None] | None = None,
         checkpoint_seconds: float = 30.0,
         stop: Callable[[], bool] | None = None,
+        side_by_side: int = 1,
     ) -> Course:
         """Train step by step: a generator that yields the work of each step (:data:`Job`), to be done by the caller.
 
@@ -140,6 +143,8 @@ class Trainer:
             0 makes one after every epoch.
         stop : callable, optional
             Asked before each epoch. When it returns True, training ends with ``stop_reason`` "" in the Fit.
+        side_by_side : int, default 1
+            Runs that share this process's time: their checkpoints together take at most those 2 %.
 
         Raises
         ------
@@ -155,7 +160,7 @@ class Trainer:
         plateau = self._fresh_plateau(after_event=False)
         if resume is not None:
             fit = restore(self, resume, best, plateau)
-        checkpoints = CheckpointTimer(checkpoint_seconds, perf_counter)
+        checkpoints = CheckpointTimer(checkpoint_seconds, perf_counter, side_by_side)
         saved = fit.epoch
 
         def save() -> None:
@@ -236,10 +241,10 @@ class Trainer:
                 scores, diagnostics = strategy.scores(state.weights, state.masks)
             else:
                 job, take = described
-                scores, diagnostics = take(_usable((yield job)))
+                scores, diagnostics = take((yield job))
             scored = perf_counter()
             selection = strategy.select_job(scores, state.masks, fraction)
-            chosen = _usable((yield selection)) if selection else strategy.select(scores, state.masks, fraction)
+            chosen = (yield selection) if selection else strategy.select(scores, state.masks, fraction)
         except RunFailed as error:
             raise RunFailed(f"epoch {epoch}: {error}") from error
         records = []
@@ -338,30 +343,19 @@ class Trainer:
         )
 
 
-def run_course(course: Course) -> Fit:
-    """Do the work of one course until it ends."""
+def run_course(course: Generator[Any, Any, Result]) -> Result:
+    """Do the work of one course on the CPU until it ends; return what it returns."""
     answer: Any = None
     while True:
         try:
-            job = course.send(answer)
+            job = course.throw(answer) if isinstance(answer, Exception) else course.send(answer)
         except StopIteration as end:
-            fit: Fit = end.value
-            return fit
-        if isinstance(job, EpochJob):
-            [answer] = train_pack([job])
-        elif isinstance(job, SolveJob):
-            answer = solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
-        elif isinstance(job, ScoreJob):
-            [answer] = score_pack([job])
-        else:
-            [answer] = select_pack([job])
-
-
-def _usable(found: Any) -> Any:
-    """The result of a pruning event's job; its error is raised."""
-    if isinstance(found, RunFailed):
-        raise found
-    return found
+            result: Result = end.value
+            return result
+        try:
+            answer = do_alone(job)
+        except Exception as error:  # the course knows what it means
+            answer = error
 
 
 def _arrays(pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

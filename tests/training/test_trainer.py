@@ -141,7 +141,7 @@ def test_learning_rate_starts_anew_at_events(dataset: DataSet, make_spec: MakeSp
 def test_seven_rates_and_the_authors_slip(
     dataset: DataSet, make_spec: MakeSpec, flag: bool, fast: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dash_hpc.training.trainer as module
+    import dash_hpc.training.work as module
 
     used: list[dict[str, float]] = []
 

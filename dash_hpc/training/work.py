@@ -1,0 +1,68 @@
+"""What a course asks for, and what does it: the CPU for one run, a launch on the GPU for many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
+from dash_hpc.ops.solver import SolveJob, solve_arrays
+from dash_hpc.ops.train import EpochJob, train_pack
+
+__all__ = ["KINDS", "Kind", "do_alone"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of work.
+
+    Attributes
+    ----------
+    job : type
+        What a course yields.
+    alone : callable
+        Takes one job and returns its result on the CPU, or raises or returns the error that it ended in.
+    together : str
+        The method of :class:`dash_hpc.ops.cuda.Gpu` that takes many jobs of one precision; "" when only the CPU can.
+    precision : callable
+        Takes a job and returns its dtype, of which a launch has one; "" where a launch may mix them.
+    ends_epoch : bool
+        Whether a run may be asked to stop after it.
+    """
+
+    job: type
+    alone: Callable[[Any], Any]
+    together: str
+    precision: Callable[[Any], str]
+    ends_epoch: bool = False
+
+
+def _score(job: ScoreJob) -> Any:
+    return score_pack([job])[0]
+
+
+def _select(job: SelectJob) -> Any:
+    return select_pack([job])[0]
+
+
+def _train(job: EpochJob) -> Any:
+    return train_pack([job])[0]
+
+
+def _solve(job: SolveJob) -> Any:
+    return solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
+
+
+#: In the order of an epoch.
+KINDS = (
+    Kind(ScoreJob, _score, "score_pack", precision=lambda job: ""),
+    Kind(SelectJob, _select, "select_pack", precision=lambda job: ""),
+    Kind(EpochJob, _train, "train_pack", precision=lambda job: str(job.state.weights["v"].dtype)),
+    Kind(SolveJob, _solve, "solve_pack", precision=lambda job: str(job.weights["v"].dtype), ends_epoch=True),
+)
+
+
+def do_alone(job: Any) -> Any:
+    """Do one piece of work on the CPU."""
+    return next(kind for kind in KINDS if isinstance(job, kind.job)).alone(job)

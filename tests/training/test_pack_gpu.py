@@ -1,0 +1,136 @@
+"""What a pack does when the GPU has too little memory, refuses a run, or fails: a stand-in for the GPU says when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from dash_hpc.data import DataSet
+from dash_hpc.errors import GpuFault, GpuMemoryError, UsageError
+from dash_hpc.ops.train import EpochJob
+from dash_hpc.training import Fit, Pack, Trainer
+from dash_hpc.training.work import do_alone
+from tests.training.test_pack import assert_same
+
+MakeSpec = Callable[..., dict[str, Any]]
+
+
+class FakeGpu:
+    """Computes on the CPU, but fits only ``room`` runs of a launch; ``trouble`` raises before anything changes."""
+
+    def __init__(self, room: int = 99, trouble: Callable[[Sequence[Any]], None] = lambda jobs: None) -> None:
+        self.room, self.trouble = room, trouble
+        self.sizes: list[int] = []
+        self.released = 0
+
+    def release_memory(self) -> None:
+        self.released += 1
+
+    def _do(self, jobs: Sequence[Any]) -> list[Any]:
+        self.sizes.append(len(jobs))
+        self.trouble(jobs)
+        if len(jobs) > self.room:
+            raise GpuMemoryError(f"out of memory on the GPU: {len(jobs)} runs")
+        return [do_alone(job) for job in jobs]
+
+    train_pack = solve_pack = _do
+
+
+def trained(dataset: DataSet, make_spec: MakeSpec, pack: Pack, count: int = 5) -> list[Fit | Exception]:
+    return pack.run([Trainer(dataset, make_spec(seed=k, epochs=3)).course(stop=pack.stopping) for k in range(count)])
+
+
+def alone(dataset: DataSet, make_spec: MakeSpec, seed: int) -> Fit:
+    return Trainer(dataset, make_spec(seed=seed, epochs=3)).fit()
+
+
+def test_a_launch_that_does_not_fit_is_halved_once(dataset: DataSet, make_spec: MakeSpec) -> None:
+    gpu: Any = FakeGpu(room=2)
+    for seed, found in enumerate(trained(dataset, make_spec, Pack(gpu=gpu))):
+        assert_same(found, alone(dataset, make_spec, seed))
+    # 5 runs, then 3, then 2 and 1; the rest of the first three in twos; later epochs begin with twos.
+    assert gpu.sizes[:5] == [5, 3, 2, 1, 2]
+    assert gpu.sizes[5:] == [2, 2, 1] * 5
+    assert gpu.released == 2
+
+
+def test_a_run_that_does_not_fit_alone_fails_with_the_remedy(dataset: DataSet, make_spec: MakeSpec) -> None:
+    def trouble(jobs: Sequence[Any]) -> None:
+        if any(isinstance(job, EpochJob) and job.state is big.state for job in jobs):
+            raise GpuMemoryError("out of memory on the GPU: too big")
+
+    big = Trainer(dataset, make_spec(seed=1, epochs=3))
+    gpu: Any = FakeGpu(trouble=trouble)
+    pack = Pack(gpu=gpu)
+    others = [Trainer(dataset, make_spec(seed=seed, epochs=3)) for seed in (0, 2)]
+    first, failed, last = pack.run([others[0].course(), big.course(), others[1].course()])
+    assert isinstance(failed, GpuMemoryError)
+    assert str(failed) == ("out of memory on the GPU: too big; this run does not even fit alone: use the CPU for it")
+    assert_same(first, alone(dataset, make_spec, 0))
+    assert_same(last, alone(dataset, make_spec, 2))
+
+
+def test_where_the_cpu_is_allowed_it_takes_over_and_keeps_the_run(dataset: DataSet, make_spec: MakeSpec) -> None:
+    gpu: Any = FakeGpu(room=0)
+    moved: list[tuple[int, str]] = []
+    pack = Pack(gpu=gpu, fallback=lambda k, reason: moved.append((k, reason)))
+    for seed, found in enumerate(trained(dataset, make_spec, pack, 2)):
+        assert_same(found, alone(dataset, make_spec, seed))
+    assert moved == [(k, "out of memory on the GPU: 1 runs") for k in range(2)]
+    assert gpu.sizes == [2, 1, 1]
+
+
+def test_a_run_that_the_gpu_refuses_is_found_and_leaves(dataset: DataSet, make_spec: MakeSpec) -> None:
+    def trouble(jobs: Sequence[Any]) -> None:
+        if any(isinstance(job, EpochJob) and job.state is bad.state and job.state.step for job in jobs):
+            raise UsageError("batch_index must lie in 0..3")
+
+    trainers = [Trainer(dataset, make_spec(seed=seed, epochs=3)) for seed in range(4)]
+    bad = trainers[2]
+    gpu: Any = FakeGpu(trouble=trouble)
+    found = Pack(gpu=gpu).run([trainer.course() for trainer in trainers])
+    assert isinstance(found[2], UsageError)
+    for seed in (0, 1, 3):
+        assert_same(found[seed], alone(dataset, make_spec, seed))
+
+
+def test_a_gpu_that_fails_ends_the_pack_unless_the_cpu_is_allowed(dataset: DataSet, make_spec: MakeSpec) -> None:
+    def trouble(jobs: Sequence[Any]) -> None:
+        if len(gpu.sizes) > 3:
+            raise GpuFault("the GPU failed")
+
+    gpu: Any = FakeGpu(trouble=trouble)
+    courses = [Trainer(dataset, make_spec(seed=seed, epochs=3)).course() for seed in range(3)]
+    with pytest.raises(GpuFault):
+        Pack(gpu=gpu).run(courses)
+    assert all(course.gi_frame is None for course in courses)
+
+    gpu = FakeGpu(trouble=trouble)
+    moved: list[int] = []
+    pack = Pack(gpu=gpu, fallback=lambda k, reason: moved.append(k))
+    for seed, found in enumerate(trained(dataset, make_spec, pack, 3)):
+        assert_same(found, alone(dataset, make_spec, seed))
+    assert moved == [0, 1, 2]
+    assert len(gpu.sizes) == 4
+
+
+def test_a_failure_of_one_run_on_the_cpu_is_its_own(
+    dataset: DataSet, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dash_hpc.training.work as work
+
+    trainers = [Trainer(dataset, make_spec(seed=seed, epochs=3)) for seed in range(3)]
+
+    def failing(jobs: list[EpochJob]) -> Any:
+        if jobs[0].state is trainers[1].state and jobs[0].state.step:
+            raise UsageError("refused")
+        return original(jobs)
+
+    original = work.train_pack
+    monkeypatch.setattr(work, "train_pack", failing)
+    first, failed, last = Pack(threads=2).run([trainer.course() for trainer in trainers])
+    assert isinstance(failed, UsageError)
+    assert_same(first, alone(dataset, make_spec, 0))
+    assert_same(last, alone(dataset, make_spec, 2))
