@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +29,7 @@ from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, Solution, native_form
 from dash_hpc.ops.train import EpochJob, checked_jobs
 
-__all__ = ["Gpu", "choose_device", "gpu_info", "open_gpu"]
+__all__ = ["Gpu", "choose_device", "gpu_info", "open_gpu", "parse_device"]
 
 #: Share of active entries below which a matrix is compressed: from counted operations (docs/gpu.md), not measured.
 COMPRESS_BELOW = 0.12
@@ -259,18 +261,30 @@ def choose_device(wish: str) -> tuple[Gpu | None, str]:
     GpuUnavailable, GpuMemoryError, GpuFault
         When a GPU was asked for by name and cannot be used.
     """
-    if wish == "cpu":
+    kind, index = parse_device(wish)
+    if kind == "cpu":
         return None, "CPU"
-    name, _, number = wish.partition(":")
-    if not (wish == "auto" or (name == "cuda" and (number.isdigit() or wish == "cuda"))):
-        raise UsageError(f'device must be "cpu", "cuda", "cuda:<number>" or "auto", got {wish!r}')
     try:
-        gpu = open_gpu(int(number or 0))
+        gpu = open_gpu(index)
         return gpu, f"GPU {gpu.index}: {gpu.facts()['name']}"
     except NativeError as error:
-        if wish != "auto":
+        if kind != "auto":
             raise
         return None, f"CPU, because {error}"
+
+
+def parse_device(wish: str) -> tuple[str, int]:
+    """Read a device's name: ("cpu" | "cuda" | "auto", number of the GPU).
+
+    Raises
+    ------
+    UsageError
+        When it is something else.
+    """
+    match = re.fullmatch(r"cpu|auto|cuda(?::([0-9]{1,4}))?", wish)
+    if match is None:
+        raise UsageError(f'device must be "cpu", "cuda", "cuda:<number>" or "auto", got {wish!r}')
+    return wish.partition(":")[0], int(match[1] or 0)
 
 
 def gpu_info() -> dict[str, Any]:
@@ -278,7 +292,12 @@ def gpu_info() -> dict[str, Any]:
     module = cuda_module()
     if module is None:
         return {"built": False, "architectures": "", "devices": [], "problem": "no CUDA module was built"}
-    info: dict[str, Any] = {"built": True, "architectures": module.architectures, "devices": [], "problem": ""}
+    info: dict[str, Any] = {
+        "built": True,
+        "architectures": getattr(module, "architectures", ""),
+        "devices": [],
+        "problem": "",
+    }
     try:
         for index in range(module.device_count()):
             info["devices"].append(Gpu(module, index).facts())
@@ -290,9 +309,17 @@ def gpu_info() -> dict[str, Any]:
 
 
 def cuda_module() -> ModuleType | None:
-    """Return ``dash_hpc._native_cuda``, or None when it was not built or ``DASH_HPC_NATIVE=0``."""
+    """Return ``dash_hpc._native_cuda``, or None when it was not built or ``DASH_HPC_NATIVE=0``.
+
+    With ``DASH_HPC_CUDA_EMULATION=1`` it is the emulation of the kernels on the CPU, which tests use: slow.
+    """
     if os.environ.get("DASH_HPC_NATIVE", "1") == "0":
         return None
+    if os.environ.get("DASH_HPC_CUDA_EMULATION") == "1":
+        try:
+            return import_module("dash_hpc._cuda_emulation")
+        except ImportError:
+            return None
     try:
         from dash_hpc import _native_cuda
     except ImportError as error:
