@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Binding", "Place", "apply", "bindings", "describe", "here", "warnings_of"]
+__all__ = ["Binding", "Place", "apply", "bindings", "describe", "here", "visible_gpus", "warnings_of"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Binding:
-    """What a rank gets. ``threads`` is how many runs it executes at a time, one thread each."""
+    """What a rank gets. ``threads`` is how many runs, or packs of runs, it executes at a time, one thread each."""
 
     rank: int
     host: str
@@ -62,12 +62,15 @@ def here(rank: int, environ: Mapping[str, str] | None = None) -> Place:
         pid=os.getpid(),
         cores=cores,
         granted=int(granted) if granted.isdigit() else len(cores),
-        gpus=_visible_gpus(environ),
+        gpus=visible_gpus(environ),
     )
 
 
-def bindings(places: Sequence[Place]) -> list[Binding]:
-    """Share out cores and GPUs; one binding per place, in the same order."""
+def bindings(places: Sequence[Place], *, on_gpu: bool = False) -> list[Binding]:
+    """Share out cores and GPUs; one binding per place, in the same order.
+
+    ``on_gpu``: runs go to the GPU, so that a rank which has one gets one call at a time, of many runs.
+    """
     by_host: dict[str, list[Place]] = {}
     for place in sorted(places, key=lambda place: place.rank):
         by_host.setdefault(place.host, []).append(place)
@@ -86,6 +89,7 @@ def bindings(places: Sequence[Place]) -> list[Binding]:
                     first = local_rank * threads % len(place.cores)
                     cores, bound_by = place.cores[first : first + threads], "dash-hpc"
             gpu = place.gpus[local_rank % len(place.gpus)] if place.gpus else ""
+            threads = 1 if gpu and on_gpu else threads
             result[place.rank] = Binding(
                 place.rank, host, place.pid, local_rank, len(group), cores, threads, bound_by, gpu
             )
@@ -124,7 +128,8 @@ def describe(binding: Binding) -> str:
     )
 
 
-def _visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the GPUs of this host as CUDA_VISIBLE_DEVICES names them, without asking CUDA."""
     named = environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(name for name in (part.strip() for part in named.split(",")) if name and name != "-1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import numpy as np
 
 from dash_hpc.errors import DashHpcError, StoreError
 from dash_hpc.execution.local import LocalExecutor
+from dash_hpc.execution.packing import choose_packing, run_bytes
 from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.probe import densities, probe
-from dash_hpc.execution.threads import available_cores
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
 from dash_hpc.study import RunSpec, Study
 from dash_hpc.study.strategies import STRATEGIES
@@ -48,7 +48,11 @@ class Forecast:
     ----------
     runs : int
     workers : int
-        Runs at a time.
+        Runs, or packs of runs, at a time.
+    pack : int
+        Runs side by side in each.
+    device : str
+        What was found for the device that was asked for; "" for the CPU by default.
     genes, pairs : int
         Size of the data; pairs of consecutive time points to train on (0 without a probe).
     disk : DiskNeed
@@ -75,6 +79,8 @@ class Forecast:
     run_seconds: Mapping[str, float] | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    pack: int = 1
+    device: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -85,8 +91,11 @@ class Forecast:
         free = "" if self.free is None else f"; {in_bytes(self.free.bytes)} free there"
         if self.free is not None and (self.free.bytes < self.disk.bytes or _too_few(self.free, self.disk.files)):
             free += ": NOT ENOUGH"
-        text = [f"disk: at most {in_bytes(self.disk.bytes)} in {self.disk.files:,} files{free}"]
+        text = [self.device] if self.device else []
+        text.append(f"disk: at most {in_bytes(self.disk.bytes)} in {self.disk.files:,} files{free}")
         workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
+        if self.pack > 1:
+            workers += f" with up to {self.pack} runs side by side"
         if self.worker_bytes is not None and self.memory_bytes is not None:
             each = f"{in_bytes(self.worker_bytes)} for each of {workers}"
             text.append(f"memory: {in_bytes(self.memory_bytes)} ({each}, the rest for the driver)")
@@ -101,23 +110,32 @@ def forecast(
     *,
     output: Path | None = None,
     workers: int | None = None,
+    device: str = "cpu",
+    pack: int | None = None,
     seconds: float = PROBE_SECONDS,
     runs: Sequence[RunSpec] | None = None,
 ) -> Forecast:
     """Estimate what a study needs, from a probe of at most about ``seconds`` in a worker process (0: no probe).
 
-    Nothing is written to the output folder.
+    Nothing is written to the output folder. ``workers``, ``device`` and ``pack`` as for
+    :func:`dash_hpc.execution.run_study`; the probe is always one of the CPU, and the notes say so.
 
     Raises
     ------
     StudyError, DataError
         When the study or its data cannot be used.
+    UsageError, GpuUnavailable, GpuMemoryError, GpuFault
+        When the device is unknown, or a GPU was asked for by name and cannot be used.
     """
     runs = planned_runs(study) if runs is None else runs
-    workers = min(available_cores() if workers is None else workers, max(len(runs), 1))
+    genes = gene_count(study)
+    choice = choose_packing(device, pack, workers, genes=genes, spec=runs[0].spec)
+    packs = choice.packing.packs([run.id for run in runs], choice.workers)
+    workers, side_by_side = min(choice.workers, len(packs)), max(map(len, packs))
     folder = study.output if output is None else output
-    disk = disk_need(runs, gene_count(study), workers)
-    plain = Forecast(len(runs), workers, gene_count(study), 0, disk, free_space(folder))
+    disk = disk_need(runs, genes, workers * side_by_side)
+    free = free_space(folder)
+    plain = Forecast(len(runs), workers, genes, 0, disk, free, pack=side_by_side, device=choice.line)
     if seconds <= 0:
         return plain
     firsts: dict[str, dict[str, Any]] = {}
@@ -138,18 +156,17 @@ def forecast(
     notes = ["early stops, which shorten runs, are not foreseen"] if study.training.early_stop else []
     if not found["evaluated"]:
         notes.append("evaluation after training took too long to measure and is left out")
-    return Forecast(
-        plain.runs,
-        workers,
-        plain.genes,
-        found["pairs"],
-        disk,
-        plain.free,
-        found["peak_bytes"],
-        found["peak_bytes"] * workers + _DRIVER_BYTES,
-        each,
-        total,
-        tuple(notes),
+    if choice.packing.device != "cpu":
+        notes.append("time and memory were measured on the CPU, one run after the other, not on the GPU")
+    each_worker = found["peak_bytes"] + (side_by_side - 1) * run_bytes(runs[0].spec, genes)
+    return replace(
+        plain,
+        pairs=found["pairs"],
+        worker_bytes=each_worker,
+        memory_bytes=each_worker * workers + _DRIVER_BYTES,
+        run_seconds=each,
+        seconds=total,
+        notes=tuple(notes),
     )
 
 
@@ -255,7 +272,7 @@ def _too_few(free: FreeSpace, files: int) -> bool:
 
 
 def _with_note(found: Forecast, note: str) -> Forecast:
-    return Forecast(**{**found.__dict__, "notes": (*found.notes, note)})
+    return replace(found, notes=(*found.notes, note))
 
 
 def _duration(seconds: float) -> str:

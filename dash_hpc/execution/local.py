@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +47,8 @@ class LocalExecutor(Executor):
     name : str, default "worker"
     preload : sequence of str
         Modules that workers import before their first call. With any, the workers start at once.
+    gpus : sequence of str
+        GPUs for the workers in turn, as CUDA_VISIBLE_DEVICES takes them; without any all see what this process sees.
 
     Raises
     ------
@@ -55,7 +57,13 @@ class LocalExecutor(Executor):
     """
 
     def __init__(
-        self, workers: int, log_folder: Path | None = None, *, name: str = "worker", preload: Sequence[str] = ()
+        self,
+        workers: int,
+        log_folder: Path | None = None,
+        *,
+        name: str = "worker",
+        preload: Sequence[str] = (),
+        gpus: Sequence[str] = (),
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers must be 1 or more, got {workers!r}")
@@ -64,7 +72,14 @@ class LocalExecutor(Executor):
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._slots = [
-            _Slot(self._queue, self._closed, _log(log_folder, name, k), tuple(preload)) for k in range(workers)
+            _Slot(
+                self._queue,
+                self._closed,
+                _log(log_folder, name, k),
+                tuple(preload),
+                {"CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} if gpus else {},
+            )
+            for k in range(workers)
         ]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -137,9 +152,15 @@ class _Slot(threading.Thread):
     """Hands calls to one worker process and starts a new one when it has died."""
 
     def __init__(
-        self, calls: queue.SimpleQueue[Any], closed: threading.Event, log: Path | None, preload: tuple[str, ...]
+        self,
+        calls: queue.SimpleQueue[Any],
+        closed: threading.Event,
+        log: Path | None,
+        preload: tuple[str, ...],
+        environment: Mapping[str, str],
     ) -> None:
         super().__init__(daemon=True)
+        self._environment = environment
         self._preload = preload
         self._asked = ""
         self._called = False
@@ -229,7 +250,7 @@ class _Slot(threading.Thread):
                 raise Interrupted(f"no more calls: {self._asked}")
             if self._process is not None and self._process.poll() is None:
                 return self._process
-            self._process = process = _start(self._log, self._preload)
+            self._process = process = _start(self._log, self._preload, self._environment)
             asked = self._asked
         if asked:
             self._tell(process, asked)
@@ -258,10 +279,10 @@ class _Slot(threading.Thread):
         self._discard()
 
 
-def _start(log: Path | None, preload: tuple[str, ...]) -> subprocess.Popen[str]:
+def _start(log: Path | None, preload: tuple[str, ...], own: Mapping[str, str]) -> subprocess.Popen[str]:
     package_root = str(Path(dash_hpc.__file__).resolve().parents[1])
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join([*paths, package_root])}
+    environment = {**os.environ, **ONE_THREAD, **own, "PYTHONPATH": os.pathsep.join([*paths, package_root])}
     output: IO[bytes] | int = subprocess.DEVNULL
     with suppress(OSError):
         if log is not None:

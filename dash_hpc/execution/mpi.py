@@ -46,7 +46,10 @@ class Refused(SystemExit):
 
 
 def mpi_session(
-    body: Callable[[MPIExecutor], Result], *, announce: Callable[[str], None] | None = None
+    body: Callable[[MPIExecutor], Result],
+    *,
+    announce: Callable[[str], None] | None = None,
+    on_gpu: bool = False,
 ) -> Result | None:
     """Start MPI, call ``body(executor)`` on rank 0 while the other ranks work for it, and end together.
 
@@ -56,6 +59,8 @@ def mpi_session(
         Runs on rank 0 only.
     announce : callable, optional
         Called on rank 0 with each line about the ranks and their binding.
+    on_gpu : bool, default False
+        Calls are packs of runs for a GPU: a rank that has one gets one call at a time. The same on all ranks.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def mpi_session(
         exception on any rank is printed there and ends the whole job at once.
     """
     began = time.monotonic()
-    comm, station = start_ranks()
+    comm, station = start_ranks(on_gpu=on_gpu)
     rank = station.rank
     if rank == 0 and announce is not None:
         announce(f"{station.size} ranks, {station.library}, ready in {time.monotonic() - began:.1f} s")
@@ -80,7 +85,7 @@ def mpi_session(
         return _together(comm, station, body)
 
 
-def start_ranks() -> tuple[MPI.Intracomm, Station]:
+def start_ranks(*, on_gpu: bool = False) -> tuple[MPI.Intracomm, Station]:
     """Start MPI, compare the world with the launcher's promise, and bind the ranks; all ranks, within a limit.
 
     Raises as :func:`mpi_session` does.
@@ -88,7 +93,7 @@ def start_ranks() -> tuple[MPI.Intracomm, Station]:
     with limit(START_SECONDS, "starting MPI and finding the other ranks"):
         comm = _world()
         with aborting(comm.Get_rank()):
-            return comm, Station.start(comm, _lose)
+            return comm, Station.start(comm, _lose, on_gpu=on_gpu)
 
 
 def _together(comm: MPI.Intracomm, station: Station, body: Callable[[MPIExecutor], Result]) -> Result | None:

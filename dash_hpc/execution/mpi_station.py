@@ -69,11 +69,11 @@ class Station:
 
     _here: ClassVar[Station | None] = None
 
-    def __init__(self, comm: MPI.Intracomm, places: list[Place], library: str) -> None:
+    def __init__(self, comm: MPI.Intracomm, places: list[Place], library: str, *, on_gpu: bool = False) -> None:
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.library = library
         self.places = places
-        self.bindings: list[Binding] = bindings(places)
+        self.bindings: list[Binding] = bindings(places, on_gpu=on_gpu)
         self.binding = self.bindings[self.rank]
         self.log_folder: Path | None = None
         self.flag = process_flag()
@@ -91,14 +91,17 @@ class Station:
         self._listener = threading.Thread(target=self._listen, name="dash-hpc line", daemon=True)
 
     @classmethod
-    def start(cls, comm: MPI.Intracomm, lose: Callable[[str], None] = lambda message: None) -> Station:
+    def start(
+        cls, comm: MPI.Intracomm, lose: Callable[[str], None] = lambda message: None, *, on_gpu: bool = False
+    ) -> Station:
         """Exchange places, bind this rank and its future worker processes, and begin to listen. Collective.
 
-        ``lose`` is called, from another thread, with a line that names a rank which fell silent.
+        ``lose`` is called, from another thread, with a line that names a rank which fell silent; ``on_gpu`` as in
+        :func:`bindings`.
         """
         from mpi4py import MPI
 
-        station = cls(comm, comm.allgather(here(comm.Get_rank())), library_name())
+        station = cls(comm, comm.allgather(here(comm.Get_rank())), library_name(), on_gpu=on_gpu)
         apply(station.binding)
         station._lose = lose
         station.flag.install()

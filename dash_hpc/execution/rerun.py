@@ -9,7 +9,8 @@ from typing import Any
 
 from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.execution.local import LocalExecutor
-from dash_hpc.execution.worker import run_one
+from dash_hpc.execution.pack_worker import run_pack
+from dash_hpc.execution.packing import check_wishes
 from dash_hpc.store import RunRecord, compare_records, is_store, open_store, plan_header, read_run, run_path, write_plan
 
 __all__ = ["Rerun", "rerun"]
@@ -25,7 +26,7 @@ class Rerun:
     differences : list of str
         One line per part that differs in any bit, apart from seconds and provenance; empty when it is reproduced.
     circumstances : list of str
-        What was different about the two executions: versions, instruction set, threads.
+        What was different about the two executions: versions, instruction set, threads, device.
     recorded, repeated : RunRecord
     """
 
@@ -36,7 +37,7 @@ class Rerun:
     repeated: RunRecord
 
 
-def rerun(folder: Path | str, run_id: str) -> Rerun:
+def rerun(folder: Path | str, run_id: str, device: str = "cpu") -> Rerun:
     """Execute one run of a store again in a temporary folder, in a process of its own, and compare.
 
     Parameters
@@ -45,14 +46,19 @@ def rerun(folder: Path | str, run_id: str) -> Rerun:
         The output folder of a study; it is only read.
     run_id : str
         The id, or its beginning when only one run begins so. The run must have ended (done or failed).
+    device : str, default "cpu"
+        Where to repeat it, as for :func:`dash_hpc.execution.run_study`; bits agree only on the device of the record.
 
     Raises
     ------
     StoreError, UsageError
         When there is no such run, it has not ended, or the folder has no plan (which says where the data are).
+    GpuUnavailable, GpuFault
+        When a GPU was asked for by name and cannot be used, or fails.
     WorkerDied
         When the process that repeats the run ends in the middle of it.
     """
+    check_wishes(device, None)
     store = open_store(folder)
     recorded = store.record(run_id)
     if not recorded.complete:
@@ -64,7 +70,7 @@ def rerun(folder: Path | str, run_id: str) -> Rerun:
         target = Path(place) / "store"
         write_plan(target, [(recorded.run_id, recorded.spec)], study=store.name, base=base)
         with LocalExecutor(1) as executor:
-            executor.submit(run_one, str(target), recorded.run_id).result()
+            executor.submit(run_pack, str(target), [recorded.run_id], device).result()
         repeated = read_run(run_path(target, recorded.run_id))
     return Rerun(
         recorded.run_id,
@@ -83,7 +89,22 @@ def _circumstances(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
     for key in _TELLING:
         if one.get(key) != two.get(key):
             lines.append(f"{key}: {_short(one.get(key))} then, {_short(two.get(key))} now")
+    then, now = _devices(one), _devices(two)
+    if then != now:
+        lines.append(f"device: {then} then, {now} now; last bits depend on it, so repeat it there with --device")
     return lines
+
+
+def _devices(provenance: dict[str, Any]) -> str:
+    """Where a run was worked on, in turn; records without a word about it are of the CPU."""
+    steps = [
+        (step["at"], change.removeprefix("device: ").partition(" -> ")[0])
+        for step in provenance.get("resumed", [])
+        for change in step["changes"]
+        if change.startswith("device: ")
+    ]
+    steps += [(step["at"], str(step["from"])) for step in provenance.get("moved", [])]
+    return ", then ".join([*(device for _, device in sorted(steps)), str(provenance.get("device", "cpu"))])
 
 
 def _short(value: Any) -> str:

@@ -16,10 +16,10 @@ from dash_hpc.execution.forecast import require_space
 from dash_hpc.execution.journal import Journal
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease
 from dash_hpc.execution.local import LocalExecutor
+from dash_hpc.execution.packing import Choice, check_wishes, choose_packing
 from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.execution.signals import StopFlag
-from dash_hpc.execution.threads import available_cores
 from dash_hpc.store import (
     Store,
     is_store,
@@ -50,6 +50,8 @@ def run_study(
     overrides: Sequence[str] = (),
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    device: str = "cpu",
+    pack: int | None = None,
     progress: Mode = "auto",
     executor: MPIExecutor | None = None,
     part: tuple[int, int] | None = None,
@@ -74,7 +76,15 @@ def run_study(
         Folder for everything that the study makes; the study's own ``output`` by default. It must be new, empty, or
         the output of a study.
     workers : int, optional
-        Number of processes, one thread each; all cores that this process may use by default.
+        Number of processes; by default one for each core that this process may use, with one thread each, or one for
+        each GPU. More workers than GPUs share them in turn.
+    device : str, default "cpu"
+        "cpu"; "cuda" (all GPUs that this process sees) or "cuda:<number>"; "auto": the GPUs, or the CPU with one line
+        that says why. Last bits of results depend on it, and each record names it. With "auto" the CPU also takes over
+        what a GPU cannot do.
+    pack : int, optional
+        Runs that advance together in a worker, on a GPU in one launch; results do not depend on it. Default: 1 on the
+        CPU, on a GPU as many as memory allows, up to 256.
     progress : str
         "auto", "live" (table), "plain" (lines), or "none"; on standard error.
     executor : MPIExecutor, optional
@@ -98,7 +108,10 @@ def run_study(
     StudyError, DataError
         When the study or its data cannot be used: before any run starts.
     UsageError
-        When the output folder holds other files, another driver is at work on it, or ``workers`` is not 1 or more.
+        When the output folder holds other files, another driver is at work on it, ``workers`` or ``pack`` is not 1 or
+        more, or ``device`` is unknown.
+    GpuUnavailable, GpuMemoryError, GpuFault
+        When a GPU was asked for by name and cannot be used, or fails.
     StoreError
         When the folder cannot be written.
     Interrupted
@@ -110,10 +123,9 @@ def run_study(
         study = study_or_path
     else:
         study = load_study(study_or_path, overrides)
-    if workers is None:
-        workers = available_cores() if executor is None else executor.workers
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise UsageError(f"workers must be 1 or more, got {workers!r}")
+    check_wishes(device, pack, ranks=executor is not None)
     if part is not None and not 1 <= part[0] <= part[1]:
         raise UsageError(f"part {part[0]} of {part[1]}: parts count from 1")
     folder = Path(output) if output is not None else study.output
@@ -141,10 +153,13 @@ def run_study(
             notices += _damaged_checkpoints(folder, todo)
             if todo:
                 wanted = set(todo)
-                require_space(folder, [run for run in runs if run.id in wanted], gene_count(study), workers)
-                _Execution(store, todo, min(workers, len(todo)), progress, journal, lease, stop or own).run(
-                    notices, executor
-                )
+                if executor is not None:
+                    notices += executor.begin(folder / "log")
+                genes = gene_count(study)
+                choice = choose_packing(device, pack, workers, genes=genes, spec=runs[0].spec, executor=executor)
+                under_way = choice.workers * choice.packing.size
+                require_space(folder, [run for run in runs if run.id in wanted], genes, under_way)
+                _Execution(store, todo, choice, progress, journal, lease, stop or own).run(notices, executor)
             else:
                 journal.echo = None if progress == "none" else _say
                 for notice in notices:
@@ -191,28 +206,32 @@ class _Execution:
         self,
         store: Store,
         todo: Sequence[str],
-        workers: int,
+        choice: Choice,
         mode: Mode,
         journal: Journal,
         lease: Lease,
         stop: StopFlag | None,
     ) -> None:
-        self.store, self.todo, self.workers, self.journal = store, todo, workers, journal
+        self.store, self.todo, self.choice, self.journal = store, todo, choice, journal
+        self.workers = min(choice.workers, len(choice.packing.packs(todo, choice.workers)))
         self.lease, self.stop = lease, stop
         self.shown = Progress(store, mode)
 
     def run(self, notices: Sequence[str], given: MPIExecutor | None) -> None:
         """Return when all runs have ended; raises Interrupted when they were asked to stop before."""
-        store, journal, shown = self.store, self.journal, self.shown
+        store, journal, shown, packing = self.store, self.journal, self.shown, self.choice.packing
         journal.echo = shown.echo
         skipped = len(store.planned) - len(self.todo)
         journal.write(
             f"{store.name}: {len(store.planned)} runs into {store.folder}, "
-            f"{self.workers} worker{'s' * (self.workers > 1)}" + (f", {skipped} done before" if skipped else "")
+            f"{self.workers} worker{'s' * (self.workers > 1)}"
+            + (f", up to {packing.size} runs side by side in each" if packing.size > 1 else "")
+            + (f", {skipped} done before" if skipped else "")
         )
-        for notice in [*notices, *(given.begin(store.folder / "log") if given is not None else ())]:
+        for notice in [*notices, *([self.choice.line] if self.choice.line else ())]:
             journal.write(notice)
-        executor = given or LocalExecutor(self.workers, store.folder / "log", preload=PRELOAD)
+        log_folder = store.folder / "log"
+        executor = given or LocalExecutor(self.workers, log_folder, preload=PRELOAD, gpus=self.choice.gpus)
         try:
             drive(
                 store.folder,
@@ -221,6 +240,7 @@ class _Execution:
                 window=self.workers,
                 journal=journal,
                 tick=self._tick,
+                packing=packing,
                 stop=self.stop,
                 on_stop=executor.ask_to_stop,
             )

@@ -6,10 +6,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from dash_hpc.environment import seconds
 from dash_hpc.errors import CheckpointUnfit, DashHpcError, RunFailed, StoreError
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from dash_hpc.data import DataSet
     from dash_hpc.training import Fit
 
-__all__ = ["checkpoint_seconds", "run_noted", "run_one"]
+__all__ = ["PATIENCE_SECONDS", "OneRun", "checkpoint_seconds", "run_noted", "run_one"]
 
 _CHECKPOINT_SECONDS = 30.0
-_PATIENCE_SECONDS = 1.0
+#: How long to try for a run's lease: the last holder may be a worker that is just leaving.
+PATIENCE_SECONDS = 1.0
+_FLUSH_SECONDS = 5.0
+#: A publication takes milliseconds: so many runs side by side wait longer, lest it takes the time of training.
+_FLUSH_SECONDS_EACH = 0.2
 
 
 def run_one(folder: str, run_id: str) -> str:
@@ -58,9 +63,12 @@ def run_one(folder: str, run_id: str) -> str:
 
 def run_noted(folder: str, run_id: str) -> dict[str, Any]:
     """Do what :func:`run_one` does; return ``{"status": …, "notes": […]}`` with one line per thing worth telling."""
+    from dash_hpc.training import run_course
+
     with one_thread():
-        notes: list[str] = []
-        return {"status": _run(folder, run_id, notes), "notes": notes}
+        run = OneRun(folder, run_id)
+        status = run_course(run.course(process_flag().is_set))
+        return {"status": status, "notes": run.notes}
 
 
 def checkpoint_seconds() -> float:
@@ -74,35 +82,68 @@ def checkpoint_seconds() -> float:
     return seconds("DASH_HPC_CHECKPOINT_SECONDS", _CHECKPOINT_SECONDS, zero=True)
 
 
-def _run(folder: str, run_id: str, notes: list[str]) -> str:
-    interval = checkpoint_seconds()
-    spec, header = planned_spec(folder, run_id), plan_header(folder)
-    lease = Lease(folder, run_id, observer=_observer())
-    status = ""
-    try:
-        held = _acquire(lease)
-        if held is not None:
-            notes.append(f"{held} is at it")
+class OneRun:
+    """One run of a plan, from its lease to its record; work for :class:`dash_hpc.training.Pack` or ``run_course``.
+
+    Parameters
+    ----------
+    folder, run_id : str
+    device : str, default "cpu"
+        Where it is worked on, for the record.
+    side_by_side : int, default 1
+        Runs that share this process's time.
+
+    Attributes
+    ----------
+    notes : list of str
+        One line per thing worth telling.
+    """
+
+    def __init__(self, folder: str, run_id: str, *, device: str = "cpu", side_by_side: int = 1) -> None:
+        self.folder, self.run_id = folder, run_id
+        self.device, self.side_by_side = device, side_by_side
+        self.notes: list[str] = []
+        self._job: _Job | None = None
+
+    def course(self, stop: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> Generator[Any, Any, str]:
+        """Give out the work of the run; end with its status, as :func:`run_one` returns it.
+
+        Asks ``stop`` after the first epoch and before each further one; tries for the lease for ``patience`` seconds.
+        Raises as :func:`run_one` does.
+        """
+        interval = checkpoint_seconds()
+        spec, header = planned_spec(self.folder, self.run_id), plan_header(self.folder)
+        lease = Lease(self.folder, self.run_id, observer=_observer())
+        status = ""
+        try:
+            held = _acquire(lease, patience)
+            if held is not None:
+                self.notes.append(f"{held} is at it")
+                return "held"
+            if lease.taken_from is not None:
+                self.notes.append(f"taken over from {lease.taken_from}, which is dead")
+            record = find_record(self.folder, self.run_id)
+            if record is not None and record.status == "done":
+                status = "done"
+            else:
+                self._job = _Job(self, spec, header, lease, record, interval)
+                status = yield from self._job.run(stop)
+        except LeaseLost as error:
+            self.notes.append(f"given up: {error}")
             return "held"
-        if lease.taken_from is not None:
-            notes.append(f"taken over from {lease.taken_from}, which is dead")
-        record = find_record(folder, run_id)
-        if record is not None and record.status == "done":
-            status = "done"
-        else:
-            job = _Job(folder, run_id, spec, header, lease, record, interval, notes)
-            status = job.run()
-    except LeaseLost as error:
-        notes.append(f"given up: {error}")
-        return "held"
-    finally:
-        lease.release(remove=status == "done")
-    return status
+        finally:
+            lease.release(remove=status == "done")
+        return status
+
+    def moved(self, device: str, reason: str) -> None:
+        """Note that the run goes on elsewhere: last bits may depend on it."""
+        if self._job is not None:
+            self._job.moved(device, reason)
+        self.device = device
 
 
-def _acquire(lease: Lease) -> Held | None:
-    """Try for a second: the last holder may be a worker that is just leaving."""
-    until = time.monotonic() + _PATIENCE_SECONDS
+def _acquire(lease: Lease, patience: float) -> Held | None:
+    until = time.monotonic() + patience
     while (held := lease.acquire()) is not None and time.monotonic() < until:
         time.sleep(0.05)
     return held
@@ -113,35 +154,44 @@ class _Job:
 
     def __init__(
         self,
-        folder: str,
-        run_id: str,
+        run: OneRun,
         spec: Mapping[str, Any],
         header: PlanHeader,
         lease: Lease,
         record: RunRecord | None,
         interval: float,
-        notes: list[str],
     ) -> None:
-        self.folder, self.run_id, self.spec, self.base = folder, run_id, spec, header.base
-        self.lease, self.interval, self.notes = lease, interval, notes
+        self.folder, self.run_id, self.notes, self.spec, self.base = (
+            run.folder,
+            run.run_id,
+            run.notes,
+            spec,
+            header.base,
+        )
+        self.lease, self.interval, self.side_by_side = lease, interval, run.side_by_side
         # Looks right before a file takes effect whether the run is still this process's own.
-        self.checkpoints = CheckpointFile(folder, run_id, guard=lease.check)
-        self.circumstances = {**provenance(), "command": list(header.command), "started": now()}
-        self.writer = RunWriter(folder, run_id, spec, self.circumstances, guard=lease.check)
+        self.checkpoints = CheckpointFile(self.folder, self.run_id, guard=lease.check)
+        self.circumstances = {
+            **provenance(), "device": run.device, "side_by_side": run.side_by_side,
+            "command": list(header.command), "started": now(),
+        }  # fmt: skip
+        flush = max(_FLUSH_SECONDS, _FLUSH_SECONDS_EACH * run.side_by_side)
+        self.writer = RunWriter(self.folder, self.run_id, spec, self.circumstances, interval=flush, guard=lease.check)
         # Epochs that a reader has seen stay visible until this process has passed them.
         self.shown = 0
+        self.epoch = 0
         if record is not None and record.status == "running":
             self.writer.resume_from(record)
             self.shown = record.epochs
 
-    def run(self) -> str:
+    def run(self, stop: Callable[[], bool]) -> Generator[Any, Any, str]:
         self.lease.note("start")
         stored = self.checkpoints.load()
         if stored is not None:
             self._goes_on(stored)
         self.writer.begin()
         try:
-            result = self._train_and_evaluate(stored)
+            result = yield from self._train_and_evaluate(stored, stop)
             if result is None:
                 return "stopped"
             self.writer.provenance["ended"] = now()
@@ -162,10 +212,10 @@ class _Job:
 
     def _goes_on(self, stored: StoredCheckpoint) -> None:
         """Note in the provenance where and after which epoch the run goes on."""
-        earlier = stored.provenance
+        earlier = {"device": "cpu", **stored.provenance}
         changes = [
             f"{key}: {earlier.get(key)} -> {self.circumstances.get(key)}"
-            for key in ("dash_hpc", "git", "python", "numpy", "torch", "native", "cpu")
+            for key in ("dash_hpc", "git", "python", "numpy", "torch", "native", "cpu", "device")
             if earlier.get(key) != self.circumstances.get(key)
         ]
         here = {"epoch": stored.epoch, "at": now(), "host": self.circumstances["host"], "pid": os.getpid()}
@@ -173,11 +223,19 @@ class _Job:
         self.circumstances["resumed"] = [*earlier.get("resumed", []), {**here, "changes": changes}]
         self.writer.provenance = self.circumstances
 
-    def _train_and_evaluate(self, stored: StoredCheckpoint | None) -> dict[str, Any] | None:
+    def moved(self, device: str, reason: str) -> None:
+        """Note in the provenance that the run goes on elsewhere."""
+        step = {"epoch": self.epoch, "at": now(), "from": self.circumstances["device"], "to": device, "reason": reason}
+        self.circumstances |= {"device": device, "moved": [*self.circumstances.get("moved", []), step]}
+        self.writer.provenance = self.circumstances
+
+    def _train_and_evaluate(
+        self, stored: StoredCheckpoint | None, asked: Callable[[], bool]
+    ) -> Generator[Any, Any, dict[str, Any] | None]:
         # Imported here so that the processes which only count and show runs do not load torch.
         from dash_hpc.training import Checkpoint, Trainer
 
-        spec, writer, flag = self.spec, self.writer, process_flag()
+        spec, writer = self.spec, self.writer
         began = time.perf_counter()
         dataset = _dataset(canonical_json(spec["data"]), spec["seed"], str(self.base), spec["data_digest"])
         built = time.perf_counter()
@@ -187,6 +245,7 @@ class _Job:
         def keep_up(fit: Fit) -> None:
             nonlocal advanced
             advanced = True
+            self.epoch = fit.epoch
             self.lease.note(f"epoch {fit.epoch + 1}" if not fit.stop_reason else "evaluation")
             if fit.epoch >= self.shown:
                 writer.update(fit.history, fit.events)
@@ -200,11 +259,12 @@ class _Job:
             trainer = Trainer(dataset, spec, progress=keep_up)
             self.lease.note(f"epoch {resume.epoch + 1 if resume else 1}")
             try:
-                fit = trainer.fit(
+                fit = yield from trainer.course(
                     resume=resume,
                     checkpoint=keep,
                     checkpoint_seconds=self.interval,
-                    stop=lambda: (advanced and flag.is_set()) or not self.lease.held,
+                    stop=lambda: (advanced and asked()) or not self.lease.held,
+                    side_by_side=self.side_by_side,
                 )
             except CheckpointUnfit as error:
                 if stored is None:
@@ -247,6 +307,10 @@ def _observer() -> Observer:
     return Observer(lease_seconds())
 
 
+#: Data sets that some run still uses: runs side by side share them, however many there are.
+_in_use: WeakValueDictionary[tuple[str, int, str, str], DataSet] = WeakValueDictionary()
+
+
 @lru_cache(maxsize=4)
 def _dataset(data: str, seed: int, base: str, expected_digest: str) -> DataSet:
     """Build a data set once per process: the runs of a study differ in strategy more often than in data."""
@@ -254,10 +318,13 @@ def _dataset(data: str, seed: int, base: str, expected_digest: str) -> DataSet:
 
     from dash_hpc.data import build, digest
 
-    spec = json.loads(data)
-    if digest(spec, base=Path(base)) != expected_digest:
-        raise RunFailed("the data files have changed since the study was planned; give the run command again")
-    return build(spec, seed=seed, base=Path(base))
+    key = (data, seed, base, expected_digest)
+    if (found := _in_use.get(key)) is None:
+        spec = json.loads(data)
+        if digest(spec, base=Path(base)) != expected_digest:
+            raise RunFailed("the data files have changed since the study was planned; give the run command again")
+        found = _in_use[key] = build(spec, seed=seed, base=Path(base))
+    return found
 
 
 def _reason(error: Exception) -> str:

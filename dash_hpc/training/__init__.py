@@ -8,7 +8,7 @@ from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Kept
 from dash_hpc.training.pack import Pack
 from dash_hpc.training.plateau import Plateau
-from dash_hpc.training.trainer import Trainer
+from dash_hpc.training.trainer import Trainer, run_course
 
 __all__ = [
     "EVENT_COLUMNS",
@@ -21,4 +21,5 @@ __all__ = [
     "Plateau",
     "Trainer",
     "epoch_batches",
+    "run_course",
 ]

@@ -26,6 +26,13 @@ def environment(*names):
     return [os.environ.get(name) for name in names]
 
 
+def gpu_of_worker(folder, count):
+    (Path(folder) / f"here-{os.getpid()}").touch()
+    while len(list(Path(folder).glob("here-*"))) < count:
+        time.sleep(0.01)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def threads():
     import torch
     return torch.get_num_threads()

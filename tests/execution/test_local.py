@@ -33,6 +33,13 @@ def test_workers_have_one_thread_and_a_fixed_hash(tasks: Any, monkeypatch: pytes
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
+def test_workers_get_gpus_in_turn(tasks: Any, tmp_path: Path) -> None:
+    """Each call waits until all three are under way, so that three workers answer."""
+    with LocalExecutor(3, tmp_path, gpus=("4", "GPU-ab")) as executor:
+        calls = [executor.submit(tasks.gpu_of_worker, str(tmp_path), 3) for _ in range(3)]
+        assert sorted(call.result(60) for call in calls) == ["4", "4", "GPU-ab"]
+
+
 def test_exceptions_come_back_by_name(tasks: Any) -> None:
     with LocalExecutor(1) as executor:
         with pytest.raises(StoreError, match="disk full"):

@@ -93,6 +93,13 @@ def test_ranks_of_a_host_share_its_cores_and_gpus() -> None:
     assert warnings_of([place(k) for k in range(8)]) == []
 
 
+def test_ranks_with_a_gpu_get_one_call_at_a_time() -> None:
+    got = bindings([place(0, gpus="0 1"), place(1, "n2"), place(2, gpus="0 1")], on_gpu=True)
+    assert [b.threads for b in got] == [1, 8, 1]
+    assert [b.cores for b in got] == [(0, 1, 2, 3), tuple(range(8)), (4, 5, 6, 7)]
+    assert [b.gpu for b in got] == ["0", "", "1"]
+
+
 def test_more_ranks_than_cores_are_warned_of() -> None:
     places = [place(k, cores=2) for k in range(4)]
     assert [b.cores for b in bindings(places)] == [(0,), (1,), (0,), (1,)]
