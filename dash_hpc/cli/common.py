@@ -20,7 +20,9 @@ __all__ = [
     "WRONG_USE",
     "Command",
     "Group",
+    "device_options",
     "json_option",
+    "parse_device",
     "parse_part",
     "print_json",
     "print_table",
@@ -103,6 +105,38 @@ def _leave(message: str, code: int, settings: dict[str, Any]) -> NoReturn:
 def json_option(function: Function) -> Function:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+def device_options(function: Function) -> Function:
+    """Add ``--device`` and ``--pack``."""
+    pack = click.option(
+        "--pack",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Runs that advance together in a process. [default: 1; on a GPU what fits, up to 256]",
+    )
+    device = click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        callback=parse_device,
+        help="cpu; cuda (all GPUs), cuda:N (one); auto: a GPU, or the CPU and why.",
+    )
+    return device(pack(function))
+
+
+def parse_device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Check the name of a device."""
+    if value not in (None, "cpu"):
+        from dash_hpc.errors import UsageError
+        from dash_hpc.ops.cuda import parse_device as parse
+
+        try:
+            parse(str(value))
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
 
 
 def parse_part(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json
+from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, parse_device, print_json
 
 __all__ = ["compact", "reindex", "rerun", "verify"]
 
@@ -123,12 +123,14 @@ def compact(folder: Path, as_json: bool) -> None:
 @click.command(cls=Command)
 @_folder
 @click.argument("run_id", metavar="RUN")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", callback=parse_device, help="As of run.")
 @json_option
 @click.pass_context
-def rerun(ctx: click.Context, folder: Path, run_id: str, as_json: bool) -> None:
+def rerun(ctx: click.Context, folder: Path, run_id: str, device: str, as_json: bool) -> None:
     """Execute one recorded run again in a temporary folder and compare every bit.
 
-    RUN is a run id or its beginning. The folder is only read. Exit codes: 0 the same bits; 1 something differs.
+    RUN is a run id or its beginning. The folder is only read. Last bits depend on the device, so a run of a GPU is to
+    be repeated there. Exit codes: 0 the same bits; 1 something differs.
 
     \b
     Example:
@@ -136,7 +138,7 @@ def rerun(ctx: click.Context, folder: Path, run_id: str, as_json: bool) -> None:
     """
     from dash_hpc.execution.rerun import rerun as repeat
 
-    result = repeat(folder, run_id)
+    result = repeat(folder, run_id, device)
     if as_json:
         print_json(
             {

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, parse_part, print_json, print_table
+from dash_hpc.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    Command,
+    device_options,
+    json_option,
+    parse_part,
+    print_json,
+    print_table,
+)
 from dash_hpc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +59,8 @@ def init(file: Path, example: str) -> None:
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace one setting; may be repeated.")
 @click.option("--output", type=click.Path(path_type=Path), help="Output folder. [default: that of the study]")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes at a time. [default: one per core]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes at a time. [default: one per core, or per GPU]")
+@device_options
 @click.option(
     "--engine",
     type=click.Choice(["auto", "local", "mpi"]),
@@ -69,6 +80,8 @@ def run(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int | None,
+    device: str,
+    pack: int | None,
     engine: Engine,
     part: tuple[int, int] | None,
     fresh: bool,
@@ -95,7 +108,8 @@ def run(
         raise click.UsageError("--fresh clears the folder of all parts; give it without --part", ctx)
 
     def work(executor: MPIExecutor | None = None, stop: StopFlag | None = None) -> int:
-        return _work(study, overrides, output, workers, part, fresh, move_to, dry_run, as_json, executor, stop)
+        where = (workers, device, pack)
+        return _work(study, overrides, output, where, part, fresh, move_to, dry_run, as_json, executor, stop)
 
     if choose_engine(engine) == "local":
         from dash_hpc.execution.signals import StopFlag
@@ -105,14 +119,15 @@ def run(
             ctx.exit(work(stop=stop))
     from dash_hpc.execution.mpi import mpi_session
 
-    ctx.exit(mpi_session(work, announce=lambda text: click.echo(text, err=True)) or DONE)
+    on_gpu = device != "cpu"
+    ctx.exit(mpi_session(work, announce=lambda text: click.echo(text, err=True), on_gpu=on_gpu) or DONE)
 
 
 def _work(
     study: Path,
     overrides: tuple[str, ...],
     output: Path | None,
-    workers: int | None,
+    where: tuple[int | None, str, int | None],
     part: tuple[int, int] | None,
     fresh: bool,
     move_to: Path | None,
@@ -123,6 +138,7 @@ def _work(
 ) -> int:
     from dash_hpc.study import load_study
 
+    workers, device, pack = where
     plan = load_study(study, overrides)
     folder = output if output is not None else plan.output
     if dry_run:
@@ -130,7 +146,7 @@ def _work(
         from dash_hpc.execution.planning import planned_runs
 
         runs = planned_runs(plan)
-        needs = forecast(plan, output=folder, workers=workers, runs=runs)
+        needs = forecast(plan, output=folder, workers=workers, device=device, pack=pack, runs=runs)
         if as_json:
             listed = [{"id": r.id, **r.spec} for r in runs]
             print_json({"study": plan.name, "output": folder, "forecast": needs.as_dict(), "runs": listed})
@@ -143,7 +159,16 @@ def _work(
     from dash_hpc.execution import run_study
 
     store = run_study(
-        plan, output=folder, workers=workers, executor=executor, part=part, fresh=fresh, move_to=move_to, stop=stop
+        plan,
+        output=folder,
+        workers=workers,
+        device=device,
+        pack=pack,
+        executor=executor,
+        part=part,
+        fresh=fresh,
+        move_to=move_to,
+        stop=stop,
     )
     if part is not None:
         return _end_of_part(store, part, as_json)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dash_hpc.cli.common import Command, json_option, print_json
+from dash_hpc.cli.common import Command, json_option, parse_device, print_json
 from dash_hpc.errors import UsageError
 
 __all__ = ["cancel", "submit"]
@@ -26,6 +26,8 @@ _positive = click.IntRange(min=1)
 @click.option("--tasks-per-node", type=_positive, help="MPI ranks per node. [default: 1]")
 @click.option("--cpus-per-task", type=_positive, help="Cores, and runs at a time, of a rank or slice. [default: 1]")
 @click.option("--gpus-per-node", type=_positive, help="GPUs, shared by the ranks of a node in turn.")
+@click.option("--device", metavar="NAME", callback=parse_device, help="As of run; cuda needs GPUs in the request.")
+@click.option("--pack", type=_positive, metavar="N", help="As of run.")
 @click.option("--memory", metavar="SIZE", help="Per node, such as 16G.")
 @click.option("--time", metavar="LIMIT", help="Time limit, such as 2:00:00. [default: 12:00:00]")
 @click.option("--partition")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.cuda import parse_device
 from dash_hpc.study.toml import TOMLDecodeError, parse
 
 __all__ = ["PROFILE_VARIABLE", "JobOptions", "load_options", "profile_path"]
@@ -32,6 +33,14 @@ def _option(text: str) -> str:
     return _one_line(text)
 
 
+def _device(text: str) -> str:
+    try:
+        parse_device(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 Line = Annotated[str, AfterValidator(_one_line)]
 Number = Annotated[int, Field(ge=1)]
 
@@ -49,6 +58,8 @@ class JobOptions(BaseModel):
     tasks_per_node: Number | None = None
     cpus_per_task: Number = 1
     gpus_per_node: Number | None = None
+    device: Annotated[str, AfterValidator(_device)] = Field(default="cpu", description="as dash-hpc run takes it")
+    pack: Number | None = Field(default=None, description="runs that advance together in a process")
     memory: Line | None = Field(default=None, description="per node, such as 16G")
     parts: Number = Field(default=4, description="of an array: slices of the study")
     parallel: Number | None = Field(default=None, description="of an array: slices at a time")
@@ -89,7 +100,8 @@ def load_options(given: Mapping[str, Any], profile: Path | None = None) -> JobOp
     Raises
     ------
     UsageError
-        When the profile cannot be read, or a value cannot be what it stands for; names file and key.
+        When the profile cannot be read, or a value cannot be what it stands for; names file and key. When the device
+        is a GPU and none is requested.
     """
     path = profile if profile is not None else profile_path()
     values = _read(path) if profile is not None or path.is_file() else {}
@@ -98,7 +110,19 @@ def load_options(given: Mapping[str, Any], profile: Path | None = None) -> JobOp
     for key in ("sbatch", "exclude"):
         if key in chosen:
             chosen[key] = (*values.get(key, ()), *chosen[key])
-    return _checked({**values, **chosen}, "submit")
+    options = _checked({**values, **chosen}, "submit")
+    if options.device.startswith("cuda") and not _asks_for_gpus(options):
+        raise UsageError(
+            f"device {options.device} without a GPU in the request: give --gpus-per-node, or your site's option with "
+            "--sbatch, such as --sbatch=--gres=gpu:1"
+        )
+    if options.kind == "mpi" and ":" in options.device:
+        raise UsageError(f"device {options.device}: MPI ranks take the GPUs of their host in turn; say cuda or auto")
+    return options
+
+
+def _asks_for_gpus(options: JobOptions) -> bool:
+    return options.gpus_per_node is not None or any(re.match(r"--(gres|gpus|tres)", line) for line in options.sbatch)
 
 
 def _read(path: Path) -> dict[str, Any]:

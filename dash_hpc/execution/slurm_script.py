@@ -109,7 +109,7 @@ def job_script(
         COMMAND=shlex.join(_command(folder, options, command, inputs)),
         LAUNCH=shlex.join(launch),
         PART=part,
-        OPTIONS=f"--engine {'local' if array else 'mpi'}",
+        OPTIONS=shlex.join(_run_options(options)),
         GRACE=str(options.grace),
         SETUP="\n".join(_setup(options)),
     )
@@ -165,6 +165,16 @@ def _launch(options: JobOptions) -> list[str]:
         words[0] = str(beside)
     if words[0] == "srun" and options.cpus_per_task > 1:
         words.append(f"--cpus-per-task={options.cpus_per_task}")
+    return words
+
+
+def _run_options(options: JobOptions) -> list[str]:
+    """The words for ``dash-hpc run``; what is its default is left out."""
+    words = ["--engine", "local" if options.kind == "array" else "mpi"]
+    if options.device != "cpu":
+        words += ["--device", options.device]
+    if options.pack is not None:
+        words += ["--pack", str(options.pack)]
     return words
 
 

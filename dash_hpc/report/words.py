@@ -261,20 +261,33 @@ def provenance(material: Material) -> list[tuple[str, str]]:
     if found.get("git"):
         revision, plus, _ = str(found["git"]).partition("+")
         software += f", source revision {revision[:12]}{' with uncommitted changes' if plus else ''}"
+    # Runs side by side share the clock: their seconds are those of the pack.
+    shared = found.get("device", "cpu") != "cpu" or int(found.get("side_by_side", 1)) > 1
+    how = "each by its own clock, many at a time" if shared else "one core each"
     listed = [
         ("Run shown", material.main_run),
         ("Started", _moment(found.get("started"))),
         ("Ended", _moment(found.get("ended"))),
-        ("All runs together", f"{_duration(float(seconds))}, one core each" if seconds else ""),
+        ("All runs together", f"{_duration(float(seconds))}, {how}" if seconds else ""),
         ("Software", software),
         ("With", ", ".join(f"{label} {found[key]}" for key, label in _VERSIONS.items() if found.get(key))),
         ("Native operators", _native(found.get("native"))),
         ("Container", _image(found.get("container"))),
         ("Machine", ", ".join(str(found[key]) for key in ("host", "cpu", "platform") if found.get(key))),
+        ("Device", _device(found)),
         ("Data, SHA-256", str(material.spec.get("data_digest") or "")),
         ("Command", _command(found.get("command") or [])),
     ]
     return [(label, text) for label, text in listed if text]
+
+
+def _device(found: Mapping[str, Any]) -> str:
+    """Where the run was worked on; records of the time when there was only the CPU do not say so."""
+    device = str(found.get("device", "cpu"))
+    beside = int(found.get("side_by_side", 1))
+    reasons = [str(step.get("reason", "")) for step in found.get("moved", [])]
+    text = ("CPU" if device == "cpu" else f"GPU, {device}") + (f", {beside} runs side by side" if beside > 1 else "")
+    return text + (f"; moved there: {'; '.join(reasons)}" if reasons else "")
 
 
 def _moment(stamp: Any) -> str:

@@ -163,6 +163,14 @@ name = "imp"
     assert "balanced accuracy over" not in page
 
 
+def test_the_device_is_told_with_what_was_beside_and_why_it_changed():
+    assert words._device({}) == "CPU"
+    assert words._device({"device": "cpu", "side_by_side": 4}) == "CPU, 4 runs side by side"
+    assert words._device({"device": "NVIDIA H200", "side_by_side": 1}) == "GPU, NVIDIA H200"
+    moved = [{"epoch": 3, "from": "NVIDIA H200", "to": "cpu", "reason": "out of memory"}]
+    assert words._device({"device": "cpu", "moved": moved}) == "CPU; moved there: out of memory"
+
+
 def test_provenance_reads_as_people_write(page, small_store):
     _, text = page
     told = dict(words.provenance(collect(small_store)))

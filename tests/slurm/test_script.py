@@ -43,6 +43,12 @@ CASES = {
     ),
     "mpi-site": (job_script, "quick", FOLDER, JobOptions(launcher=("mpirun", "--bind-to", "core"), grace=0)),
     "array": (job_script, "quick", FOLDER, JobOptions(kind="array", parts=16, parallel=4, memory="2G")),
+    "gpu": (
+        job_script,
+        "quick",
+        FOLDER,
+        JobOptions(kind="array", parts=2, gpus_per_node=1, device="cuda", pack=128, cpus_per_task=8),
+    ),
     "report": (report_script, "quick", FOLDER, JobOptions(kind="array", account="p-123")),
     "call": (call_script, "simulate", FOLDER / "call-1", JobOptions(memory="1G")),
     "nasty": (job_script, NASTY, Path("/scratch") / NASTY.replace("/", "-"), JobOptions(partition="a b;c")),
@@ -122,6 +128,9 @@ def test_percent_signs_of_the_folder_are_no_pattern() -> None:
         ({"sbatch": ("--qos=a\n#SBATCH --uid=0",)}, "one line"),
         ({"nodes": 0}, "nodes = 0: .*greater than or equal to 1"),
         ({"account": ""}, "not be empty"),
+        ({"device": "gpu"}, "device = 'gpu': device must be"),
+        ({"device": "cuda"}, "device cuda without a GPU in the request: give --gpus-per-node"),
+        ({"device": "cuda:1", "gpus_per_node": 2}, "MPI ranks take the GPUs of their host in turn"),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(given: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -129,6 +138,15 @@ def test_values_that_cannot_be_meant_are_refused(given: dict[str, object], messa
     profile.write_text("")
     with pytest.raises(UsageError, match=message):
         load_options(given, profile)
+
+
+def test_gpus_may_be_asked_for_in_a_sites_own_words(tmp_path: Path) -> None:
+    profile = tmp_path / "slurm.toml"
+    profile.write_text('sbatch = ["--gres=gpu:a100:1"]\ndevice = "cuda"\n')
+    options = load_options({"pack": 64}, profile)
+    assert (options.device, options.pack) == ("cuda", 64)
+    assert "\noptions=(--engine mpi --device cuda --pack 64)\n" in job_script("x", FOLDER, options, COMMAND)
+    assert load_options({"device": "auto"}).device == "auto"
 
 
 def test_profile_gives_defaults_and_the_command_line_wins(tmp_path: Path) -> None:
