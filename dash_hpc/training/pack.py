@@ -118,8 +118,9 @@ class Pack:
         done: dict[int, Any] = {}
         if self.gpu is not None and kind.together:
             launches: dict[str, dict[int, Any]] = {}  # each has one precision
-            for k in (k for k in chosen if k not in self._moved):
-                launches.setdefault(kind.precision(chosen[k]), {})[k] = chosen[k]
+            for k, job in chosen.items():
+                if k not in self._moved:
+                    launches.setdefault(kind.precision(job), {})[k] = job
             for precision in sorted(launches):
                 done |= self._launched(kind, launches[precision])
         rest = [k for k in chosen if k not in done]
