@@ -34,7 +34,7 @@ X86_LEVELS = {
                "-mprefer-vector-width=512", "-DDASH_VECTOR_BYTES=64"],
 }  # fmt: skip
 #: The CUDA module: what nvcc compiles, and what the host's compiler does (the latter also in the emulation).
-CUDA_KERNELS = ("train_epoch", "solve", "adjoint", "scores", "select", "device")
+CUDA_KERNELS = ("train_team", "train_epoch", "solve_team", "solve", "adjoint", "scores", "select", "device")
 CUDA_HOST = ("pack", "train_pack", "solve_pack", "prune_pack", "prune_bindings", "bindings")
 CUDA_ARCHITECTURES = ("80", "90")
 

@@ -8,7 +8,7 @@ namespace gpu {
 
 template <class T>
 __global__ void __launch_bounds__(most_threads<T>(), 1) backward_kernel(const __grid_constant__ Launch<T> work) {
-    take_jobs<T, AdjointView<T>>(work, [&](DeviceBlock block, Context<T>* c, const AdjointView<T>* job, char* near,
+    take_jobs<T, AdjointView<T>>(work, [&](DeviceBlock block, Context<T, 1>* c, const AdjointView<T>* job, char* near,
                                            char* far) { backward(block, c, job, work.memory, near, far); });
 }
 

@@ -104,7 +104,7 @@ Checked<T> model_of(const py::dict& weights, const py::dict& masks, bool need_ma
 
 Choices choices_of(const py::dict& choices) {
     return {choices["compress_below"].cast<double>(), choices["shared_bytes"].cast<int64_t>(),
-            choices["state_limit"].cast<int64_t>()};
+            choices["state_limit"].cast<int64_t>(), choices["team"].cast<int>()};
 }
 
 template <class T>
@@ -284,7 +284,8 @@ py::dict facts() {
 
 py::dict kernels() {
     py::dict out;
-    const std::array<const char*, kKernels> names = {"train", "solve", "backward", "scores", "select"};
+    const std::array<const char*, kKernels> names = {"train",  "solve",  "backward",  "train_team",
+                                                     "solve_team", "scores", "select"};
     for (int k = 0; k < kKernels; ++k)
         for (const bool single : {true, false}) {
             const auto kernel = static_cast<Kernel>(k);
@@ -334,11 +335,13 @@ PYBIND11_MODULE(_native_cuda, module) {
         release_memory();
     });
 #ifdef DASH_CUDA_EMULATION
-    module.def("emulate", [](int threads, unsigned seed, int blocks, int64_t shared_bytes, int64_t memory_bytes) {
+    module.def("emulate", [](int threads, unsigned seed, int blocks, int64_t shared_bytes, int64_t memory_bytes,
+                             bool cooperative) {
         if (threads < 0 || threads % kLanes || blocks < 1) throw py::value_error("threads must be a multiple of 32");
         release_memory();
-        emulation() = {threads, seed, blocks, shared_bytes, memory_bytes, 0};
-    }, "threads"_a = 0, "seed"_a = 0u, "blocks"_a = 2, "shared_bytes"_a = int64_t(232448), "memory_bytes"_a = int64_t(0));
+        emulation() = {threads, seed, blocks, cooperative, shared_bytes, memory_bytes, 0};
+    }, "threads"_a = 0, "seed"_a = 0u, "blocks"_a = 2, "shared_bytes"_a = int64_t(232448), "memory_bytes"_a = int64_t(0),
+       "cooperative"_a = true);
     module.def("barriers", [] { return emulation().barriers; });
 #else
     module.attr("architectures") = DASH_CUDA_ARCHITECTURES;

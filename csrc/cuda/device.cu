@@ -148,23 +148,26 @@ static const KernelTable& table(Kernel kernel) {
         case Kernel::kTrain: return train_table;
         case Kernel::kSolve: return solve_table;
         case Kernel::kBackward: return backward_table;
+        case Kernel::kTrainTeam: return train_team_table;
+        case Kernel::kSolveTeam: return solve_team_table;
         case Kernel::kScores: return scores_table;
         default: return select_table;
     }
 }
 
-static int all_blocks(int each) {
+static int all_blocks(Kernel kernel, int each) {
+    if (is_team(kernel) && !attribute(cudaDevAttrCooperativeLaunch)) return 0;
     if (each < 1) throw DeviceError(DeviceError::kFault, "a block does not fit a multiprocessor");
     return each * attribute(cudaDevAttrMultiProcessorCount);
 }
 
 template <>
 int resident_blocks<float>(Kernel kernel, int threads, int64_t shared_bytes) {
-    return all_blocks(table(kernel).resident_f32(threads, shared_bytes));
+    return all_blocks(kernel, table(kernel).resident_f32(threads, shared_bytes));
 }
 template <>
 int resident_blocks<double>(Kernel kernel, int threads, int64_t shared_bytes) {
-    return all_blocks(table(kernel).resident_f64(threads, shared_bytes));
+    return all_blocks(kernel, table(kernel).resident_f64(threads, shared_bytes));
 }
 template <>
 void launch<float>(const Launch<float>& work) {

@@ -36,9 +36,10 @@ void staging_release(void* memory) noexcept;
 void to_device(void* device, const void* host, int64_t bytes);
 void to_host(void* host, const void* device, int64_t bytes);
 
-enum class Kernel { kTrain, kSolve, kBackward, kScores, kSelect };
-constexpr int kKernels = 5;
+enum class Kernel { kTrain, kSolve, kBackward, kTrainTeam, kSolveTeam, kScores, kSelect };
+constexpr int kKernels = 7;
 inline bool only_double(Kernel kernel) { return kernel == Kernel::kScores || kernel == Kernel::kSelect; }
+inline bool is_team(Kernel kernel) { return kernel == Kernel::kTrainTeam || kernel == Kernel::kSolveTeam; }
 
 // Threads of a block: 384 of at most 168 registers fill the register file of one multiprocessor; float64 takes more
 // registers. Blocks that need no more than half of the shared memory are half as large and stand side by side.
@@ -48,7 +49,8 @@ constexpr int most_threads() {
 }
 constexpr int kSmallThreads = 192;
 
-// Items wait in a queue: jobs[order[0..count-1]]; each block takes the next one when it is done.
+// Items wait in a queue: jobs[order[0..count-1]]; each block takes the next one when it is done. A team's blocks, all of
+// the launch, do them together, one after another.
 template <class T>
 struct Launch {
     Kernel kernel;
@@ -60,7 +62,7 @@ struct Launch {
     Memory memory;
 };
 
-// Blocks of a kernel that the device can run at once.
+// Blocks of a kernel that the device can run at once; 0 for a team where the device has no cooperative launch.
 template <class T>
 int resident_blocks(Kernel kernel, int threads, int64_t shared_bytes);
 template <class T>

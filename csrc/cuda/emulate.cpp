@@ -1,4 +1,5 @@
 // The device on the CPU: the kernels' source with HostBlock, host memory in place of device memory. For tests; slow.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -40,8 +41,8 @@ void to_device(void* device, const void* host, int64_t bytes) { std::memcpy(devi
 void to_host(void* host, const void* device, int64_t bytes) { std::memcpy(host, device, bytes); }
 
 template <class T>
-int resident_blocks(Kernel, int, int64_t) {
-    return settings.blocks;
+int resident_blocks(Kernel kernel, int, int64_t) {
+    return is_team(kernel) && !settings.cooperative ? 0 : settings.blocks;
 }
 
 template <class C>
@@ -52,23 +53,47 @@ static std::unique_ptr<C> fresh() {  // NaN or -1 throughout
 }
 
 template <class T>
+void launch_team(const Launch<T>& work, int threads) {
+    HostGrid grid(work.blocks, settings.seed);
+    std::vector<int64_t> barriers(work.blocks);
+    grid.run([&](int rank) {
+        HostThreads pool(threads, settings.seed ? settings.seed + rank : 0);
+        const HostTeam team{&pool, &grid, rank, work.blocks};
+        const auto context = fresh<Context<T, kTeamTiles>>();
+        for (int k = 0; k < work.count; ++k) {
+            const int job = work.order[k];
+            if (work.kernel == Kernel::kTrainTeam)
+                train_epoch(team, context.get(), static_cast<const TrainView<T>*>(work.jobs) + job, work.memory,
+                            nullptr, work.memory.scratch);
+            else
+                solve_tiles(team, context.get(), static_cast<const SolveView<T>*>(work.jobs) + job, work.memory,
+                            nullptr, work.memory.scratch);
+            team.barrier();
+        }
+        barriers[rank] = pool.barriers;
+    });
+    settings.barriers += *std::max_element(barriers.begin(), barriers.end());
+}
+
+template <class T>
 void launch(const Launch<T>& work) {
     const int threads = settings.threads ? settings.threads : work.threads;
+    if (is_team(work.kernel)) return launch_team(work, threads);
     std::unique_ptr<char, void (*)(void*)> near(
         static_cast<char*>(std::aligned_alloc(256, (work.memory.shared_bytes + 511) / 256 * 256)), std::free);
     for (int k = 0; k < work.count; ++k) {
         HostThreads pool(threads, settings.seed ? settings.seed + k : 0);
         const HostBlock block{&pool};
         std::memset(near.get(), 0xff, work.memory.shared_bytes);
-        auto context = fresh<Context<T>>();
+        const auto context = fresh<Context<T, 1>>();
         char* far = work.memory.scratch + (k % work.blocks) * work.memory.scratch_bytes;
         const int job = work.order[k];
         if (work.kernel == Kernel::kTrain)
             train_epoch(block, context.get(), static_cast<const TrainView<T>*>(work.jobs) + job, work.memory,
                         near.get(), far);
         else if (work.kernel == Kernel::kSolve)
-            solve_tile(block, context.get(), static_cast<const SolveView<T>*>(work.jobs) + job, work.memory,
-                       near.get(), far);
+            solve_tiles(block, context.get(), static_cast<const SolveView<T>*>(work.jobs) + job, work.memory,
+                        near.get(), far);
         else if (work.kernel == Kernel::kBackward)
             backward(block, context.get(), static_cast<const AdjointView<T>*>(work.jobs) + job, work.memory,
                      near.get(), far);

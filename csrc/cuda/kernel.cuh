@@ -1,5 +1,5 @@
-// The frame that every kernel shares: blocks that stay, take jobs from a queue until it is empty, and keep their
-// context in shared memory.
+// The frames of the kernels. Blocks stay, take jobs from a queue until it is empty, and keep their context in shared
+// memory; the blocks of a team do all jobs of the queue together.
 #pragma once
 #include "check.hpp"
 #include "context.hpp"
@@ -8,7 +8,7 @@
 namespace dash {
 namespace gpu {
 
-template <class T, class Job, class Kept = Context<T>, class Body>
+template <class T, class Job, class Kept = Context<T, 1>, class Body>
 __device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
     extern __shared__ __align__(16) char near[];
     __shared__ __align__(16) char context_memory[sizeof(Kept)];
@@ -21,6 +21,21 @@ __device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
         if (ticket >= work.count) return;
         char* far = work.memory.scratch + blockIdx.x * work.memory.scratch_bytes;
         body(DeviceBlock{}, context, static_cast<const Job*>(work.jobs) + work.order[ticket], near, far);
+    }
+}
+
+template <class T, class Job, class Body>
+__device__ __forceinline__ void share_jobs(const Launch<T>& work, Body body) {
+    __shared__ __align__(16) char context_memory[sizeof(Context<T, kTeamTiles>)];
+    auto* context = reinterpret_cast<Context<T, kTeamTiles>*>(context_memory);
+    __shared__ int number;
+    if (threadIdx.x == 0) number = 0;
+    __syncthreads();
+    while (number < work.count) {
+        body(DeviceTeam{}, context, static_cast<const Job*>(work.jobs) + work.order[number], work.memory.scratch);
+        DeviceTeam{}.barrier();  // the next job uses the same memory
+        if (threadIdx.x == 0) ++number;
+        __syncthreads();
     }
 }
 
@@ -38,6 +53,19 @@ void launch_kernel(K kernel, const Launch<T>& work) {
     prepare(kernel, bytes);
     kernel<<<work.blocks, work.threads, bytes>>>(work);
     check(cudaGetLastError(), "launch");
+    check(cudaDeviceSynchronize(), "kernel");
+}
+
+// All blocks at once, or an error; a team has nothing but its context in shared memory, L1 gets the rest.
+template <class T, class K>
+void launch_team(K kernel, const Launch<T>& work) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxL1),
+          "shared memory");
+    Launch<T> argument = work;
+    void* arguments[] = {&argument};
+    check(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), dim3(work.blocks), dim3(work.threads),
+                                      arguments, 0, nullptr),
+          "launch of a team");
     check(cudaDeviceSynchronize(), "kernel");
 }
 
@@ -68,10 +96,12 @@ struct KernelTable {
     KernelFacts (*facts_f64)();
 };
 
-#define DASH_KERNEL_TABLE(name, kernel)                                                                   \
+#define DASH_KERNEL_TABLE(name, kernel) DASH_TABLE(name, kernel, launch_kernel)
+#define DASH_TEAM_TABLE(name, kernel) DASH_TABLE(name, kernel, launch_team)
+#define DASH_TABLE(name, kernel, launch_it)                                                               \
     const KernelTable name = {                                                                            \
-        [](const Launch<float>& work) { launch_kernel(kernel<float>, work); },                            \
-        [](const Launch<double>& work) { launch_kernel(kernel<double>, work); },                          \
+        [](const Launch<float>& work) { launch_it(kernel<float>, work); },                                \
+        [](const Launch<double>& work) { launch_it(kernel<double>, work); },                              \
         [](int threads, int64_t bytes) { return resident(kernel<float>, threads, bytes); },               \
         [](int threads, int64_t bytes) { return resident(kernel<double>, threads, bytes); },              \
         [] { return facts_of(kernel<float>); },                                                           \
@@ -89,7 +119,8 @@ struct KernelTable {
         [] { return facts_of(kernel<double>); },                                                          \
     }
 
-extern const KernelTable train_table, solve_table, backward_table, scores_table, select_table;
+extern const KernelTable train_table, solve_table, backward_table, train_team_table, solve_team_table, scores_table,
+    select_table;
 
 }  // namespace gpu
 }  // namespace dash

@@ -1,4 +1,5 @@
-// Products of a block with one weight matrix A[hidden][gene], four samples at a time, dense or compressed.
+// Products with weight matrices A[hidden][gene], dense or compressed: four samples at a time, in a team K tiles of four,
+// for all of which a dense weight is read once.
 #pragma once
 #include "context.hpp"
 
@@ -12,8 +13,8 @@ DASH_BLOCK Four<T>* panel(const Matrix<T>& A, int p, int genes) {
 }
 
 // W_sums, W_prods, U_sums, U_prods
-template <class T>
-DASH_BLOCK Matrix<T>* matrix_of(Context<T>* c, int i) {
+template <class T, int K>
+DASH_BLOCK Matrix<T>* matrix_of(Context<T, K>* c, int i) {
     return i < 2 ? &c->W[i] : &c->U[i - 2];
 }
 
@@ -23,8 +24,8 @@ DASH_BLOCK void add_scaled(Four<T>& sum, T factor, const Four<T>& x) {
 }
 
 // Bring a matrix from the caller's order into the form that the products read. No barrier.
-template <class B, class T>
-DASH_PHASE void load_matrix(B block, Context<T>* c, Matrix<T>* A) {
+template <class B, class T, int K>
+DASH_PHASE void load_matrix(B block, Context<T, K>* c, Matrix<T>* A) {
     const MatrixView<T>& view = *A->view;
     const int G = c->G, m = c->m, genes = c->genes;
     if (view.compressed) {
@@ -49,8 +50,8 @@ DASH_PHASE void load_matrix(B block, Context<T>* c, Matrix<T>* A) {
 }
 
 // Bring the values back into the caller's order. No barrier.
-template <class B, class T>
-DASH_PHASE void unload_matrix(B block, Context<T>* c, Matrix<T>* A) {
+template <class B, class T, int K>
+DASH_PHASE void unload_matrix(B block, Context<T, K>* c, Matrix<T>* A) {
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
         block.apart(A->view->nnz, [=](int k) { A->view->value[k] = A->by_hidden[k]; });
@@ -63,23 +64,30 @@ DASH_PHASE void unload_matrix(B block, Context<T>* c, Matrix<T>* A) {
     });
 }
 
-// finish(h, s, sum over genes of A[h][g] x[g].s) for every padded hidden unit and sample. A warp takes eight hidden
-// units (dense) or one (compressed); its lanes share the genes or the entries. No barrier.
+// Sums over genes of A[h][g] x[g] for every padded hidden unit h and sample s of tile t: finish(h, t, s, sum). No barrier.
+// A warp takes a hidden unit and a tile; its lanes share the entries.
+template <class B, class T, int K, class F>
+DASH_BLOCK void compressed_hidden_sums(B block, const Context<T, K>* c, const Matrix<T>* A, const Four<T>* x, int first,
+                                       F finish) {
+    const int genes = c->genes;
+    block.template warp_sums<kSamples, T>(
+        first, c->units,
+        [=](int item, int lane, T* acc) {
+            const int h = item / K;
+            const Four<T>* from = x + item % K * genes;
+            for (int k = A->ptr[h] + lane; k < A->ptr[h + 1]; k += kLanes) {
+                const T value = A->by_hidden[k];
+                const Four<T> y = from[A->index[k]];
+                DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[s] += value * y.s[s];
+            }
+        },
+        [=](int item, int s, T sum) { finish(item / K, item % K, s, sum); });
+}
+
+// The same for a dense matrix and one tile. A warp takes eight hidden units; its lanes share the genes.
 template <class B, class T, class F>
-DASH_BLOCK void to_hidden(B block, const Context<T>* c, const Matrix<T>* A, const Four<T>* x, int first, F finish) {
-    if (A->compressed) {
-        block.template warp_sums<kSamples, T>(
-            first, c->hidden,
-            [=](int h, int lane, T* acc) {
-                for (int k = A->ptr[h] + lane; k < A->ptr[h + 1]; k += kLanes) {
-                    const T value = A->by_hidden[k];
-                    const Four<T> from = x[A->index[k]];
-                    DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[s] += value * from.s[s];
-                }
-            },
-            [=](int h, int s, T sum) { finish(h, s, sum); });
-        return;
-    }
+DASH_BLOCK void dense_hidden_sums(B block, const Context<T, 1>* c, const Matrix<T>* A, const Four<T>* x, int first,
+                                  F finish) {
     const int genes = c->genes;
     block.template warp_sums<kHidden * kSamples, T>(
         first, c->hidden / kHidden,
@@ -95,7 +103,74 @@ DASH_BLOCK void to_hidden(B block, const Context<T>* c, const Matrix<T>* A, cons
                     }
             }
         },
-        [=](int item, int k, T sum) { finish(item * kHidden + k / kSamples, k % kSamples, sum); });
+        [=](int item, int k, T sum) { finish(item * kHidden + k / kSamples, 0, k % kSamples, sum); });
+}
+
+// In a team the genes are cut into parts, so that all warps have work: a warp takes a panel and a part, for all tiles.
+template <class B, class T, int K>
+DASH_BLOCK void add_hidden_parts(B block, const Context<T, K>* c, const Matrix<T>* A, const Four<T>* x, int branch) {
+    if (A->compressed) return;
+    const int genes = c->genes, panels = c->hidden / kPanel, parts = c->parts, span = c->span;
+    Four<T>* to = c->hidden_parts + int64_t(branch) * c->units * parts;
+    block.template warp_sums<kPanel * K * kSamples, T>(
+        branch * panels * parts, panels * parts,
+        [=](int item, int lane, T* acc) {
+            const Four<T>* weights = panel(*A, item % panels, genes);
+            const int begin = item / panels * span, end = begin + span < genes ? begin + span : genes;
+            for (int g = begin + lane; g < end; g += kLanes) {
+                const Four<T> a = weights[g];
+                DASH_UNROLL for (int t = 0; t < K; ++t) {
+                    const Four<T> from = x[t * genes + g];
+                    DASH_UNROLL for (int j = 0; j < kPanel; ++j)
+                        DASH_UNROLL for (int s = 0; s < kSamples; ++s)
+                            acc[(j * K + t) * kSamples + s] += a.s[j] * from.s[s];
+                }
+            }
+        },
+        [=](int item, int k, T sum) {
+            const int64_t row = item % panels * kPanel * K + k / kSamples;  // h * K + tile
+            to[row * parts + item / panels].s[k % kSamples] = sum;
+        });
+}
+
+template <class B, class T, int K, class F>
+DASH_BLOCK void add_up_parts(B block, const Context<T, K>* c, int branch, F finish) {
+    const int parts = c->parts;
+    const Four<T>* from = c->hidden_parts + int64_t(branch) * c->units * parts;
+    block.template warp_sums<kSamples, T>(
+        branch * c->units, c->units,
+        [=](int row, int lane, T* acc) {
+            for (int p = lane; p < parts; p += kLanes) {
+                const Four<T> part = from[int64_t(row) * parts + p];
+                DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[s] += part.s[s];
+            }
+        },
+        [=](int row, int s, T sum) { finish(row / K, row % K, s, sum); });
+}
+
+// The sums over genes of both branches: finish(branch, h, tile, s, sum). Ends with a barrier.
+template <class B, class T, int K, class F>
+DASH_BLOCK void to_hidden(B block, const Context<T, K>* c, const Matrix<T>* A0, const Matrix<T>* A1, const Four<T>* x0,
+                          const Four<T>* x1, F finish) {
+    if constexpr (K > 1) {
+        if (!A0->compressed || !A1->compressed) {
+            add_hidden_parts(block, c, A0, x0, 0);
+            add_hidden_parts(block, c, A1, x1, 1);
+            block.barrier();
+        }
+    }
+    for (int branch = 0; branch < 2; ++branch) {
+        const Matrix<T>* A = branch ? A1 : A0;
+        const Four<T>* x = branch ? x1 : x0;
+        const auto done = [=](int h, int tile, int s, T sum) { finish(branch, h, tile, s, sum); };
+        if (A->compressed)
+            compressed_hidden_sums(block, c, A, x, branch * (c->units / kHidden), done);
+        else if constexpr (K > 1)
+            add_up_parts(block, c, branch, done);
+        else
+            dense_hidden_sums(block, c, A, x, branch * (c->hidden / kHidden), done);
+    }
+    block.barrier();
 }
 
 // sum over hidden units of A[h][g] z[h], compressed
@@ -127,39 +202,84 @@ DASH_BLOCK void gene_sums_of_two(const Matrix<T>& A, const Four<T>* z, int genes
     }
 }
 
-// finish(g, sum of A0 z0, sum of A1 z1) for every padded gene. A thread takes two genes, 32 apart, or one when both
-// matrices are compressed. Ends with a barrier.
-template <class B, class T, class F>
-DASH_BLOCK void to_genes(B block, const Context<T>* c, const Matrix<T>* A0, const Matrix<T>* A1, const Four<T>* z0,
+// Eight genes to a warp: the lanes of a quad share a panel's hidden units, and each gets the sums of one tile in the end.
+template <class T, int K>
+DASH_BLOCK void quad_gene_sums(const Context<T, K>* c, const Matrix<T>& A, const Four<T>* z, int g, int j, T* acc) {
+    const int genes = c->genes, hidden = c->hidden;
+    if (A.compressed) {
+        const Four<T> sum = gene_sum(A, z + j * hidden, g);
+        DASH_UNROLL for (int t = 0; t < K; ++t)
+            DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[2 * t * kSamples + s] = t == j ? sum.s[s] : T(0);
+        return;
+    }
+    const T* weight = &A.far_panel[g].s[j];  // a team has no near memory
+    const int64_t step = int64_t(genes) * kPanel;
+    DASH_UNROLL_BY(32 / sizeof(T)) for (int p = 0; p < hidden / kPanel; ++p) {
+        const T w = weight[p * step];
+        DASH_UNROLL for (int t = 0; t < K; ++t) {
+            const Four<T> from = z[t * hidden + p * kPanel + j];
+            DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[2 * t * kSamples + s] += w * from.s[s];
+        }
+    }
+}
+
+// finish(row, g, sum of A0 z0, sum of A1 z1) for every row. A thread takes two genes, 32 apart, or one when both matrices
+// are compressed; in a team a warp takes eight genes. Ends with a barrier.
+template <class B, class T, int K, class F>
+DASH_BLOCK void to_genes(B block, const Context<T, K>* c, const Matrix<T>* A0, const Matrix<T>* A1, const Four<T>* z0,
                          const Four<T>* z1, F finish) {
     const int genes = c->genes, hidden = c->hidden;
     if (A0->compressed && A1->compressed) {
-        block.each(genes, [=](int g) { finish(g, gene_sum(*A0, z0, g), gene_sum(*A1, z1, g)); });
+        block.each(c->rows, [=](int row) {
+            const Place at = place_of<K>(row, genes);
+            const int from = at.tile * hidden;
+            finish(row, at.at, gene_sum(*A0, z0 + from, at.at), gene_sum(*A1, z1 + from, at.at));
+        });
         return;
     }
-    block.each(round_up(genes, 2 * kLanes) / 2, [=](int i) {
-        const int g0 = i / kLanes * 2 * kLanes + i % kLanes;
-        const bool two = g0 + kLanes < genes;
-        const int g1 = two ? g0 + kLanes : g0;
-        Four<T> sums[2], prods[2];
-        gene_sums_of_two(*A0, z0, genes, hidden, g0, g1, sums);
-        gene_sums_of_two(*A1, z1, genes, hidden, g0, g1, prods);
-        finish(g0, sums[0], prods[0]);
-        if (two) finish(g1, sums[1], prods[1]);
-    });
+    if constexpr (K > 1) {
+        static_assert(K == kQuad && kPanel == kQuad, "a lane of a quad stands for a hidden unit, then for a tile");
+        constexpr int kGenes = kLanes / kQuad;
+        block.template quad_sums<2 * K * kSamples, T>(
+            genes / kGenes,
+            [=](int item, int lane, T* acc) {
+                const int g = item * kGenes + lane / kQuad;
+                quad_gene_sums(c, *A0, z0, g, lane % kQuad, acc);
+                quad_gene_sums(c, *A1, z1, g, lane % kQuad, acc + kSamples);
+            },
+            [=](int item, int lane, const T* sum) {
+                const int g = item * kGenes + lane / kQuad;
+                Four<T> sums, prods;
+                DASH_UNROLL for (int s = 0; s < kSamples; ++s) sums.s[s] = sum[s], prods.s[s] = sum[kSamples + s];
+                finish(lane % kQuad * genes + g, g, sums, prods);
+            });
+        block.barrier();
+    } else {
+        block.each(round_up(genes, 2 * kLanes) / 2, [=](int i) {
+            const int g0 = i / kLanes * 2 * kLanes + i % kLanes;
+            const bool two = g0 + kLanes < genes;
+            const int g1 = two ? g0 + kLanes : g0;
+            Four<T> sums[2], prods[2];
+            gene_sums_of_two(*A0, z0, genes, hidden, g0, g1, sums);
+            gene_sums_of_two(*A1, z1, genes, hidden, g0, g1, prods);
+            finish(g0, g0, sums[0], prods[0]);
+            if (two) finish(g1, g1, sums[1], prods[1]);
+        });
+    }
 }
 
-// gradient of A[h][g] = (old, unless fresh) + sum over slots and samples of left[slot][h] * right[slot][g]; left and
-// right are the first slot's, `stride` apart. A thread takes eight hidden units and two genes. No barrier.
-template <class B, class T>
-DASH_BLOCK void add_outer(B block, const Context<T>* c, const Matrix<T>* A, const Four<T>* left, const Four<T>* right,
+// gradient of A[h][g] = (old, unless fresh) + sum over slots, tiles and samples of left[slot][h] * right[slot][g]; left
+// and right are the first slot's, `stride` apart. A thread takes eight hidden units and two genes. No barrier.
+template <class B, class T, int K>
+DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, const Four<T>* left, const Four<T>* right,
                           int64_t stride, int64_t slots, bool fresh) {
+    const int genes = c->genes, hidden = c->hidden;
     if (A->compressed) {
         block.apart(A->view->nnz, [=](int k) {
             const Four<T>*a = left + A->view->row[k], *b = right + A->view->index[k];
             T sum[kSamples] = {};
-            for (int64_t n = 0; n < slots; ++n) {
-                const Four<T> x = a[n * stride], y = b[n * stride];
+            for (int64_t n = 0; n < slots * K; ++n) {
+                const Four<T> x = a[n / K * stride + n % K * hidden], y = b[n / K * stride + n % K * genes];
                 DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum[s] += x.s[s] * y.s[s];
             }
             const T total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
@@ -167,15 +287,15 @@ DASH_BLOCK void add_outer(B block, const Context<T>* c, const Matrix<T>* A, cons
         });
         return;
     }
-    const int blocks = c->hidden / kHidden, G = c->G, m = c->m;
-    block.apart(blocks * round_up(c->genes, 2 * kLanes) / 2, [=](int i) {
+    const int blocks = hidden / kHidden, G = c->G, m = c->m;
+    block.apart(blocks * (round_up(genes, 2 * kLanes) / 2), [=](int i) {
         const int lane = i % kLanes, item = i / kLanes;
         const int h0 = item % blocks * kHidden, g0 = item / blocks * 2 * kLanes + lane;
-        const int g1 = g0 + kLanes < c->genes ? g0 + kLanes : g0;
+        const int g1 = g0 + kLanes < genes ? g0 + kLanes : g0;
         T acc[kHidden][2] = {};
         // the slots come from L2: the loads of the next one are on their way while this one is worked on
-        DASH_UNROLL_TWICE for (int64_t n = 0; n < slots; ++n) {
-            const Four<T>*a = left + n * stride + h0, *b = right + n * stride;
+        DASH_UNROLL_TWICE for (int64_t n = 0; n < slots * K; ++n) {
+            const Four<T>*a = left + n / K * stride + n % K * hidden + h0, *b = right + n / K * stride + n % K * genes;
             const Four<T> x = b[g0], y = b[g1];
             DASH_UNROLL for (int h = 0; h < kHidden; ++h) {
                 const Four<T> z = a[h];

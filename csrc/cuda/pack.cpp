@@ -93,6 +93,16 @@ void take_values(const Pattern& s, const T* packed, T* values) {
     for (size_t k = 0; k < s.at.size(); ++k) values[s.at[k]] = packed[k];
 }
 
+void Arena::send() const {
+    const Timer timer(timings().transfer);
+    to_device(device_, host_, used_);
+}
+
+void Arena::fetch() const {
+    const Timer timer(timings().transfer);
+    to_host(host_, device_, used_);
+}
+
 char* Pool::device(Name name, int64_t bytes) {
     Piece& piece = device_[name];
     if (bytes > piece.bytes) {
@@ -145,31 +155,54 @@ Timings take_timings() {
     return found;
 }
 
+static Kernel of_team(Kernel kernel) {
+    return kernel == Kernel::kTrain ? Kernel::kTrainTeam : kernel == Kernel::kSolve ? Kernel::kSolveTeam : kernel;
+}
+
+template <class T>
+bool for_team(Kernel kernel, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices) {
+    // What an evaluation of four samples reads and writes. A block gets it through one multiprocessor's path to L2, but
+    // as many runs go side by side as there are multiprocessors; a team waits at its barriers. docs/gpu.md has the count.
+    constexpr int64_t kAtLeast = int64_t(8) << 20;
+    const int genes = padded_genes(static_cast<int>(model.G)), hidden = padded_hidden(static_cast<int>(model.m));
+    int64_t bytes = slot_size(genes, hidden) * 2 * int64_t(sizeof(Four<T>));
+    for (const Pattern& s : pattern.matrix)
+        bytes += s.compressed ? static_cast<int64_t>(s.at.size()) * int64_t(2 * sizeof(T) + 2 * sizeof(uint16_t))
+                              : int64_t(genes) * hidden * int64_t(sizeof(T));
+    const bool wanted = choices.team < 0 ? bytes >= kAtLeast : choices.team > 0;
+    return wanted && resident_blocks<T>(of_team(kernel), most_threads<T>(), 0) > 0;
+}
+
 template <class T>
 void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
               int64_t state_limit) {
     std::stable_sort(chosen.begin(), chosen.end(), [&](int a, int b) { return needs[a].work > needs[b].work; });
-    for (const bool large : {true, false}) {
+    for (const Worker worker : {Worker::kTeam, Worker::kLarge, Worker::kSmall}) {
         std::vector<int32_t> order;
         Need most{};
         for (const int job : chosen) {
             const Need& need = needs[job];
-            if (need.small == large) continue;
+            if (need.worker != worker) continue;
             order.push_back(job);
             most.near_bytes = std::max(most.near_bytes, need.near_bytes);
             most.far_bytes = std::max(most.far_bytes, need.far_bytes);
         }
         if (order.empty()) continue;
-        const int count = static_cast<int>(order.size()), threads = large ? most_threads<T>() : kSmallThreads;
-        int blocks = std::min(count, resident_blocks<T>(kernel, threads, most.near_bytes));
+        const bool team = worker == Worker::kTeam;
+        const Kernel chosen_kernel = team ? of_team(kernel) : kernel;
+        const int count = static_cast<int>(order.size());
+        const int threads = worker == Worker::kSmall ? kSmallThreads : most_threads<T>();
+        const int resident = resident_blocks<T>(chosen_kernel, threads, most.near_bytes);
+        int blocks = team ? resident : std::min(count, resident);
+        int stretches = team ? 1 : blocks;  // of working memory
         const int64_t queue_bytes = (int64_t(count) * 4 + 255) / 256 * 256 + 256;
         const int64_t far_bytes = (most.far_bytes + 255) / 256 * 256;
         char* scratch = nullptr;
-        for (; !scratch; blocks /= 2) {
+        for (; !scratch; blocks = stretches /= 2) {
             try {
-                scratch = pool().device(Pool::kScratch, queue_bytes + blocks * far_bytes);
+                scratch = pool().device(Pool::kScratch, queue_bytes + stretches * far_bytes);
             } catch (const DeviceError& error) {
-                if (error.kind != DeviceError::kMemory || blocks == 1) throw;
+                if (error.kind != DeviceError::kMemory || stretches == 1) throw;
                 continue;
             }
             break;
@@ -177,7 +210,7 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
         std::vector<char> queue(queue_bytes, 0);
         std::memcpy(queue.data() + 256, order.data(), order.size() * 4);
         to_device(scratch, queue.data(), queue_bytes);
-        Launch<T> work{kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch),
+        Launch<T> work{chosen_kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch),
                        blocks, threads,
                        Memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit}};
         const Timer timer(timings().kernel);
@@ -190,6 +223,7 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
     template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Pattern&, int64_t, int64_t, Arena&, \
                                          Arena&);                                                         \
     template void take_values<T>(const Pattern&, const T*, T*);                                         \
+    template bool for_team<T>(Kernel, const HostModel<T>&, const ModelPattern<T>&, const Choices&);       \
     template void run_jobs<T>(Kernel, const void*, std::vector<int>, const std::vector<Need>&, int64_t);
 DASH_INSTANTIATE(float)
 DASH_INSTANTIATE(double)

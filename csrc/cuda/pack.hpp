@@ -22,6 +22,8 @@ class Arena {
         copies_.clear();
     }
     int64_t used() const { return used_; }
+    void send() const;   // all of it to the device
+    void fetch() const;  // and back
 
     // Room for count numbers: the device's pointer; `host` gets the place to fill, or null in the first pass.
     template <class U>
@@ -128,6 +130,27 @@ Pool& pool();
 
 Timings& timings();
 
+// What a call puts on the device: what the kernels change, and what they only read.
+struct Stage {
+    Arena state, fixed;
+
+    // `put` fills both arenas; it runs twice.
+    template <class F>
+    void fill(F put) {
+        state.begin(nullptr, nullptr), fixed.begin(nullptr, nullptr);
+        put();
+        char *host[2] = {pool().staging(Pool::kState, state.used()), pool().staging(Pool::kFixed, fixed.used())};
+        char *device[2] = {pool().device(Pool::kState, state.used()), pool().device(Pool::kFixed, fixed.used())};
+        state.begin(host[0], device[0]), fixed.begin(host[1], device[1]);
+        put();
+        state.settle(), fixed.settle();
+    }
+    template <class U>
+    void copy_back(const U* device, int64_t count, U* to) const {
+        std::memcpy(to, state.on_host(device), count * sizeof(U));
+    }
+};
+
 // Adds the time from here to the end of the scope.
 class Timer {
   public:
@@ -142,27 +165,40 @@ class Timer {
     Clock::time_point began_;
 };
 
-// What one job needs of a block, and how long it takes beside others.
+// Who works on a job: all blocks of a launch together, a block with a multiprocessor to itself, or one that shares it.
+enum class Worker { kTeam, kLarge, kSmall };
+
+// What one job needs, and how long it takes beside others.
 struct Need {
     int64_t near_bytes, far_bytes, work;
-    bool small;  // two such blocks share a multiprocessor
+    Worker worker;
 };
 
 // A job whose weights fit half of the shared memory gets a small block; its states then lie where there is room.
 template <class T>
 Need need_of(const ModelView<T>& model, const Method<T>& method, Purpose purpose, int64_t state_limit,
-             int64_t shared_bytes, int64_t work) {
+             int64_t shared_bytes, bool team, int64_t work) {
     constexpr int64_t kOwn = 4096;  // each block's own: the kernel's static part and what CUDA reserves
-    for (const bool small : {true, false}) {
-        Context<T> context;
+    if (team) {
+        Context<T, kTeamTiles> context;
+        const Needs found = place(context, model, method, purpose, state_limit, nullptr, 0, nullptr);
+        return {0, found.far_bytes, work, Worker::kTeam};
+    }
+    for (const Worker worker : {Worker::kSmall, Worker::kLarge}) {
+        Context<T, 1> context;
+        const bool small = worker == Worker::kSmall;
         const int64_t most = small ? shared_bytes / 2 - kOwn : shared_bytes;
         const Needs found = place(context, model, method, purpose, state_limit, nullptr, most > 0 ? most : 0, nullptr);
-        if (!small || found.far_weights == 0) return {found.near_bytes, found.far_bytes, work, small};
+        if (!small || found.far_weights == 0) return {found.near_bytes, found.far_bytes, work, worker};
     }
     return {};
 }
 
-// Run the chosen jobs, the longest first, in launches of large and of small blocks; takes care of memory.
+// Whether a team works on a model. Last bits depend on it, so that it is a function of the model's shape and form.
+template <class T>
+bool for_team(Kernel kernel, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices);
+
+// Run the chosen jobs, the longest first, in launches of teams, of large and of small blocks; takes care of memory.
 template <class T>
 void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
               int64_t state_limit);

@@ -22,31 +22,23 @@ template <class Job, class View, class Put, class Take, class NeedOf>
 void in_launches(Kernel kernel, std::vector<Job>& jobs, bool in_place, Put put, Take take, NeedOf need_of_job) {
     for (size_t first = 0, end; first < jobs.size(); first = end) {
         std::vector<View> views;
-        Arena state, fixed;
+        Stage stage;
+        Arena &state = stage.state, &fixed = stage.fixed;
         View* device_views = nullptr;
-        auto fill = [&](char* on_host, char* on_device, char* other, char* other_device, size_t most) {
-            state.begin(on_host, on_device), fixed.begin(other, other_device);
-            views.clear();
-            std::map<const void*, const void*> known;
-            for (end = first; end < most && (end == first || state.used() + fixed.used() < kMostBytes); ++end)
-                views.push_back(put(jobs[end], state, fixed, known));
-            device_views = fixed.put(views.data(), static_cast<int64_t>(views.size()));
-        };
+        size_t most = jobs.size();
         {
             const Timer timer(timings().host);
-            fill(nullptr, nullptr, nullptr, nullptr, jobs.size());
-            const int64_t state_bytes = state.used(), fixed_bytes = fixed.used();
-            char *near = pool().staging(Pool::kState, state_bytes), *own = pool().staging(Pool::kFixed, fixed_bytes);
-            char *far = pool().device(Pool::kState, state_bytes), *other = pool().device(Pool::kFixed, fixed_bytes);
-            fill(near, far, own, other, end);
-            state.settle(), fixed.settle();
+            stage.fill([&] {
+                views.clear();
+                std::map<const void*, const void*> known;
+                for (end = first; end < most && (end == first || state.used() + fixed.used() < kMostBytes); ++end)
+                    views.push_back(put(jobs[end], state, fixed, known));
+                device_views = fixed.put(views.data(), static_cast<int64_t>(views.size()));
+                most = end;  // the second time as many
+            });
         }
-        char *state_device = state.on_device<char>(), *fixed_device = fixed.on_device<char>();
-        {
-            const Timer timer(timings().transfer);
-            if (in_place) to_device(state_device, state.on_host(state_device), state.used());
-            to_device(fixed_device, fixed.on_host(fixed_device), fixed.used());
-        }
+        if (in_place) state.send();
+        fixed.send();
         std::vector<Need> needs;
         std::vector<int> chosen;
         for (size_t k = first; k < end; ++k) {
@@ -54,10 +46,7 @@ void in_launches(Kernel kernel, std::vector<Job>& jobs, bool in_place, Put put, 
             needs.push_back(need_of_job(jobs[k]));
         }
         run_jobs<double>(kernel, device_views, chosen, needs, 0);
-        {
-            const Timer timer(timings().transfer);
-            to_host(state.on_host(state_device), state_device, state.used());
-        }
+        state.fetch();
         const Timer timer(timings().host);
         parallel_for(end - first, [&](size_t k) { take(jobs[first + k], views[k], state); });
     }
@@ -98,7 +87,8 @@ void score_pack(std::vector<HostScore>& jobs, const Choices& choices) {
             ScoreContext context;
             const Needs found =
                 place_scores(context, job.view, nullptr, std::max<int64_t>(shared / 2 - kOwn, 0), nullptr);
-            return Need{found.near_bytes, found.far_bytes, int64_t(job.view.m) * job.view.m * job.view.G, true};
+            return Need{found.near_bytes, found.far_bytes, int64_t(job.view.m) * job.view.m * job.view.G,
+                        Worker::kSmall};
         });
 }
 
@@ -117,7 +107,7 @@ void select_pack(std::vector<HostSelect>& jobs) {
             std::memcpy(job.view.active, state.on_host(view.active), view.size);
             job.threshold = *state.on_host(view.threshold);
         },
-        [](const HostSelect& job) { return Need{0, 0, job.view.size, true}; });
+        [](const HostSelect& job) { return Need{0, 0, job.view.size, Worker::kSmall}; });
 }
 
 }  // namespace gpu

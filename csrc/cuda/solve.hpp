@@ -1,14 +1,14 @@
-// solve and solve_backward of a block: one tile of up to four samples, or all samples of a gradient.
+// solve and solve_backward: tiles of up to four samples, or by a block all samples of a gradient.
 #pragma once
 #include "adjoint.hpp"
 
 namespace dash {
 namespace gpu {
 
-template <class B, class T>
-DASH_PHASE void solve_tile(B block, Context<T>* c, const SolveView<T>* job, const Memory& memory, char* near,
-                           char* far) {
-    block.each(1, [=](int) {
+template <class B, class T, int K>
+DASH_PHASE void solve_tiles(B block, Context<T, K>* c, const SolveView<T>* job, const Memory& memory, char* near,
+                            char* far) {
+    block.own(1, [=, &memory](int) {
         place(*c, *job->model, *job->method, kForSolve, 0, near, memory.shared_bytes, far);
         c->method = *job->method;
         c->options = job->options;
@@ -16,25 +16,33 @@ DASH_PHASE void solve_tile(B block, Context<T>* c, const SolveView<T>* job, cons
         c->size_table = job->sizes, c->size_limit = job->size_limit;
     });
     load_model(block, c, job->model);
-    block.apart(kSamples, [=](int s) { c->control.dt[s] = s < job->n ? job->dt[s] : 0; });
-    block.each(c->genes, [=](int g) {
-        for (int s = 0; s < kSamples; ++s)
-            c->y[g].s[s] = start_value(s < job->n ? job->y0 + int64_t(s) * c->G : nullptr, g, c->G);
+    block.own(c->kAll, [=](int s) { c->control.dt[s] = s < job->n ? job->dt[s] : 0; });
+    block.each(c->rows, [=](int row) {
+        const Place at = place_of<K>(row, c->genes);
+        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
+            const int sample = at.tile * kSamples + s;
+            c->y[row].s[s] =
+                start_value(sample < job->n ? job->y0 + int64_t(sample) * c->G : nullptr, at.at, c->G);
+        }
     });
     integrate(block, c);
     block.apart(job->n, [=](int s) {
-        const Control& control = c->control;
+        const auto& control = c->control;
         job->status[s] = control.status[s], job->steps[s] = control.steps[s];
         job->rejected[s] = control.rejected[s], job->evaluations[s] = control.evaluations[s];
     });
-    block.each(c->G, [=](int g) {
-        for (int s = 0; s < job->n; ++s) job->y1[int64_t(s) * c->G + g] = c->y[g].s[s];
+    block.each(c->rows, [=](int row) {
+        const Place at = place_of<K>(row, c->genes);
+        for (int s = 0; s < kSamples; ++s) {
+            const int sample = at.tile * kSamples + s;
+            if (sample < job->n && at.at < c->G) job->y1[int64_t(sample) * c->G + at.at] = c->y[row].s[s];
+        }
     });
 }
 
 // Take the recorded steps of four samples again and fill the tape.
 template <class B, class T>
-DASH_PHASE void replay(B block, Context<T>* c, const AdjointView<T>* job, int64_t sample, int n) {
+DASH_PHASE void replay(B block, Context<T, 1>* c, const AdjointView<T>* job, int64_t sample, int n) {
     const int stages = c->method.stages;
     block.apart(1, [=](int) { c->iterations = 0; });
     block.each(c->genes, [=](int g) {
@@ -44,10 +52,10 @@ DASH_PHASE void replay(B block, Context<T>* c, const AdjointView<T>* job, int64_
     for (int64_t column = 0; column < job->n; ++column) {
         block.each(1, [=](int) {
             for (int s = 0; s < kSamples; ++s)
-                c->step.s[s] = s < n ? T(job->sizes[(sample + s) * job->n + column]) : T(0);
-            c->sizes[column] = c->step;
+                c->step[0].s[s] = s < n ? T(job->sizes[(sample + s) * job->n + column]) : T(0);
+            c->sizes[column] = c->step[0];
         });
-        const Four<T> h = c->step;
+        const Four<T> h = c->step[0];
         if (h.s[0] == T(0) && h.s[1] == T(0) && h.s[2] == T(0) && h.s[3] == T(0)) return;  // padded at the end
         block.apart(1, [=](int) { c->iterations = column + 1; });
         block.each(c->genes, [=](int g) {
@@ -65,11 +73,12 @@ DASH_PHASE void replay(B block, Context<T>* c, const AdjointView<T>* job, int64_
 }
 
 template <class B, class T>
-DASH_PHASE void backward(B block, Context<T>* c, const AdjointView<T>* job, const Memory& memory, char* near,
+DASH_PHASE void backward(B block, Context<T, 1>* c, const AdjointView<T>* job, const Memory& memory, char* near,
                          char* far) {
     block.each(1, [=](int) {
         place(*c, job->model, job->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
         c->method = job->method;
+        c->fresh[0] = c->fresh[1] = 1;
     });
     load_model(block, c, &job->model);
     for (int64_t sample = 0; sample < job->B; sample += kSamples) {
@@ -79,7 +88,7 @@ DASH_PHASE void backward(B block, Context<T>* c, const AdjointView<T>* job, cons
             for (int s = 0; s < kSamples; ++s)
                 c->bar[g].s[s] = s < n && g < c->G ? job->grad_y1[(sample + s) * c->G + g] : T(0);
         });
-        sweep_back(block, c, sample == 0);
+        sweep_back(block, c);
         block.each(c->G, [=](int g) {
             for (int s = 0; s < n; ++s) job->grad_y0[(sample + s) * c->G + g] = c->bar[g].s[s];
         });

@@ -19,14 +19,11 @@ class SolvePack {
         parallel_for(jobs_.size(), [&](size_t k) {
             patterns_[k] = ModelPattern<T>(jobs_[k].model, choices.compress_below);
         });
-        fill(nullptr, nullptr, nullptr, nullptr);
-        const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
-        char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
-        char* on_device = pool().device(Pool::kState, state_bytes);
-        fill(state, on_device, fixed, pool().device(Pool::kFixed, fixed_bytes));
-        state_.settle(), fixed_.settle();
-        const Timer sending(timings().transfer);
-        to_device(on_device, state, state_bytes);
+        for (size_t k = 0; k < jobs_.size(); ++k)
+            together_.push_back(for_team(Kernel::kSolve, jobs_[k].model, patterns_[k], choices)
+                                    ? kTeamTiles * kSamples : kSamples);
+        stage_.fill([this] { put(); });
+        stage_.state.send();
     }
 
     void run() {
@@ -34,31 +31,32 @@ class SolvePack {
         std::vector<int> left;
         for (size_t k = 0; k < tiles_.size(); ++k) left.push_back(static_cast<int>(k));
         std::vector<Need> needs(tiles_.size());
-        for (const int k : left) needs[k] = need_of(models_[owner_[k]], methods_[owner_[k]], kForSolve, 0, shared, 0);
+        for (const int k : left) {
+            const size_t owner = owner_[k];
+            needs[k] = need_of(models_[owner], methods_[owner], kForSolve, 0, shared, together_[owner] > kSamples, 0);
+        }
         for (int64_t limit = kSizeLimit; !left.empty(); limit *= 4) {
-            const int64_t row = kSamples * limit;
+            const int64_t row = *std::max_element(together_.begin(), together_.end()) * limit;
             char* sizes = pool().device(Pool::kResult, int64_t(left.size()) * row * 8);
             for (size_t i = 0; i < left.size(); ++i) {
                 tiles_[left[i]].sizes = reinterpret_cast<double*>(sizes) + i * row;
                 tiles_[left[i]].size_limit = limit;
             }
-            SolveView<T>* staged = fixed_.on_host(device_tiles_);
-            std::copy(tiles_.begin(), tiles_.end(), staged);
-            to_device(fixed_.template on_device<char>(), fixed_.on_host(fixed_.template on_device<char>()),
-                      fixed_.used());
+            std::copy(tiles_.begin(), tiles_.end(), stage_.fixed.on_host(device_tiles_));
+            stage_.fixed.send();
             run_jobs<T>(Kernel::kSolve, device_tiles_, left, needs, 0);
-            fetch();
+            stage_.state.fetch();
             std::vector<double> found(left.size() * row);
             to_host(found.data(), sizes, static_cast<int64_t>(found.size()) * 8);
             std::vector<int> again;
             for (size_t i = 0; i < left.size(); ++i) {
                 const SolveView<T>& tile = tiles_[left[i]];
-                const int64_t* status = state_.on_host(tile.status);
+                const int64_t* status = stage_.state.on_host(tile.status);
                 if (std::find(status, status + tile.n, int64_t(kTapeFull)) != status + tile.n) {
                     again.push_back(left[i]);
                     continue;
                 }
-                const int64_t* steps = state_.on_host(tile.steps);
+                const int64_t* steps = stage_.state.on_host(tile.steps);
                 for (int s = 0; s < tile.n; ++s)
                     accepted_[left[i]][s].assign(found.data() + i * row + s * limit,
                                                  found.data() + i * row + s * limit + steps[s]);
@@ -69,62 +67,59 @@ class SolvePack {
     }
 
   private:
-    void fill(char* state, char* state_device, char* fixed, char* fixed_device) {
-        state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
+    void put() {
+        Arena &state = stage_.state, &fixed = stage_.fixed;
         models_.clear(), methods_.clear(), tiles_.clear(), owner_.clear();
         for (size_t k = 0; k < jobs_.size(); ++k) {
-            models_.push_back(put_model(jobs_[k].model, patterns_[k], state_, fixed_));
+            models_.push_back(put_model(jobs_[k].model, patterns_[k], state, fixed));
             methods_.push_back(Method<T>::of(jobs_[k].options.method));
         }
-        const ModelView<T>* models = fixed_.put(models_.data(), static_cast<int64_t>(models_.size()));
-        const Method<T>* methods = fixed_.put(methods_.data(), static_cast<int64_t>(methods_.size()));
+        const ModelView<T>* models = fixed.put(models_.data(), static_cast<int64_t>(models_.size()));
+        const Method<T>* methods = fixed.put(methods_.data(), static_cast<int64_t>(methods_.size()));
         std::map<const void*, const void*> known;
         for (size_t k = 0; k < jobs_.size(); ++k) {
             const HostSolve<T>& job = jobs_[k];
             const int64_t B = job.B, G = job.model.G;
-            const T* y0 = fixed_.put_once(job.y0, B * G, known);
-            const double* dt = fixed_.put_once(job.dt, B, known);
+            const T* y0 = fixed.put_once(job.y0, B * G, known);
+            const double* dt = fixed.put_once(job.dt, B, known);
             T* y1_host;
             int64_t* host;
-            T* y1 = state_.room(B * G, &y1_host);
-            int64_t *status = state_.room(B, &host), *steps = state_.room(B, &host);
-            int64_t *rejected = state_.room(B, &host), *evaluations = state_.room(B, &host);
-            for (int64_t at = 0; at < B; at += kSamples) {
-                const int n = static_cast<int>(std::min<int64_t>(kSamples, B - at));
+            T* y1 = state.room(B * G, &y1_host);
+            int64_t *status = state.room(B, &host), *steps = state.room(B, &host);
+            int64_t *rejected = state.room(B, &host), *evaluations = state.room(B, &host);
+            for (int64_t at = 0; at < B; at += together_[k]) {
+                const int n = static_cast<int>(std::min(together_[k], B - at));
                 tiles_.push_back({models + k, methods + k, job.options, n, y0 + at * G, dt + at, y1 + at * G,
                                   status + at, steps + at, rejected + at, evaluations + at, nullptr, 0});
                 owner_.push_back(k);
             }
         }
         accepted_.resize(tiles_.size());
-        for (auto& tile : accepted_) tile.resize(kSamples);
-        device_tiles_ = fixed_.put(tiles_.data(), static_cast<int64_t>(tiles_.size()));
-    }
-
-    void fetch() {
-        char* device = state_.template on_device<char>();
-        to_host(state_.on_host(device), device, state_.used());
+        for (auto& tile : accepted_) tile.resize(kTeamTiles * kSamples);
+        device_tiles_ = fixed.put(tiles_.data(), static_cast<int64_t>(tiles_.size()));
     }
 
     void give() {
         size_t tile = 0;
-        for (HostSolve<T>& job : jobs_) {
+        for (size_t k = 0; k < jobs_.size(); ++k) {
+            HostSolve<T>& job = jobs_[k];
+            const int64_t together = together_[k];
             const int64_t B = job.B, G = job.model.G;
             const size_t first = tile;
             job.width = 0;
-            for (int64_t at = 0; at < B; at += kSamples, ++tile) {
+            for (int64_t at = 0; at < B; at += together, ++tile) {
                 const SolveView<T>& t = tiles_[tile];
-                std::memcpy(job.y1 + at * G, state_.on_host(t.y1), t.n * G * sizeof(T));
+                stage_.copy_back(t.y1, t.n * G, job.y1 + at * G);
                 for (int s = 0; s < t.n; ++s) {
-                    job.status[at + s] = state_.on_host(t.status)[s], job.steps[at + s] = state_.on_host(t.steps)[s];
-                    job.rejected[at + s] = state_.on_host(t.rejected)[s];
-                    job.evaluations[at + s] = state_.on_host(t.evaluations)[s];
+                    job.status[at + s] = stage_.state.on_host(t.status)[s], job.steps[at + s] = stage_.state.on_host(t.steps)[s];
+                    job.rejected[at + s] = stage_.state.on_host(t.rejected)[s];
+                    job.evaluations[at + s] = stage_.state.on_host(t.evaluations)[s];
                     job.width = std::max<int64_t>(job.width, static_cast<int64_t>(accepted_[tile][s].size()));
                 }
             }
             job.sizes.assign(B * job.width, 0.0);
             for (int64_t b = 0; b < B; ++b) {
-                const auto& row = accepted_[first + b / kSamples][b % kSamples];
+                const auto& row = accepted_[first + b / together][b % together];
                 std::copy(row.begin(), row.end(), job.sizes.begin() + b * job.width);
             }
         }
@@ -137,9 +132,10 @@ class SolvePack {
     std::vector<Method<T>> methods_;
     std::vector<SolveView<T>> tiles_;
     std::vector<size_t> owner_;
+    std::vector<int64_t> together_;  // samples that are integrated side by side, per job
     std::vector<std::vector<std::vector<double>>> accepted_;
     SolveView<T>* device_tiles_ = nullptr;
-    Arena state_, fixed_;
+    Stage stage_;
 };
 
 template <class T>
@@ -148,57 +144,50 @@ class Backward {
     Backward(HostBackward<T>& job, const Choices& choices) : job_(job), choices_(choices), pattern_(job.model, 0) {}
 
     void run() {
-        fill(nullptr, nullptr, nullptr, nullptr);
-        const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
-        char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
-        char *on_device = pool().device(Pool::kState, state_bytes), *other = pool().device(Pool::kFixed, fixed_bytes);
-        fill(state, on_device, fixed, other);
-        state_.settle(), fixed_.settle();
-        to_device(on_device, state, state_bytes);
-        to_device(other, fixed, fixed_bytes);
+        stage_.fill([this] { put(); });
+        stage_.state.send(), stage_.fixed.send();
         const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
-        const Need need = need_of(view_.model, view_.method, kForTraining, job_.n, shared, 0);
+        const Need need = need_of(view_.model, view_.method, kForTraining, job_.n, shared, false, 0);
         run_jobs<T>(Kernel::kBackward, device_view_, {0}, {need}, job_.n);
-        to_host(state, on_device, state_bytes);
+        stage_.state.fetch();
         const int64_t G = job_.model.G, m = job_.model.m;
-        copy(view_.grad_y0, job_.B * G, job_.grad_y0);
+        stage_.copy_back(view_.grad_y0, job_.B * G, job_.grad_y0);
         for (int k = 0; k < 2; ++k) {
-            copy(view_.W_grad[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
-            copy(view_.U_grad[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
-            copy(view_.b_grad[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
+            stage_.copy_back(view_.W_grad[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
+            stage_.copy_back(view_.U_grad[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
+            stage_.copy_back(view_.b_grad[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
         }
-        copy(view_.v_grad, G, job_.grad[V]);
+        stage_.copy_back(view_.v_grad, G, job_.grad[V]);
     }
 
   private:
-    void fill(char* state, char* state_device, char* fixed, char* fixed_device) {
-        state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
+    void put() {
+        Arena &state = stage_.state, &fixed = stage_.fixed;
         const int64_t G = job_.model.G, m = job_.model.m;
         T* host;
         view_ = {};
-        view_.model = put_model(job_.model, pattern_, state_, fixed_);
+        view_.model = put_model(job_.model, pattern_, state, fixed);
         view_.method = Method<T>::of(job_.method);
         view_.B = job_.B, view_.n = job_.n;
-        view_.y0 = fixed_.put(job_.y0, job_.B * G);
-        view_.sizes = fixed_.put(job_.sizes, job_.B * job_.n);
-        view_.grad_y1 = fixed_.put(job_.grad_y1, job_.B * G);
-        view_.grad_y0 = state_.room(job_.B * G, &host);
+        view_.y0 = fixed.put(job_.y0, job_.B * G);
+        view_.sizes = fixed.put(job_.sizes, job_.B * job_.n);
+        view_.grad_y1 = fixed.put(job_.grad_y1, job_.B * G);
+        view_.grad_y0 = state.room(job_.B * G, &host);
         for (int k = 0; k < 2; ++k) {
-            view_.W_grad[k] = state_.room(pattern_.matrix[k].values, &host);
-            view_.U_grad[k] = state_.room(pattern_.matrix[2 + k].values, &host);
-            view_.b_grad[k] = state_.room(m, &host);
+            view_.W_grad[k] = state.room(pattern_.matrix[k].values, &host);
+            view_.U_grad[k] = state.room(pattern_.matrix[2 + k].values, &host);
+            view_.b_grad[k] = state.room(m, &host);
         }
-        view_.v_grad = state_.room(G, &host);
-        device_view_ = fixed_.put(&view_, 1);
+        view_.v_grad = state.room(G, &host);
+        device_view_ = fixed.put(&view_, 1);
     }
-    void copy(const T* device, int64_t count, T* to) { std::memcpy(to, state_.on_host(device), count * sizeof(T)); }
 
     HostBackward<T>& job_;
     Choices choices_;
     ModelPattern<T> pattern_;
     AdjointView<T> view_{};
     AdjointView<T>* device_view_ = nullptr;
-    Arena state_, fixed_;
+    Stage stage_;
 };
 
 }  // namespace

@@ -1,73 +1,92 @@
-// train_epoch of a block: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam
-// (mirrors csrc/cpu/train_epoch.cpp). Weights stay in the block's memory from the first batch to the last.
+// train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam (mirrors
+// csrc/cpu/train_epoch.cpp). Weights stay in working memory from the first batch to the last.
 #pragma once
 #include "prior_loss.hpp"
 
 namespace dash {
 namespace gpu {
 
-// Pairs of a batch from `first` on that make up a tile.
+// The pairs of the current batch from c->first on.
 template <class T>
-DASH_BLOCK int tile_size(const TrainView<T>* run, int batch, int first) {
-    const int64_t left = run->batch_ptr[batch + 1] - run->batch_ptr[batch] - first;
-    return left < kSamples ? static_cast<int>(left) : kSamples;
+struct Pairs {
+    const int64_t* index;
+    int64_t left;
+
+    DASH_BLOCK const T* row(const T* of_pairs, int sample, int G) const {
+        return sample < left ? of_pairs + index[sample] * G : nullptr;
+    }
+};
+template <class T, int K>
+DASH_BLOCK int64_t batch_size(const Context<T, K>* c) {
+    const int64_t* begin = c->run->batch_ptr + c->outcome.next_batch;
+    return begin[1] - begin[0];
+}
+template <class T, int K>
+DASH_BLOCK Pairs<T> pairs_at_hand(const Context<T, K>* c) {
+    return {c->run->batch_index + c->run->batch_ptr[c->outcome.next_batch] + c->first, batch_size(c) - c->first};
 }
 
-// Forward and reverse of the pairs first..first + 3 of a batch; adds their squared errors to c->loss. Returns whether
-// all were solved.
-template <class B, class T>
-DASH_PHASE bool train_tile(B block, Context<T>* c, int batch, int first) {
-    block.apart(kSamples, [=](int s) {
-        const TrainView<T>* run = c->run;
-        const int64_t* index = run->batch_index + run->batch_ptr[batch] + first;
-        c->control.dt[s] = s < tile_size(run, batch, first) ? run->dt[index[s]] : 0;
+// Start states and intervals of the batch's pairs from c->first on, as many as are integrated side by side.
+template <class B, class T, int K>
+DASH_PHASE void load_pairs(B block, Context<T, K>* c) {
+    block.own(c->kAll, [=](int s) {
+        const Pairs<T> pairs = pairs_at_hand(c);
+        c->control.dt[s] = s < pairs.left ? c->run->dt[pairs.index[s]] : 0;
     });
-    block.each(c->genes, [=](int g) {
-        const TrainView<T>* run = c->run;
-        const int64_t* index = run->batch_index + run->batch_ptr[batch] + first;
-        const int n = tile_size(run, batch, first);
+    block.each(c->rows, [=](int row) {
+        const Pairs<T> pairs = pairs_at_hand(c);
+        const Place at = place_of<K>(row, c->genes);
         for (int s = 0; s < kSamples; ++s)
-            c->y[g].s[s] = start_value(s < n ? run->y0 + index[s] * c->G : nullptr, g, c->G);
+            c->y[row].s[s] = start_value(pairs.row(c->run->y0, at.tile * kSamples + s, c->G), at.at, c->G);
     });
-    integrate(block, c);
-    block.each(1, [=](int) {
-        Outcome* outcome = c->run->outcome;
-        int64_t worst = kSolved;  // samples that are not there are solved
-        for (int s = 0; s < kSamples; ++s) {
-            worst = c->control.status[s] > worst ? c->control.status[s] : worst;
-            outcome->evaluations += c->control.evaluations[s];
-        }
-        outcome->status = worst;
-    });
-    if (c->run->outcome->status != kSolved) return false;
-    gene_sums<double>(block, c, [=](int g) {
+}
+
+// Squared errors of the end states, added to c->loss, and their gradients, into c->bar.
+template <class B, class T, int K>
+DASH_PHASE void add_loss(B block, Context<T, K>* c) {
+    gene_sums<double>(block, c, 0, [=](int row) {
         const TrainView<T>* run = c->run;
-        const int64_t* index = run->batch_index + run->batch_ptr[batch] + first;
-        const int64_t pairs = run->batch_ptr[batch + 1] - run->batch_ptr[batch];
-        const int n = tile_size(run, batch, first);
-        const T scale = static_cast<T>(2.0 * run->tau / (double(pairs) * c->G));
+        const Pairs<T> pairs = pairs_at_hand(c);
+        const Place at = place_of<K>(row, c->genes);
+        const T scale = static_cast<T>(2.0 * run->tau / (double(batch_size(c)) * c->G));
         Four<double> q{};
-        const Four<T> y = c->y[g];
+        const Four<T> y = c->y[row];
         Four<T> bar{};
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
-            if (s >= n || g >= c->G) continue;
-            const T miss = y.s[s] - run->y1[index[s] * c->G + g];
+            const T* target = pairs.row(run->y1, at.tile * kSamples + s, c->G);
+            if (target == nullptr || at.at >= c->G) continue;
+            const T miss = y.s[s] - target[at.at];
             bar.s[s] = scale * miss;
             q.s[s] = double(miss) * double(miss);
         }
-        c->bar[g] = bar;
+        c->bar[row] = bar;
         return q;
     });
-    block.each(1, [=](int) {
-        for (int s = 0; s < kSamples; ++s) c->loss += gene_total(c, s);
+    add_totals(block, c, &c->loss);
+}
+
+// Forward and reverse of the pairs at hand. Returns whether all were solved.
+template <class B, class T, int K>
+DASH_PHASE bool train_tiles(B block, Context<T, K>* c) {
+    load_pairs(block, c);
+    integrate(block, c);
+    block.own(1, [=](int) {
+        Outcome& outcome = c->outcome;
+        outcome.status = kSolved;  // samples that are not there are solved
+        for (int s = 0; s < c->kAll; ++s) {
+            outcome.status = c->control.status[s] > outcome.status ? c->control.status[s] : outcome.status;
+            outcome.evaluations += c->control.evaluations[s];
+        }
     });
-    sweep_back(block, c, first == 0);
+    if (c->outcome.status != kSolved) return false;
+    add_loss(block, c);
+    sweep_back(block, c);
     return true;
 }
 
 // One matrix's step; entries that are not active keep weight 0 and moments 0. No barrier.
-template <class B, class T>
-DASH_PHASE void adam_matrix(B block, Context<T>* c, Matrix<T>* A, int tensor) {
+template <class B, class T, int K>
+DASH_PHASE void adam_matrix(B block, Context<T, K>* c, Matrix<T>* A, int tensor) {
     const T rate = static_cast<T>(c->run->lr[tensor] / c->correction1);
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
@@ -90,9 +109,9 @@ DASH_PHASE void adam_matrix(B block, Context<T>* c, Matrix<T>* A, int tensor) {
     });
 }
 
-template <class B, class T>
-DASH_PHASE void adam(B block, Context<T>* c) {
-    block.each(1, [=](int) {
+template <class B, class T, int K>
+DASH_PHASE void adam(B block, Context<T, K>* c) {
+    block.own(1, [=](int) {
         const TrainView<T>* run = c->run;
         const double step = double(++c->adam_step);
         c->correction1 = 1 - std::pow(run->beta1, step);
@@ -125,75 +144,78 @@ DASH_PHASE void adam(B block, Context<T>* c) {
     block.barrier();
 }
 
-// Set control.bad when a gradient or the loss is not finite; it was cleared before. Ends with a barrier.
-template <class B, class T>
-DASH_PHASE void check_finite(B block, Context<T>* c) {
+// Set *c->bad when a gradient or the loss is not finite; it was cleared before. Ends with a barrier.
+template <class B, class T, int K>
+DASH_PHASE void check_finite(B block, Context<T, K>* c) {
     for (int i = 0; i < 4; ++i)
         block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->view->nnz : c->G * c->m, [=](int k) {
-            if (!std::isfinite(matrix_of(c, i)->grad[k])) c->control.bad = 1;
+            if (!std::isfinite(matrix_of(c, i)->grad[k])) *c->bad = 1;
         });
     for (int branch = 0; branch < 2; ++branch)
         block.apart(c->m, [=](int h) {
-            if (!std::isfinite(c->b_grad[branch][h])) c->control.bad = 1;
+            if (!std::isfinite(c->b_grad[branch][h])) *c->bad = 1;
         });
     block.each(c->G, [=](int g) {
-        if (!std::isfinite(c->v_grad[g]) || !std::isfinite(c->loss + c->prior)) c->control.bad = 1;
+        if (!std::isfinite(c->v_grad[g]) || !std::isfinite(c->loss + c->prior)) *c->bad = 1;
     });
 }
 
 // One batch. False when it failed: the state is then that before the batch.
-template <class B, class T>
-DASH_BLOCK bool train_batch(B block, Context<T>* c, int batch) {
-    block.each(1, [=](int) {
-        c->evaluations = c->run->outcome->evaluations;
+template <class B, class T, int K>
+DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
+    block.each(1, [=](int) { *c->bad = 0; });
+    block.own(1, [=](int) {
+        c->evaluations = c->outcome.evaluations;
+        c->first = 0;
+        c->fresh[0] = c->fresh[1] = 1;
         c->loss = c->prior = 0;
-        c->control.bad = 0;
     });
-    for (int first = 0; first < c->run->batch_ptr[batch + 1] - c->run->batch_ptr[batch]; first += kSamples) {
-        if (train_tile(block, c, batch, first)) continue;
-        block.each(1, [=](int) {  // a tape that is full is made larger, and the batch done again
-            if (c->run->outcome->status == kTapeFull) c->run->outcome->evaluations = c->evaluations;
+    for (; c->first < batch_size(c); block.own(1, [=](int) { c->first += c->kAll; })) {
+        if (train_tiles(block, c)) continue;
+        block.own(1, [=](int) {  // a tape that is full is made larger, and the batch done again
+            if (c->outcome.status == kTapeFull) c->outcome.evaluations = c->evaluations;
         });
         return false;
     }
-    block.each(1, [=](int) {
-        const TrainView<T>* run = c->run;
-        c->loss /= double(run->batch_ptr[batch + 1] - run->batch_ptr[batch]) * c->G;
-    });
+    block.own(1, [=](int) { c->loss /= double(batch_size(c)) * c->G; });
     if (c->run->prior.points > 0) prior_loss(block, c);
     check_finite(block, c);
-    if (c->control.bad) {
-        block.each(1, [=](int) { c->run->outcome->status = kNonFinite; });
+    if (*c->bad) {
+        block.own(1, [=](int) { c->outcome.status = kNonFinite; });
         return false;
     }
     adam(block, c);
-    block.each(1, [=](int) {
-        c->run->loss[batch] = c->loss;
-        c->run->outcome->next_batch = batch + 1;
+    block.own(1, [=](int) {
+        if (block.rank() == 0) c->run->loss[c->outcome.next_batch] = c->loss;
+        ++c->outcome.next_batch;
     });
     return true;
 }
 
 // The batches from outcome->next_batch on. Stops before the step of a batch that fails; the state is then the last
 // good one.
-template <class B, class T>
-DASH_BLOCK void train_epoch(B block, Context<T>* c, const TrainView<T>* run, const Memory& memory, char* near,
+template <class B, class T, int K>
+DASH_BLOCK void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, const Memory& memory, char* near,
                             char* far) {
-    block.each(1, [=, &memory](int) {
+    block.own(1, [=, &memory](int) {
         place(*c, run->model, run->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
         c->method = run->method;
         c->options = run->options;
         c->keep_tape = 1;
         c->size_table = nullptr;
         c->run = run;
+        c->outcome = *run->outcome;
         c->adam_step = run->outcome->step;
     });
     load_model(block, c, &run->model);
-    for (int k = static_cast<int>(c->run->outcome->next_batch); k < c->run->n_batches && train_batch(block, c, k);) ++k;
+    while (c->outcome.next_batch < c->run->n_batches && train_batch(block, c)) continue;
     for (int i = 0; i < 4; ++i) unload_matrix(block, c, matrix_of(c, i));
     for (int branch = 0; branch < 2; ++branch)
         block.apart(c->m, [=](int h) { c->run->model.b[branch][h] = c->b[branch][h]; });
-    block.apart(1, [=](int) { c->run->outcome->step = c->adam_step; });
+    block.apart(1, [=](int) {
+        c->outcome.step = c->adam_step;
+        *c->run->outcome = c->outcome;
+    });
     block.each(c->G, [=](int g) { c->run->model.v[g] = c->v[g]; });
 }
 

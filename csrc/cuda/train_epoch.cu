@@ -8,7 +8,7 @@ namespace gpu {
 
 template <class T>
 __global__ void __launch_bounds__(most_threads<T>(), 1) train_kernel(const __grid_constant__ Launch<T> work) {
-    take_jobs<T, TrainView<T>>(work, [&](DeviceBlock block, Context<T>* c, const TrainView<T>* run, char* near,
+    take_jobs<T, TrainView<T>>(work, [&](DeviceBlock block, Context<T, 1>* c, const TrainView<T>* run, char* near,
                                          char* far) { train_epoch(block, c, run, work.memory, near, far); });
 }
 

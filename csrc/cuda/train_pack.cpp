@@ -20,46 +20,36 @@ class TrainPack {
         parallel_for(runs_.size(), [&](size_t k) {
             patterns_[k] = ModelPattern<T>(runs_[k].model, choices.compress_below);
         });
-        fill(nullptr, nullptr, nullptr, nullptr);
-        const int64_t state_bytes = state_.used(), fixed_bytes = fixed_.used();
-        char *state = pool().staging(Pool::kState, state_bytes), *fixed = pool().staging(Pool::kFixed, fixed_bytes);
-        char* on_device = pool().device(Pool::kState, state_bytes);
-        fill(state, on_device, fixed, pool().device(Pool::kFixed, fixed_bytes));
-        state_.settle(), fixed_.settle();
+        stage_.fill([this] { put(); });
     }
 
     void epoch() {
-        {
-            const Timer timer(timings().transfer);
-            char *state = state_.template on_device<char>(), *fixed = fixed_.template on_device<char>();
-            to_device(state, state_.on_host(state), state_.used());
-            to_device(fixed, fixed_.on_host(fixed), fixed_.used());
-        }
+        stage_.state.send(), stage_.fixed.send();
         const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
         std::vector<int> left;
-        for (size_t k = 0; k < runs_.size(); ++k) left.push_back(static_cast<int>(k));
+        std::vector<char> team(runs_.size());
+        for (size_t k = 0; k < runs_.size(); ++k) {
+            left.push_back(static_cast<int>(k));
+            team[k] = for_team(Kernel::kTrain, runs_[k].model, patterns_[k], choices_);
+        }
         int64_t limit = choices_.state_limit ? choices_.state_limit : kStateLimit;
         for (; !left.empty(); limit *= 4) {
             std::vector<Need> needs(runs_.size());
             for (const int k : left)
-                needs[k] = need_of(views_[k].model, views_[k].method, kForTraining, limit, shared, work(k));
+                needs[k] = need_of(views_[k].model, views_[k].method, kForTraining, limit, shared, team[k], work(k));
             run_jobs<T>(Kernel::kTrain, device_views_, left, needs, limit);
-            to_host(state_.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
+            to_host(stage_.state.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
             std::vector<int> again;
             for (const int k : left)
                 if (outcome(k).status == kTapeFull && limit < kMostStates) again.push_back(k);
             for (const int k : again) outcome(k).status = kSolved;
-            if (!again.empty()) to_device(outcomes_, state_.on_host(outcomes_), runs_.size() * sizeof(Outcome));
+            if (!again.empty()) to_device(outcomes_, stage_.state.on_host(outcomes_), runs_.size() * sizeof(Outcome));
             left = again;
         }
     }
 
     void fetch() {
-        {
-            const Timer timer(timings().transfer);
-            char* state = state_.template on_device<char>();
-            to_host(state_.on_host(state), state, state_.used());
-        }
+        stage_.state.fetch();
         const Timer timer(timings().host);
         parallel_for(runs_.size(), [&](size_t k) {
             HostRun<T>& run = runs_[k];
@@ -67,19 +57,19 @@ class TrainPack {
             for (int i = 0; i < 4; ++i) {
                 const MatrixView<T>& A = i < 2 ? view.model.W[i] : view.model.U[i - 2];
                 const Pattern& s = patterns_[k].matrix[i];
-                take_values(s, state_.on_host(A.value), run.model.matrix[i].value);
-                take_values(s, state_.on_host(A.moment1), run.model.matrix[i].moment1);
-                take_values(s, state_.on_host(A.moment2), run.model.matrix[i].moment2);
+                take_values(s, stage_.state.on_host(A.value), run.model.matrix[i].value);
+                take_values(s, stage_.state.on_host(A.moment1), run.model.matrix[i].moment1);
+                take_values(s, stage_.state.on_host(A.moment2), run.model.matrix[i].moment2);
             }
             for (int i = 0; i < 2; ++i) {
-                copy(view.model.b[i], run.model.m, run.model.b[i]);
-                copy(view.b_moment1[i], run.model.m, run.b_moment1[i]);
-                copy(view.b_moment2[i], run.model.m, run.b_moment2[i]);
+                stage_.copy_back(view.model.b[i], run.model.m, run.model.b[i]);
+                stage_.copy_back(view.b_moment1[i], run.model.m, run.b_moment1[i]);
+                stage_.copy_back(view.b_moment2[i], run.model.m, run.b_moment2[i]);
             }
-            copy(view.model.v, run.model.G, run.model.v);
-            copy(view.v_moment1, run.model.G, run.v_moment1);
-            copy(view.v_moment2, run.model.G, run.v_moment2);
-            copy(view.loss, run.n_batches, run.loss);
+            stage_.copy_back(view.model.v, run.model.G, run.model.v);
+            stage_.copy_back(view.v_moment1, run.model.G, run.v_moment1);
+            stage_.copy_back(view.v_moment2, run.model.G, run.v_moment2);
+            stage_.copy_back(view.loss, run.n_batches, run.loss);
             const Outcome& out = outcome(k);
             run.step = out.step, run.evaluations = out.evaluations;
             run.status = out.status == kTapeFull ? int64_t(kMaxSteps) : out.status;
@@ -87,50 +77,50 @@ class TrainPack {
     }
 
   private:
-    void fill(char* state, char* state_device, char* fixed, char* fixed_device) {
-        state_.begin(state, state_device), fixed_.begin(fixed, fixed_device);
+    void put() {
+        Arena &state = stage_.state, &fixed = stage_.fixed;
         std::map<const void*, const void*> known;
         views_.clear();
         Outcome* outcomes;
-        outcomes_ = state_.room(static_cast<int64_t>(runs_.size()), &outcomes);
+        outcomes_ = state.room(static_cast<int64_t>(runs_.size()), &outcomes);
         for (size_t k = 0; k < runs_.size(); ++k) {
             const HostRun<T>& run = runs_[k];
             const int64_t G = run.model.G, m = run.model.m;
             TrainView<T> view{};
-            view.model = put_model(run.model, patterns_[k], state_, fixed_);
+            view.model = put_model(run.model, patterns_[k], state, fixed);
             for (int i = 0; i < 2; ++i) {
-                view.b_moment1[i] = state_.put(run.b_moment1[i], m);
-                view.b_moment2[i] = state_.put(run.b_moment2[i], m);
+                view.b_moment1[i] = state.put(run.b_moment1[i], m);
+                view.b_moment2[i] = state.put(run.b_moment2[i], m);
             }
-            view.v_moment1 = state_.put(run.v_moment1, G), view.v_moment2 = state_.put(run.v_moment2, G);
+            view.v_moment1 = state.put(run.v_moment1, G), view.v_moment2 = state.put(run.v_moment2, G);
             view.method = Method<T>::of(run.options.method);
             view.options = run.options;
             view.n_batches = run.n_batches;
-            view.batch_ptr = fixed_.put(run.batch_ptr, run.n_batches + 1);
-            view.batch_index = fixed_.put(run.batch_index, run.batch_ptr[run.n_batches]);
-            view.y0 = fixed_.put_once(run.y0, run.N * G, known);
-            view.y1 = fixed_.put_once(run.y1, run.N * G, known);
-            view.dt = fixed_.put_once(run.dt, run.N, known);
+            view.batch_ptr = fixed.put(run.batch_ptr, run.n_batches + 1);
+            view.batch_index = fixed.put(run.batch_index, run.batch_ptr[run.n_batches]);
+            view.y0 = fixed.put_once(run.y0, run.N * G, known);
+            view.y1 = fixed.put_once(run.y1, run.N * G, known);
+            view.dt = fixed.put_once(run.dt, run.N, known);
             for (int i = 0; i < N_TENSORS; ++i) view.lr[i] = run.lr[i];
             view.tau = run.tau;
             view.prior = run.prior;
             if (run.prior.points > 0) {
                 const int64_t entries = run.prior.ptr[G];
-                view.prior.states = fixed_.put_once(run.prior.states, run.prior.points * G, known);
-                view.prior.ptr = fixed_.put_once(run.prior.ptr, G + 1, known);
-                view.prior.index = fixed_.put_once(run.prior.index, entries, known);
-                view.prior.value = fixed_.put_once(run.prior.value, entries, known);
+                view.prior.states = fixed.put_once(run.prior.states, run.prior.points * G, known);
+                view.prior.ptr = fixed.put_once(run.prior.ptr, G + 1, known);
+                view.prior.index = fixed.put_once(run.prior.index, entries, known);
+                view.prior.value = fixed.put_once(run.prior.value, entries, known);
             }
             view.beta1 = run.beta1, view.beta2 = run.beta2, view.eps = run.eps;
-            view.loss = state_.put(run.loss, run.n_batches);
+            view.loss = state.put(run.loss, run.n_batches);
             view.outcome = outcomes_ + k;
             if (outcomes) outcomes[k] = {0, run.step, 0, kSolved};
             views_.push_back(view);
         }
-        device_views_ = fixed_.put(views_.data(), static_cast<int64_t>(views_.size()));
+        device_views_ = fixed.put(views_.data(), static_cast<int64_t>(views_.size()));
     }
 
-    Outcome& outcome(size_t k) { return state_.on_host(outcomes_)[k]; }
+    Outcome& outcome(size_t k) { return stage_.state.on_host(outcomes_)[k]; }
 
     // For the order of the queue: pairs times entries.
     int64_t work(int k) const {
@@ -140,18 +130,13 @@ class TrainPack {
         return entries * runs_[k].batch_ptr[runs_[k].n_batches];
     }
 
-    template <class U>
-    void copy(const U* device, int64_t count, U* to) {
-        std::memcpy(to, state_.on_host(device), count * sizeof(U));
-    }
-
     std::vector<HostRun<T>>& runs_;
     Choices choices_;
     std::vector<ModelPattern<T>> patterns_;
     std::vector<TrainView<T>> views_;
     TrainView<T>* device_views_ = nullptr;
     Outcome* outcomes_ = nullptr;
-    Arena state_, fixed_;
+    Stage stage_;
 };
 
 }  // namespace

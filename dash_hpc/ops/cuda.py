@@ -55,6 +55,9 @@ class Gpu:
         Share of active entries below which a matrix is compressed. Last bits depend on it, nothing else.
     shared_bytes, state_limit : int
         Shared memory of a block and the first size of its tape; 0 as the device suggests. Bits do not depend on them.
+    team : bool or None
+        Whether all multiprocessors work on one run together: None (the default) for models too large for one of them
+        (docs/gpu.md), True for all, False for none. Last bits depend on it. Where a device cannot, none.
     """
 
     module: ModuleType
@@ -62,6 +65,7 @@ class Gpu:
     compress_below: float = COMPRESS_BELOW
     shared_bytes: int = 0
     state_limit: int = 0
+    team: bool | None = None
 
     def train_pack(self, jobs: Sequence[EpochJob]) -> list[EpochResult]:
         """Train one epoch of each of many runs in one launch; like :func:`dash_hpc.ops.train_pack`.
@@ -217,6 +221,7 @@ class Gpu:
             "compress_below": float(self.compress_below),
             "shared_bytes": int(self.shared_bytes),
             "state_limit": int(self.state_limit),
+            "team": -1 if self.team is None else int(self.team),
         }
 
     def _call(self, name: str, *arguments: Any) -> Any:

@@ -22,7 +22,11 @@ def test_no_kernel_spills():
     assert {row["kernel"] for row in rows} == {
         "scores_f64",
         "select_f64",
-        *(f"{kernel}_{dtype}" for kernel in ("train", "solve", "backward") for dtype in ("f32", "f64")),
+        *(
+            f"{kernel}_{dtype}"
+            for kernel in ("train", "solve", "backward", "train_team", "solve_team")
+            for dtype in ("f32", "f64")
+        ),
     }
     assert {row["architecture"] for row in rows} == set(module.architectures.split(", "))
     for row in rows:
