@@ -131,9 +131,7 @@ def normal_equations(
     m = S.shape[0]
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         M = S @ S.T
-        if not np.isfinite(M).all():
-            raise RunFailed("prune scores: the score matrix of the previous event is too large to square")
-        condition = _condition(M)
+        condition = _condition(M) if np.isfinite(M).all() else float("inf")
         if not condition <= LARGEST_CONDITION:
             return condition, None
         rho = float(ridge) * float(np.trace(M)) / m

@@ -121,6 +121,15 @@ def test_native_normal_equations_equal_the_twin(rng: np.random.Generator, size: 
     native_module().set_isa(best)
 
 
+def test_scores_too_large_to_square_take_the_singular_values(rng: np.random.Generator) -> None:
+    S, P = 1e160 * rng.random((M, G)), some_csr(rng)
+    condition, terms = normal_equations(S, None, P, 1e-10)
+    assert (condition, terms) == (np.inf, None)
+    found = prior_terms(S, None, P)
+    assert (found.method, found.condition) == ("svd", np.inf)
+    np.testing.assert_allclose(found.second, P.toarray() @ np.linalg.pinv(S), rtol=1e-9)
+
+
 @pytest.mark.parametrize("side", ["few genes", "few outputs", "none"])
 def test_native_normal_equations_with_empty_rows_and_columns(rng: np.random.Generator, side: str) -> None:
     """Solutions are made for the genes or for the outputs, whichever are fewer; what nobody names stays 0."""
