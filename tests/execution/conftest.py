@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from dash_hpc.execution import run_one, run_study, worker
+from dash_hpc.store import Store
 
 TASKS = '''
 import os
@@ -111,6 +115,26 @@ def fail_some(folder, run_id):
 '''
 
 
+STRATEGIES = """
+[[strategy]]
+name = "imp"
+rewind = 1
+[[strategy]]
+name = "bioprune"
+"""
+
+
+class StopsAfter:
+    """A flag that is set after so many epochs. The first question comes after the first epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs - 1
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
 @pytest.fixture(scope="session")
 def tiny_text(small_study: Callable[..., str]) -> str:
     """A study: 12 genes, 4 runs (none and dash, 2 seeds) of 4 epochs."""
@@ -123,6 +147,36 @@ def tiny(tmp_path: Path, tiny_text: str) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(tiny_text)
     return path
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Store:
+    """Eight runs of four strategies and two seeds, 7 epochs each, undisturbed. Tests work on copies of its plan."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(tiny_text.replace("epochs = 4", "epochs = 7") + STRATEGIES)
+    return run_study(folder / "tiny.toml", output=folder / "out", workers=2, progress="none")
+
+
+@pytest.fixture
+def planned(whole: Store, tmp_path: Path) -> Path:
+    """A store with the same plan and no runs."""
+    folder = tmp_path / "out"
+    shutil.copytree(whole.folder, folder, ignore=shutil.ignore_patterns("runs", "index.h5"))
+    (folder / "runs").mkdir()
+    return folder
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str, int], str]:
+    """Return a function that runs a run for so many epochs and then asks it to stop."""
+
+    def run(folder: Path, run_id: str, epochs: int) -> str:
+        flag = StopsAfter(epochs)
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "process_flag", lambda: flag)
+            return run_one(str(folder), run_id)
+
+    return run
 
 
 @pytest.fixture

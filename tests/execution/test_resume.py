@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import dash_hpc
-from dash_hpc.errors import OtherVersion, StoreError, UsageError
+from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.execution import run_one, run_study, worker
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.journal import Journal
@@ -26,50 +26,8 @@ from dash_hpc.execution.poison import count_death, deaths_path, read_deaths
 from dash_hpc.execution.signals import StopFlag
 from dash_hpc.store import Store, compare_runs, open_store, read_run, run_path
 from dash_hpc.store.checkpoint import CheckpointFile, checkpoint_paths, read_checkpoint
-from dash_hpc.store.envelope import HEADER_BYTES, seal
 
-STRATEGIES = """
-[[strategy]]
-name = "imp"
-rewind = 1
-[[strategy]]
-name = "bioprune"
-"""
-
-
-class StopsAfter:
-    """A flag that is set after so many epochs. The first question comes after the first epoch."""
-
-    def __init__(self, epochs: int) -> None:
-        self.left = epochs - 1
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Store:
-    """Eight runs of four strategies and two seeds, 7 epochs each, undisturbed. Tests work on copies of its plan."""
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "tiny.toml").write_text(tiny_text.replace("epochs = 4", "epochs = 7") + STRATEGIES)
-    return run_study(folder / "tiny.toml", output=folder / "out", workers=2, progress="none")
-
-
-@pytest.fixture
-def planned(whole: Store, tmp_path: Path) -> Path:
-    """A store with the same plan and no runs."""
-    folder = tmp_path / "out"
-    shutil.copytree(whole.folder, folder, ignore=shutil.ignore_patterns("runs", "index.h5"))
-    (folder / "runs").mkdir()
-    return folder
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, folder: Path, run_id: str, epochs: int) -> str:
-    flag = StopsAfter(epochs)
-    with monkeypatch.context() as patch:
-        patch.setattr(worker, "process_flag", lambda: flag)
-        return run_one(str(folder), run_id)
+Interrupt = Callable[[Path, str, int], str]
 
 
 def same(whole: Store, folder: Path, run_id: str) -> list[str]:
@@ -81,10 +39,10 @@ def first_of_each(whole: Store) -> dict[str, str]:
     return {name: names[names == name].index[0] for name in names.unique()}
 
 
-def test_interrupted_after_every_epoch(whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_after_every_epoch(whole: Store, planned: Path, interrupt: Interrupt) -> None:
     for name, run_id in first_of_each(whole).items():
         for epochs in range(1, 7):
-            assert interrupt(monkeypatch, planned, run_id, 1) == "stopped"
+            assert interrupt(planned, run_id, 1) == "stopped"
             record = read_run(run_path(planned, run_id))
             assert (record.status, record.epochs) == ("running", epochs)
             assert max(read_checkpoint(path).epoch for path in checkpoint_paths(planned, run_id) if path.exists()) == (
@@ -131,11 +89,11 @@ def test_a_part_leaves_the_damaged_files_of_others_alone(whole: Store, planned: 
 
 
 def test_damaged_checkpoints_are_set_aside(
-    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    whole: Store, planned: Path, interrupt: Interrupt, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_id = first_of_each(whole)["dash"]
     for _ in range(3):
-        interrupt(monkeypatch, planned, run_id, 1)
+        interrupt(planned, run_id, 1)
     newest = max((path for path in checkpoint_paths(planned, run_id)), key=lambda path: read_checkpoint(path).epoch)
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
@@ -150,12 +108,10 @@ def test_damaged_checkpoints_are_set_aside(
     assert "the run goes on after epoch 2" in error
 
 
-def test_without_any_good_checkpoint_the_run_begins_again(
-    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_good_checkpoint_the_run_begins_again(whole: Store, planned: Path, interrupt: Interrupt) -> None:
     run_id = first_of_each(whole)["imp"]
-    interrupt(monkeypatch, planned, run_id, 2)
-    interrupt(monkeypatch, planned, run_id, 2)
+    interrupt(planned, run_id, 2)
+    interrupt(planned, run_id, 2)
     for path in checkpoint_paths(planned, run_id):
         path.write_bytes(path.read_bytes()[:-100])
     note = worker.run_noted(str(planned), run_id)
@@ -165,11 +121,9 @@ def test_without_any_good_checkpoint_the_run_begins_again(
     assert len(list(planned.glob("runs/*/*.damaged-1"))) == 2
 
 
-def test_a_checkpoint_of_another_model_is_set_aside(
-    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_another_model_is_set_aside(whole: Store, planned: Path, interrupt: Interrupt) -> None:
     run_id = first_of_each(whole)["dash"]
-    interrupt(monkeypatch, planned, run_id, 2)
+    interrupt(planned, run_id, 2)
     file = CheckpointFile(planned, run_id)
     stored = file.load()
     assert stored is not None
@@ -179,12 +133,12 @@ def test_a_checkpoint_of_another_model_is_set_aside(
     assert len(list(planned.glob("runs/*/*.damaged-1"))) == 1
 
 
-def test_no_reader_sees_fewer_epochs_than_before(whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_reader_sees_fewer_epochs_than_before(whole: Store, planned: Path, interrupt: Interrupt) -> None:
     run_id = whole.planned[0]
-    interrupt(monkeypatch, planned, run_id, 5)
+    interrupt(planned, run_id, 5)
     for path in checkpoint_paths(planned, run_id):
         path.unlink(missing_ok=True)  # killed before the first checkpoint, after the history was published
-    assert interrupt(monkeypatch, planned, run_id, 2) == "stopped"
+    assert interrupt(planned, run_id, 2) == "stopped"
     assert read_run(run_path(planned, run_id)).epochs == 5
     assert run_one(str(planned), run_id) == "done"
     assert same(whole, planned, run_id) == []
@@ -374,27 +328,12 @@ def test_ctrl_c_for_the_group_second_driver_and_resumption(
     assert process.returncode == 3
 
 
-def newer(path: Path) -> bytes:
-    """Make a file of a store one of format version 2, whole, and return its bytes."""
-    data = path.read_bytes()
-    if path.suffix == ".jsonl":
-        text = data.decode().replace('"version": 1', '"version": 2', 1)
-        digest = json.loads(text.partition("\n")[0])["sha256"]
-        text = text.replace(digest, "0" * 64, 1)
-        data = text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest(), 1).encode()
-    else:
-        name = data.partition(b"\n")[0].decode()
-        data = seal(name, 2, data[HEADER_BYTES:]) + data[HEADER_BYTES:]
-    path.write_bytes(data)
-    return data
-
-
 def test_checkpoint_left_by_a_worker_killed_at_the_end_is_removed(
-    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Store, planned: Path, interrupt: Interrupt
 ) -> None:
     run_id, other = whole.planned[:2]
-    interrupt(monkeypatch, planned, run_id, 2)
-    interrupt(monkeypatch, planned, other, 2)
+    interrupt(planned, run_id, 2)
+    interrupt(planned, other, 2)
     (left,) = [path for path in checkpoint_paths(planned, run_id) if path.exists()]
     data = left.read_bytes()
     assert run_one(str(planned), run_id) == "done"
@@ -404,46 +343,6 @@ def test_checkpoint_left_by_a_worker_killed_at_the_end_is_removed(
     run_study(study, output=planned, workers=1, progress="none", part=(1, len(whole.planned)))
     assert not left.exists()
     assert any(path.exists() for path in checkpoint_paths(planned, other))  # of a run that is not done
-
-
-@pytest.mark.parametrize("which", ["plan.jsonl", "run", "checkpoint"])
-def test_files_of_another_version_are_not_touched(
-    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch, which: str
-) -> None:
-    run_id = whole.planned[0]
-    interrupt(monkeypatch, planned, run_id, 2)
-    (checkpoint,) = [path for path in checkpoint_paths(planned, run_id) if path.exists()]
-    path = {"run": run_path(planned, run_id), "checkpoint": checkpoint}.get(which, planned / which)
-    data = newer(path)
-    with pytest.raises(OtherVersion, match=r"version 2, but .* use the dash-hpc that wrote it"):
-        run_study(whole.folder / "study.toml", output=planned, workers=1, progress="none")
-    assert path.read_bytes() == data
-    assert not list(planned.rglob("*.damaged-*"))
-    assert open_store(planned).counts()["done"] == 0
-
-
-def test_pipes_in_place_of_small_files_do_not_block(
-    whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DASH_HPC_LEASE_SECONDS", "1")
-    run_id = whole.planned[0]
-    place = planned / "lease" / run_id[:2]
-    place.mkdir(parents=True, exist_ok=True)
-    for path in (place / f"{run_id}.000001.lease", deaths_path(planned, run_id), planned / "lease/driver.000001.lease"):
-        os.mkfifo(path)
-    for path in (planned / "log").iterdir():
-        path.unlink()
-    outside = planned.parent / "outside"
-    outside.write_text("")
-    (planned / "log" / "worker-0.log").symlink_to(outside)
-    os.mkfifo(planned / "log" / "driver.log")
-    os.mkfifo(planned / "bundles")
-    study = whole.folder / "study.toml"
-    assert run_study(study, output=planned, workers=1, progress="none").counts()["done"] == len(whole.planned)
-    assert outside.read_text() == ""
-    capsys.readouterr()
-    run_study(study, output=planned, workers=1, progress="plain")
-    assert f"{planned / 'bundles'}: not a folder of bundles, left out" in capsys.readouterr().err
 
 
 def test_fresh_start_moves_what_is_there(tiny: Path, tmp_path: Path) -> None:
