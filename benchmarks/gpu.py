@@ -7,16 +7,24 @@ gradients. The ceiling of fp32 is measured with a matrix product (TF32 off), tha
 each multiprocessor at the highest clock. Contenders: torchdiffeq on the same GPU, a run at a time, and batched over
 runs with one step size for all.
 
+Genome scale: steps of 16 pairs of a model of 11,165 x 300, on which all multiprocessors work together, dense and with
+5 % active; one step of the CPU beside it. The ceiling of memory is measured with a copy; counted are the weights, read
+once for sixteen samples in each evaluation and in its reverse (idle samples do not count), and Adam's arrays.
+
     python benchmarks/gpu.py [--seconds 2] [--out benchmarks/results/gpu.json]
+    python benchmarks/gpu.py --rehearse    (without a GPU: tiny sizes in the emulation, to see that the script runs)
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import importlib
 import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +36,53 @@ from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, TrainState, select, t
 from dash_hpc.ops.cuda import Gpu, open_gpu
 from dash_hpc.ops.train import EpochJob
 
-GENES, HIDDEN, STEPS, PAIRS = 350, 40, 140, 4
+PAIRS, LARGE_PAIRS = 4, 16
 SOLVER = SolverOptions(rtol=1e-5, atol=1e-7)
-PACKS = (1, 16, 132, 528, 2112)
 DENSITIES = (1.0, 0.14, 0.05)
 #: Cycles of shared memory for one evaluation of the dense model by a block (docs/gpu.md): weights, operands, shuffles.
 SHARED_CYCLES = 1760 + 440 + 480 + 310
 
 
-def epoch_job(state: TrainState, data: Sequence[np.ndarray], steps: int, lr: float = 1e-4) -> EpochJob:
-    """`steps` batches of one trajectory each; the state is used as it is."""
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and with which device of torch."""
+
+    genes: int = 350
+    hidden: int = 40
+    steps: int = 140
+    packs: tuple[int, ...] = (1, 16, 132, 528, 2112)
+    others: tuple[int, ...] = (1, 16, 132)
+    large: tuple[int, int] = (11165, 300)
+    device: str = "cuda"
+
+
+FULL = Sizes()
+REHEARSAL = Sizes(genes=40, hidden=6, steps=4, packs=(1, 2), others=(1,), large=(100, 12), device="cpu")
+
+
+def epoch_job(
+    state: TrainState, data: Sequence[np.ndarray], steps: int, lr: float = 1e-4, pairs: int = PAIRS
+) -> EpochJob:
+    """`steps` batches of as many pairs each; the state is used as it is."""
     y0, y1, dt = data
-    pointer = np.arange(0, PAIRS * steps + 1, PAIRS)
-    index = np.resize(np.arange(len(dt)), PAIRS * steps)
+    pointer = np.arange(0, pairs * steps + 1, pairs)
+    index = np.resize(np.arange(len(dt)), pairs * steps)
     return EpochJob(state, y0, y1, dt, pointer, index, lr=dict.fromkeys(TENSORS, lr), solver=SOLVER)
 
 
-def problem(density: float) -> tuple[TrainState, tuple[np.ndarray, ...]]:
-    """A state in the middle of training and 140 trajectories."""
-    weights, masks, y0, y1, dt = random_problem(GENES, HIDDEN, density, PAIRS * STEPS)
+def problem(sizes: Sizes, density: float) -> tuple[TrainState, tuple[np.ndarray, ...]]:
+    """A state in the middle of training and as many trajectories as there are steps."""
+    weights, masks, y0, y1, dt = random_problem(sizes.genes, sizes.hidden, density, PAIRS * sizes.steps)
     return TrainState.fresh(weights, masks), (y0, y1, dt)
 
 
-def agreement(gpu: Gpu, density: float, epochs: int) -> dict[str, Any]:
+def agreement(gpu: Gpu, sizes: Sizes, density: float, epochs: int) -> dict[str, Any]:
     """Largest relative difference of the losses over epochs, and the overlap of the masks that both weights give."""
-    start, data = problem(density)
+    start, data = problem(sizes, density)
     mine, cpu = copy.deepcopy(start), copy.deepcopy(start)
     worst = 0.0
     for _ in range(epochs):
-        job = epoch_job(mine, data, STEPS)
+        job = epoch_job(mine, data, sizes.steps)
         found = gpu.train_pack([job])[0].loss
         wanted = train_epoch(
             cpu, job.y0, job.y1, job.dt, job.batch_ptr, job.batch_index, lr=job.lr, solver=job.solver
@@ -72,30 +98,39 @@ def agreement(gpu: Gpu, density: float, epochs: int) -> dict[str, Any]:
     return {"what": f"agreement, {density:.0%}", "epochs": epochs, "loss_difference": worst, "jaccard": both / either}
 
 
-def ceilings() -> dict[str, float]:
-    """Measured rate of fp32 in a matrix product, and cycles per second of all multiprocessors at the highest clock."""
+def ceilings(device: str) -> dict[str, float]:
+    """Rate of fp32 in a matrix product, of a copy in memory, and cycles per second of all multiprocessors at most."""
+    if device == "cpu":
+        return {"fp32": 1.0, "memory": 1.0, "cycles": 1.0}
     torch.backends.cuda.matmul.allow_tf32 = False
+
+    def rate(work: Callable[[], Any], amount: float) -> float:
+        for repeats in (2, 3):
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            for _ in range(repeats):
+                work()
+            torch.cuda.synchronize()
+        return 3 * amount / (time.perf_counter() - began)
+
     a, b = (torch.randn(8192, 8192, device="cuda") for _ in range(2))
-    for _ in range(2):
-        a @ b
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(3):
-        a @ b
-    torch.cuda.synchronize()
-    rate = 3 * 2 * 8192**3 / (time.perf_counter() - began)
+    product = rate(lambda: a @ b, 2 * 8192**3)
+    copied = rate(lambda: a.copy_(b), 2 * 4 * 8192**2)
     query = ["nvidia-smi", "--query-gpu=clocks.max.sm", "--format=csv,noheader,nounits"]
     clock = 1e6 * float(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0])
-    return {"fp32": rate, "cycles": clock * torch.cuda.get_device_properties(0).multi_processor_count}
+    cycles = clock * torch.cuda.get_device_properties(0).multi_processor_count
+    return {"fp32": product, "memory": copied, "cycles": cycles}
 
 
-def pack_row(gpu: Gpu, density: float, runs: int, seconds: float, ceiling: dict[str, float]) -> dict[str, Any]:
+def pack_row(
+    gpu: Gpu, sizes: Sizes, density: float, runs: int, seconds: float, ceiling: dict[str, float]
+) -> dict[str, Any]:
     """Time whole epochs of a pack, from the caller's arrays and back: the best of up to three."""
-    start, data = problem(density)
+    start, data = problem(sizes, density)
     states = [copy.deepcopy(start) for _ in range(runs)]
 
     def take() -> tuple[float, int, dict[str, float]]:
-        jobs = [epoch_job(state, data, STEPS) for state in states]
+        jobs = [epoch_job(state, data, sizes.steps) for state in states]
         gpu.take_timings()
         began = time.perf_counter()
         results = gpu.train_pack(jobs)
@@ -109,7 +144,7 @@ def pack_row(gpu: Gpu, density: float, runs: int, seconds: float, ceiling: dict[
     while len(tries) < 3 and tries[0][0] < seconds:
         tries.append(take())
     took, evaluations, parts = min(tries, key=lambda one: one[0])
-    steps = STEPS
+    steps = sizes.steps
     entries = sum(int(mask.sum()) for mask in start.masks.values())
     operations = 2 * entries * (3 * evaluations - 2 * 2 * runs * steps * PAIRS)
     row = {
@@ -117,7 +152,7 @@ def pack_row(gpu: Gpu, density: float, runs: int, seconds: float, ceiling: dict[
         "runs": runs,
         "steps": steps,
         "seconds": took,
-        "run_epochs_per_s": runs * steps / STEPS / took,
+        "run_epochs_per_s": runs / took,
         "tflops": operations / parts["kernel"] / 1e12,
         "kernel": parts["kernel"],
         "host": parts["host"],
@@ -129,18 +164,17 @@ def pack_row(gpu: Gpu, density: float, runs: int, seconds: float, ceiling: dict[
     return row
 
 
-def cpu_row(density: float) -> dict[str, Any]:
+def cpu_row(sizes: Sizes, density: float) -> dict[str, Any]:
     """This machine's CPU path, a thread to a core."""
-    start, data = problem(density)
-    cores = len(os.sched_getaffinity(0))
-    jobs = [epoch_job(copy.deepcopy(start), data, STEPS // 4) for _ in range(cores)]
+    start, data = problem(sizes, density)
+    cores, steps = len(os.sched_getaffinity(0)), sizes.steps // 4
+    jobs = [epoch_job(copy.deepcopy(start), data, steps) for _ in range(cores)]
     train_pack(jobs[:1])
     began = time.perf_counter()
     train_pack(jobs, threads=cores)
     took = time.perf_counter() - began
-    rate = cores * (STEPS // 4) / STEPS / took
-    return {"what": f"CPU, {density:.0%}", "runs": cores, "steps": STEPS // 4, "seconds": took,
-            "run_epochs_per_s": rate}  # fmt: skip
+    return {"what": f"CPU, {density:.0%}", "runs": cores, "steps": steps, "seconds": took,
+            "run_epochs_per_s": cores * steps / sizes.steps / took}  # fmt: skip
 
 
 class Batched(torch.nn.Module):
@@ -165,15 +199,16 @@ class Batched(torch.nn.Module):
         return self.dt * torch.relu(p["v"])[:, None] * (target - y)
 
 
-def torchdiffeq_row(runs: int, seconds: float) -> dict[str, Any]:
+def torchdiffeq_row(sizes: Sizes, runs: int, seconds: float) -> dict[str, Any]:
     """Steps of solve, back-propagation and Adam with torchdiffeq on this GPU."""
     from torchdiffeq import odeint
 
-    start, (y0, y1, dt) = problem(1.0)
-    model = Batched(start.weights, runs, dt[:PAIRS]).cuda()
+    start, (y0, y1, dt) = problem(sizes, 1.0)
+    model = Batched(start.weights, runs, dt[:PAIRS]).to(sizes.device)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
-    first, target = (torch.from_numpy(array[:PAIRS]).cuda().expand(runs, -1, -1) for array in (y0, y1))
-    times = torch.tensor([0.0, 1.0], device="cuda")
+    first, target = (torch.from_numpy(array[:PAIRS]).to(sizes.device).expand(runs, -1, -1) for array in (y0, y1))
+    times = torch.tensor([0.0, 1.0], device=sizes.device)
+    wait = torch.cuda.synchronize if sizes.device == "cuda" else lambda: None
 
     def step() -> None:
         optimiser.zero_grad()
@@ -182,30 +217,49 @@ def torchdiffeq_row(runs: int, seconds: float) -> dict[str, Any]:
         optimiser.step()
 
     step()
-    torch.cuda.synchronize()
+    wait()
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         step()
-        torch.cuda.synchronize()
+        wait()
         steps += 1
     took = time.perf_counter() - began
     return {"what": "torchdiffeq, GPU", "runs": runs, "steps": steps, "seconds": took,
-            "run_epochs_per_s": runs * steps / STEPS / took}  # fmt: skip
+            "run_epochs_per_s": runs * steps / sizes.steps / took}  # fmt: skip
 
 
-def large_row(gpu: Gpu, density: float, hidden: int) -> dict[str, Any]:
-    """One step of one trajectory of a genome-sized model (rk4, a step to an interval): one block works on it."""
-    weights, masks, y0, y1, dt = random_problem(11165, hidden, density, PAIRS)
-    job = epoch_job(TrainState.fresh(weights, masks), (y0, y1, dt), 1, 1e-6)
-    rk4 = SolverOptions(method="rk4", step=100.0)
-    job = EpochJob(job.state, y0, y1, dt, job.batch_ptr, job.batch_index, lr=job.lr, solver=rk4)
-    began = time.perf_counter()
-    [result] = gpu.train_pack([job])
-    return {"what": f"11,165 x {hidden}, {density:.0%}, rk4", "runs": 1, "steps": 1,
-            "seconds": time.perf_counter() - began, "status": result.status}  # fmt: skip
+def large_rows(gpu: Gpu, sizes: Sizes, density: float, ceiling: dict[str, float]) -> list[dict[str, Any]]:
+    """Steps of 16 pairs of a genome-sized model on the device, the first of which warms it up, and one on the CPU."""
+    genes, hidden = sizes.large
+    weights, masks, y0, y1, dt = random_problem(genes, hidden, density, LARGE_PAIRS)
+    start, what = TrainState.fresh(weights, masks), f"{genes:,} x {hidden}, {density:.0%}"
+    team = dataclasses.replace(gpu, team=True)
+    steps, rows = 4, []
+    for device, count in (("GPU", 1), ("GPU", steps), ("CPU", 1)):
+        job = epoch_job(copy.deepcopy(start), (y0, y1, dt), count, 1e-6, LARGE_PAIRS)
+        team.take_timings()
+        began = time.perf_counter()
+        [result] = team.train_pack([job]) if device == "GPU" else train_pack([job])
+        took = time.perf_counter() - began
+        if result.status:
+            raise SystemExit(f"benchmark: {what}, {device}: {result.reason}")
+        row: dict[str, Any] = {
+            "what": f"{device}, {what}", "runs": 1, "steps": count, "seconds": took, "seconds_per_step": took / count,
+            "first_loss": float(result.loss[0]),
+        }  # fmt: skip
+        if device == "GPU":
+            parts = team.take_timings()
+            entries = sum(int(masks[name].sum()) for name in PRUNABLE)
+            size = 4 if density == 1.0 else 6  # of an entry as the products read it
+            moved = 2 * size * entries * result.evaluations / LARGE_PAIRS + count * entries * 4 * 8
+            row |= parts | {"seconds_per_step": parts["kernel"] / count,
+                            "of_memory": moved / parts["kernel"] / ceiling["memory"]}  # fmt: skip
+        rows.append(row)
+    rows[-1]["loss_difference"] = abs(rows[0]["first_loss"] / rows[-1]["first_loss"] - 1)
+    return rows[1:]
 
 
-def rows_of(gpu: Gpu, seconds: float, say: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+def rows_of(gpu: Gpu, sizes: Sizes, seconds: float, say: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
     """All rows, correctness first; each is told as soon as it is there."""
     rows: list[dict[str, Any]] = []
 
@@ -214,22 +268,25 @@ def rows_of(gpu: Gpu, seconds: float, say: Callable[[dict[str, Any]], None]) -> 
         say(row)
 
     for density in (1.0, 0.05):
-        add(agreement(gpu, density, 10))
-    ceiling = ceilings()
-    add({"what": "ceilings", "tflops": ceiling["fp32"] / 1e12})
+        add(agreement(gpu, sizes, density, 10))
+    ceiling = ceilings(sizes.device)
+    add({"what": "ceilings", "tflops": ceiling["fp32"] / 1e12, "terabytes_per_s": ceiling["memory"] / 1e12})
+    for density in (1.0, 0.05):
+        for row in large_rows(gpu, sizes, density, ceiling):
+            add(row)
     for density in DENSITIES:
-        for runs in PACKS:
-            add(pack_row(gpu, density, runs, seconds, ceiling))
-        add(cpu_row(density))
-    for runs in (1, 16, 132):
-        add(torchdiffeq_row(runs, seconds))
-    add(large_row(gpu, 0.01, 300))
+        for runs in sizes.packs:
+            add(pack_row(gpu, sizes, density, runs, seconds, ceiling))
+        add(cpu_row(sizes, density))
+    for runs in sizes.others:
+        add(torchdiffeq_row(sizes, runs, seconds))
     return rows
 
 
 COLUMNS = {
     "what": "", "runs": "", "steps": "", "seconds": ".3f", "kernel": ".3f", "host": ".3f", "transfer": ".3f",
-    "run_epochs_per_s": ".1f", "tflops": ".2f", "of_fp32": ".1%", "of_shared": ".1%",
+    "run_epochs_per_s": ".1f", "seconds_per_step": ".4f", "tflops": ".2f", "of_fp32": ".1%", "of_shared": ".1%",
+    "terabytes_per_s": ".2f", "of_memory": ".1%",
     "loss_difference": ".1e", "jaccard": ".4f",
 }  # fmt: skip
 
@@ -238,10 +295,15 @@ def main() -> None:
     """Measure, print, write."""
     options = parser(__doc__, 1)
     options.add_argument("--seconds", type=float, default=2.0, help="about how long each row takes (default 2)")
+    options.add_argument("--rehearse", action="store_true", help="without a GPU, to see that the script runs")
     chosen = options.parse_args()
-    gpu = open_gpu()
+    gpu = Gpu(importlib.import_module("dash_hpc._cuda_emulation")) if chosen.rehearse else open_gpu()
     print(gpu.facts())
-    rows = rows_of(gpu, chosen.seconds, lambda row: print(row, flush=True))
+    sizes = REHEARSAL if chosen.rehearse else FULL
+    rows = rows_of(gpu, sizes, 0.0 if chosen.rehearse else chosen.seconds, lambda row: print(row, flush=True))
+    if chosen.rehearse:
+        for row in rows:  # times of the emulation say nothing
+            row.update((name, None) for name in COLUMNS if name not in ("what", "runs", "loss_difference", "jaccard"))
     publish("gpu", rows, COLUMNS, chosen.out)
     if chosen.out:
         Path(chosen.out).with_suffix(".device.txt").write_text(f"{gpu.facts()}\n{gpu.kernels()}\n")

@@ -2,10 +2,10 @@
 
 From a bare checkout, with the Python that holds torch and an nvcc:
 
-    python benchmarks/gpu_check.py [--out FOLDER] [--only build,tests,sanitizer,benchmark] [--seconds 2]
+    python benchmarks/gpu_check.py [--out FOLDER] [--only build,tests,sanitizer,benchmark,grid] [--seconds 2]
 
 Says in one line each what is missing, what passed and how long it took; writes summary.json, the logs and the
-benchmark's gpu.json into FOLDER (default: build/gpu-check). Leaves with 1 when something failed.
+benchmarks' gpu.json and gpu_grid.json into FOLDER (default: build/gpu-check). Leaves with 1 when something failed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,25 @@ NEEDED = {
     "tests": ("numpy", "scipy", "pandas", "h5py", "torch", "pytest", "pytest_timeout", "threadpoolctl"),
     "sanitizer": ("numpy", "scipy"),
     "benchmark": ("numpy", "scipy", "torch", "torchdiffeq", "threadpoolctl"),
+    "grid": (
+        "click",
+        "h5py",
+        "jinja2",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pydantic",
+        "rich",
+        "scipy",
+        "torch",
+        "threadpoolctl",
+    ),
 }
 #: Seconds after which a part is stopped; together under ten minutes.
-LIMITS = {"build": 150, "tests": 110, "sanitizer": 60, "benchmark": 200}
+LIMITS = {"build": 120, "tests": 110, "sanitizer": 40, "benchmark": 170, "grid": 110}
 SANITIZED = """
 import sys
+from dataclasses import replace
 sys.path.insert(0, {tests!r})
 from tests.cuda import problems
 from dash_hpc.ops import SolverOptions
@@ -39,7 +53,8 @@ from dash_hpc.ops.cuda import open_gpu
 gpu = open_gpu()
 solver = SolverOptions(rtol=1e-4, atol=1e-6)
 works = [problems.job(problems.model(65, 9, d, "f4"), *problems.pairs(65, 6, "f4"), solver=solver) for d in (1.0, 0.1)]
-assert not any(result.status for result in gpu.train_pack(works))
+for team in (False, True):
+    assert not any(result.status for result in replace(gpu, team=team).train_pack(works))
 """
 
 
@@ -101,8 +116,9 @@ def commands(part: str, out: Path, seconds: str) -> list[tuple[str, list[str], d
             (check, [tool, "--tool", check, "--error-exitcode", "9", python, "-c", code], {})
             for check in ("memcheck", "racecheck")
         ]
-    script = str(ROOT / "benchmarks" / "gpu.py")
-    return [("benchmark", [python, script, "--seconds", seconds, "--out", str(out / "gpu.json")], {})]
+    script, options = ("gpu", ["--seconds", seconds]) if part == "benchmark" else ("gpu_grid", [])
+    command = [python, str(ROOT / "benchmarks" / f"{script}.py"), *options, "--out", str(out / f"{script}.json")]
+    return [(part, command, {})]
 
 
 def run(
@@ -120,7 +136,7 @@ def run(
         except subprocess.TimeoutExpired:
             rc = 124
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    shown = lines[-45:] if name == "benchmark" else lines[-12:] if rc else lines[-2:]
+    shown = lines[-45:] if name in ("benchmark", "grid") else lines[-12:] if rc else lines[-2:]
     print("\n".join(line[:200] for line in shown))
     record(summary, out, name, rc, time.monotonic() - began, "stopped at its limit" if rc == 124 else "")
 

@@ -83,3 +83,14 @@ def test_gpu_check_says_when_there_is_no_gpu(tmp_path):
     assert "compute-sanitizer is not installed" in run.stdout
     assert "there is no GPU" in run.stderr
     assert json.loads((tmp_path / "summary.json").read_text())["device"] == ""
+
+
+def test_the_benchmark_runs_without_a_gpu(tmp_path):
+    pytest.importorskip("dash_hpc._cuda_emulation")
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+    command = [sys.executable, script, "--rehearse", "--out", tmp_path / "gpu.json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert {row["what"].partition(",")[0] for row in rows} >= {"agreement", "GPU", "CPU", "torchdiffeq"}
+    assert not any(row.get("seconds") for row in rows)
