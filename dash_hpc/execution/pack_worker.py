@@ -36,8 +36,7 @@ def run_pack(folder: str, run_ids: Sequence[str], device: str = "cpu", threads: 
     Returns
     -------
     dict
-        ``runs``: for each id ``{"status": …, "notes": […]}``; ``notes``: lines about all: the device, what the CPU took
-        over.
+        ``runs``: for each id ``{"status": …, "notes": […]}``; ``notes``: lines about what the CPU took over, and why.
 
     Raises
     ------
@@ -79,7 +78,9 @@ def run_pack(folder: str, run_ids: Sequence[str], device: str = "cpu", threads: 
             raise broken[0]
         answers = {run.run_id: {"status": status, "notes": run.notes} for run, status in zip(runs, ended, strict=True)}
         notes = [f"{count} run{'s' * (count > 1)} went on with the CPU: {why}" for why, count in moved.items()]
-        return {"runs": answers, "notes": [f"device: {line}", *notes]}
+        if device == "auto" and gpu is None:
+            notes.insert(0, f"device: {line}")
+        return {"runs": answers, "notes": notes}
 
 
 def look_at_device(wish: str) -> dict[str, Any]:

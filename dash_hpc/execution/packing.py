@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -153,8 +154,12 @@ def choose_packing(
     workers = asked or max(1, len(gpus))
     if pack is None:
         each = run_bytes(spec, genes)
-        sharing = 1 if executor is not None else math.ceil(workers / max(1, len(gpus)))
-        rooms = [found["free_bytes"] // (2 * sharing), _free_host_bytes() // (2 * (1 if executor else workers))]
+        on_gpu, on_host = math.ceil(workers / max(1, len(gpus))), workers
+        if executor is not None:
+            ranks = executor.station.bindings
+            on_gpu = max(Counter((rank.host, rank.gpu) for rank in ranks).values())
+            on_host = max(Counter(rank.host for rank in ranks).values())
+        rooms = (found["free_bytes"] // (2 * on_gpu), _free_host_bytes() // (2 * on_host))
         pack = max(1, min(MOST, *(room // each for room in rooms)))
     threads = 1 if executor is not None else max(1, available_cores() // workers)
     return Choice(Packing(pack, device, threads), workers, gpus, line)

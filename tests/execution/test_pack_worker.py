@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from dash_hpc.execution.journal import Journal
 from dash_hpc.execution.lease import Lease
 from dash_hpc.execution.pack_worker import run_pack
 from dash_hpc.execution.packing import Packing
+from dash_hpc.execution.study_run import prepare
 from dash_hpc.store import Store, compare_runs, find_record, open_store, run_path, write_plan
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 from dash_hpc.study import load_study, plan
@@ -115,7 +120,7 @@ def test_each_record_is_that_of_the_run_alone(alone: Store, planned: Path, threa
     answer = run_pack(str(planned), alone.planned, "cpu", threads)
     assert list(answer["runs"]) == list(alone.planned)
     assert statuses(answer) == ["done"] * 6 + ["failed"]
-    assert answer["notes"] == ["device: CPU"]
+    assert answer["notes"] == []
     assert same(alone, planned)
     made = open_store(planned).provenance(alone.planned[0])
     assert (made["device"], made["side_by_side"]) == ("cpu", 7)
@@ -257,6 +262,49 @@ def test_a_run_that_kills_its_worker_is_found_and_set_aside_alone(alone: Store, 
     assert driver._units(planned, alone.planned[:3], Journal(planned / "log"), Packing(size=3), 1) == [
         (alone.planned[0], alone.planned[2])
     ]
+
+
+def test_runs_of_one_seed_share_their_data(tiny_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six seeds, twice each in the order of a plan: more data sets than the cache of those not in use holds."""
+    import dash_hpc.data as data
+
+    built = []
+    real = data.build
+
+    def counted(spec: Any, **options: Any) -> Any:
+        built.append(options["seed"])
+        return real(spec, **options)
+
+    (tmp_path / "six.toml").write_text(tiny_text.replace("epochs = 4", "epochs = 1").replace("[0, 1]", '"10..15"'))
+    ids = prepare(load_study(tmp_path / "six.toml"), tmp_path / "out")
+    monkeypatch.setattr(data, "build", counted)
+    assert statuses(run_pack(str(tmp_path / "out"), ids)) == ["done"] * 12
+    assert built == [10, 11, 12, 13, 14, 15]
+
+
+def test_ctrl_c_stops_a_packed_study_at_one_epoch(tiny_text: str, tmp_path: Path) -> None:
+    study, output = tmp_path / "long.toml", tmp_path / "out"
+    study.write_text(tiny_text.replace("epochs = 4", "epochs = 1000000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dash_hpc", "run", study, "--output", output, "--workers", "1", "--pack", "4"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DASH_HPC_CHECKPOINT_SECONDS": "1000"},
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(output.glob("runs/*/*.h5"))) < 4 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "SIGINT: interrupted with 0 of 4 runs done; the same command goes on from there" in error
+    last: dict[str, int] = {}  # of two files a run, one after a pruning event
+    for path in output.glob("runs/*/*.ckpt.h5"):
+        run_id = path.name.split(".")[0]
+        last[run_id] = max(last.get(run_id, 0), read_checkpoint(path).epoch)
+    assert len(last) == 4
+    assert len(set(last.values())) == 1
 
 
 def test_packs_are_even_and_leave_no_worker_idle() -> None:
