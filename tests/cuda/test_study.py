@@ -1,4 +1,4 @@
-"""``dash-hpc run --device``: whole studies by the command, with the emulation in the place of a GPU."""
+"""``dash-hpc run --device``: whole studies by the command, on a GPU or with the emulation in its place."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 
 import dash_hpc
+from dash_hpc.errors import NativeError
 from dash_hpc.execution import packing
 from dash_hpc.execution.rerun import rerun
 from dash_hpc.ops import PRUNABLE
+from dash_hpc.ops.cuda import open_gpu
 from dash_hpc.store import Store, compare_runs, open_store, run_path
 
 
@@ -49,16 +52,34 @@ def dash(*words: Any, emulated: bool = True, **environment: str) -> subprocess.C
     )
 
 
-@pytest.fixture(scope="module")
-def on_gpu(study: Path) -> Store:
-    """The study with ``--device cuda``."""
-    pytest.importorskip("dash_hpc._cuda_emulation")
-    output = study.parent / "gpu"
-    done = dash("run", study, "--output", output, "--device", "cuda", *BARE)
+@dataclass(frozen=True)
+class Device:
+    """Where the study was run: its name in records, what commands need to find it again, and the results."""
+
+    name: str
+    emulated: bool
+    store: Store
+
+
+@pytest.fixture(scope="module", params=["emulation", pytest.param("cuda", marks=pytest.mark.gpu)])
+def on_gpu(request: pytest.FixtureRequest, study: Path) -> Device:
+    """The study with ``--device cuda``, on the emulation and on a GPU where there is one."""
+    emulated, name = request.param == "emulation", "emulation"
+    if emulated:
+        pytest.importorskip("dash_hpc._cuda_emulation")
+    else:
+        try:
+            name = str(open_gpu().facts()["name"])
+        except NativeError as error:
+            if os.environ.get("DASH_HPC_REQUIRE_GPU") == "1":
+                raise
+            pytest.skip(str(error))
+    output = study.parent / f"on-{request.param}"
+    done = dash("run", study, "--output", output, "--device", "cuda", "--workers", 1, *BARE, emulated=emulated)
     assert done.returncode == 0, done.stderr
-    assert "device: GPU 0: emulation\n" in done.stderr
+    assert f"device: GPU 0: {name}\n" in done.stderr
     assert "1 worker, up to 256 runs side by side in each\n" in done.stderr
-    return open_store(output)
+    return Device(name, emulated, open_store(output))
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +90,10 @@ def on_cpu(study: Path) -> Store:
     return open_store(output)
 
 
-def test_runs_of_the_gpu_follow_those_of_the_cpu(on_gpu: Store, on_cpu: Store) -> None:
+def test_runs_of_the_gpu_follow_those_of_the_cpu(on_gpu: Device, on_cpu: Store) -> None:
+    folder = on_gpu.store.folder
     for run_id in on_cpu.planned:
-        mine, cpu = on_gpu.record(run_id), on_cpu.record(run_id)
+        mine, cpu = on_gpu.store.record(run_id), on_cpu.record(run_id)
         assert mine.epochs == cpu.epochs == 10
         for column in ("train_mse", "validation_mse"):
             np.testing.assert_allclose(mine.history[column], cpu.history[column], rtol=1e-4)
@@ -82,32 +104,34 @@ def test_runs_of_the_gpu_follow_those_of_the_cpu(on_gpu: Store, on_cpu: Store) -
             for network in (mine.network, cpu.network)
         )
         assert (kept & other).sum() / (kept | other).sum() >= 0.99
-        assert mine.provenance["device"] == "emulation"
+        assert mine.provenance["device"] == on_gpu.name
         assert cpu.provenance["device"] == "cpu"
-    # The emulation sums in another order, so that equal bits would mean that the CPU had done the work.
-    assert any(compare_runs(run_path(on_gpu.folder, r), run_path(on_cpu.folder, r)) for r in on_cpu.planned)
+    # The kernels sum in another order, so that equal bits would mean that the CPU had done the work.
+    assert any(compare_runs(run_path(folder, run_id), run_path(on_cpu.folder, run_id)) for run_id in on_cpu.planned)
 
 
-def test_bits_do_not_depend_on_the_pack(on_gpu: Store, study: Path, tmp_path: Path) -> None:
+def test_bits_do_not_depend_on_the_pack(on_gpu: Device, study: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    done = dash("run", study, "--output", output, "--device", "cuda:0", "--pack", 1, "--set", "sweep.seeds=[0]", *BARE)
+    words = ("--device", "cuda:0", "--pack", 1, "--set", "sweep.seeds=[0]", *BARE)
+    done = dash("run", study, "--output", output, *words, emulated=on_gpu.emulated)
     assert done.returncode == 0, done.stderr
     assert len(open_store(output).planned) == 2
     for run_id in open_store(output).planned:
-        assert compare_runs(run_path(on_gpu.folder, run_id), run_path(output, run_id)) == []
+        assert compare_runs(run_path(on_gpu.store.folder, run_id), run_path(output, run_id)) == []
 
 
 def test_rerun_tells_of_another_device_and_repeats_the_bits_on_the_same(
-    on_gpu: Store, monkeypatch: pytest.MonkeyPatch
+    on_gpu: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DASH_HPC_CUDA_EMULATION", "1")
-    run_id = next(r for r in on_gpu.planned if on_gpu.record(r).spec["strategy"]["name"] == "dash")
-    assert rerun(on_gpu.folder, run_id, "cuda").differences == []
-    elsewhere = dash("rerun", on_gpu.folder, run_id, "--json")
+    monkeypatch.setenv("DASH_HPC_CUDA_EMULATION", "1" if on_gpu.emulated else "0")
+    store = on_gpu.store
+    run_id = next(run for run in store.planned if store.record(run).spec["strategy"]["name"] == "dash")
+    assert rerun(store.folder, run_id, "cuda").differences == []
+    elsewhere = dash("rerun", store.folder, run_id, "--json")
     answer = json.loads(elsewhere.stdout)
     assert (elsewhere.returncode, answer["equal"]) == (1, False)
     assert answer["circumstances"] == [
-        "device: emulation then, cpu now; last bits depend on it, so repeat it there with --device"
+        f"device: {on_gpu.name} then, cpu now; last bits depend on it, so repeat it there with --device"
     ]
 
 
