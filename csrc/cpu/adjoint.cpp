@@ -43,10 +43,8 @@ struct AdjointTile {
             if (!any) return;  // step sizes are padded with 0 at the end
             const PerSample<T, L> h(size);
             model.template rhs<L>(y, rates, tape.slot(column, 0), scratch);
-            for (int i = 1; i < method.stages; ++i) {
-                stage_state<T, L>(method, i, h, tape, column, y, stage, rows);
-                model.template rhs<L>(stage, rates, tape.slot(column, i), scratch);
-            }
+            for (int i = 1; i < method.stages; ++i)
+                evaluate_stage<T, L>(model, method, i, h, tape, column, y, stage, rates, scratch);
             tape.record(column, size, y);
             Terms<T, L> terms;
             for (int i = 0; i < method.stages; ++i) terms.add(h, method.b[i], tape.slot(column, i).derivative());

@@ -101,10 +101,8 @@ class ReverseSweep {
     void evaluate_again(const Tableau& method, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n) {
         const T* y = tape.state(n);
         model_->template rhs<L>(y, rates_, tape.slot(n, 0), scratch_);
-        for (int i = 1; i < method.stages; ++i) {
-            stage_state<T, L>(method, i, h, tape, n, y, stage_, rows_);
-            model_->template rhs<L>(stage_, rates_, tape.slot(n, i), scratch_);
-        }
+        for (int i = 1; i < method.stages; ++i)
+            evaluate_stage<T, L>(*model_, method, i, h, tape, n, y, stage_, rates_, scratch_);
     }
 
     void one_step(const Tableau& method, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n) {

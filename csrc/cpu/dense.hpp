@@ -7,14 +7,14 @@
 namespace dash {
 namespace DASH_ISA {
 
-// A matrix and the tile that it multiplies; stride: rows k of a panel, of which K are taken.
+// A matrix, with K rows in each panel, and the tile that it multiplies.
 template <class T>
 struct Factor {
     const T* panels;
-    int64_t stride, K;
+    int64_t K;
     const T* x;
 
-    const T* row(int64_t n) const { return panels + n / kPanel * stride * kPanel + n % kPanel; }
+    const T* row(int64_t n) const { return panels + n / kPanel * K * kPanel + n % kPanel; }
 };
 
 // y[n][4] = start + sums over k of M[k][n] x[k][4], weights in lanes: vectors first .. first + B - 1 of the outputs and,
@@ -157,17 +157,21 @@ inline void dense_outer(const T* left, const T* right, int64_t stride, int64_t s
         auto block = [&](auto count, int64_t h) {
             constexpr int H = decltype(count)::value;
             for (int64_t g = 0; g < kPanel; g += W) {
-                V sum[H][4] = {};
-                for (int64_t s = 0; s < slots; ++s) {
-                    const T* b = first + g * 4 + s * stride;
-                    for (int i = 0; i < H; ++i) {
-                        const V a = repeat4(left + s * stride + (h + i) * 4);
-                        for (int j = 0; j < 4; ++j) sum[i][j] += a * at(b, j);
-                    }
+                V sum[H][4];
+                DASH_EACH(i, H)
+                    DASH_EACH(j, 4) sum[i][j] = V{}; DASH_END
+                DASH_END
+                const T *a = left + h * 4, *b = first + g * 4;
+                for (int64_t s = 0; s < slots; ++s, a += stride, b += stride) {
+                    DASH_EACH(i, H)
+                        const V four = repeat4(a + i * 4);
+                        DASH_EACH(j, 4) sum[i][j] += four * at(b, j); DASH_END
+                    DASH_END
                 }
-                for (int i = 0; i < H; ++i)
-                    at(grad + (h + i) * kPanel + g, 0) += pair_sums<T>(pair_sums<T>(sum[i][0], sum[i][1]),
-                                                                      pair_sums<T>(sum[i][2], sum[i][3]));
+                DASH_EACH(i, H)
+                    at(grad + (h + i) * kPanel + g, 0) +=
+                        pair_sums<T>(pair_sums<T>(sum[i][0], sum[i][1]), pair_sums<T>(sum[i][2], sum[i][3]));
+                DASH_END
             }
         };
         int64_t h = 0;

@@ -11,13 +11,13 @@ struct LaneResult {
     int64_t status = kSolved, steps = 0, rejected = 0, evaluations = 0;
 };
 
-// The states at which the stages of a step are evaluated: y + h * sum of a[stage][j] * k[j].
+// Stage 1 or later of a step from y: its state y + h * sum of a[stage][j] * k[j], in out, and the derivative there.
 template <class T, int L>
-inline void stage_state(const Tableau& method, int stage, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n,
-                        const T* y, T* out, int64_t rows) {
+inline void evaluate_stage(const Model<T>& model, const Tableau& method, int stage, const PerSample<T, L>& h,
+                           Tape<T, L>& tape, int64_t n, const T* y, T* out, const T* rates, T* scratch) {
     Terms<T, L> terms;
     for (int j = 0; j < stage; ++j) terms.add(h, method.a[stage][j], tape.slot(n, j).derivative());
-    combine<T, L>(y, terms.coefficient, terms.k, terms.n, out, rows);
+    model.template rhs_at<L>(y, terms, out, rates, tape.slot(n, stage), scratch);
 }
 
 template <class T, int L>
@@ -70,15 +70,12 @@ class Integrator {
             }
             if (!any) return;
             const PerSample<T, L> hs(size);
-            for (int i = 1; i < method.stages; ++i) {
-                stage_state<T, L>(method, i, hs, *tape_, iteration, y, stage_, rows_);
-                model_->template rhs<L>(stage_, rates_, tape_->slot(iteration, i), scratch_);
-            }
+            for (int i = 1; i < method.stages; ++i)
+                evaluate_stage<T, L>(*model_, method, i, hs, *tape_, iteration, y, stage_, rates_, scratch_);
             Terms<T, L> terms;
             for (int i = 0; i < method.stages; ++i) terms.add(hs, method.b[i], tape_->slot(iteration, i).derivative());
-            combine<T, L>(y, terms.coefficient, terms.k, terms.n, y_new_, rows_);
             // the derivative at the new state: part of the error, and the first stage of the next step
-            model_->template rhs<L>(y_new_, rates_, tape_->slot(iteration + 1, 0), scratch_);
+            model_->template rhs_at<L>(y, terms, y_new_, rates_, tape_->slot(iteration + 1, 0), scratch_);
             if (method.adaptive)
                 scaled_error(method, hs, options, iteration, ratio);
             else
@@ -145,9 +142,8 @@ class Integrator {
         }
         Terms<T, L> terms;
         terms.add(PerSample<T, L>(trial), 1.0, f);
-        combine<T, L>(y, terms.coefficient, terms.k, 1, stage_, rows_);
         const Slot<T, L> probe = tape_->slot(0, 1);
-        model_->template rhs<L>(stage_, rates_, probe, scratch_);
+        model_->template rhs_at<L>(y, terms, stage_, rates_, probe, scratch_);
         gene_sums<T, L>(rows_, d2, [&](int64_t i, int) {
             const V q = (at(probe.derivative(), i) - at(f, i)) / (atol + rtol * vabs(at(y, i)));
             return q * q;

@@ -108,10 +108,12 @@ class Matrix {
     // y[h] = start[h] + sum_g A[h][g] x[g]
     template <int L>
     void to_hidden(const T* x, T* y, const T* start) const {
-        if (sparse)
+        if (sparse) {
             by_hidden_.template apply<L>(x, y, {start, nullptr});
-        else
-            dense_hidden<L>(x, y, start);
+            return;
+        }
+        const Factor<T> factor{other_.data(), padded(G), x};
+        dense_apply<T, L>(&factor, 1, m, {start, nullptr}, [=](int64_t i, Vec<T> v) { at(y, i) = v; });
     }
 
     // finish(i, vector i of sum_h A[h][g] x[h]); scratch: a tile of genes
@@ -131,7 +133,9 @@ class Matrix {
     static void to_genes_both(const Matrix& A, const T* x, const Matrix& B, const T* z, T* scratch, Finish finish) {
         const Factor<T> factor[2] = {A.gene_factor(x), B.gene_factor(z)};
         const int64_t rows = padded(A.G);
-        if (!A.sparse && !B.sparse) {
+        // from memory, one matrix after the other comes faster than panels of both in turn
+        const bool in_cache = A.count() * int64_t(sizeof(T)) < (int64_t(1) << 18);
+        if (in_cache && !A.sparse && !B.sparse) {
             dense_apply<T, L>(factor, 2, rows, {}, finish);
             return;
         }
@@ -162,25 +166,12 @@ class Matrix {
     }
 
   private:
-    Factor<T> gene_factor(const T* x) const { return {value.data(), m, m, x}; }
+    Factor<T> gene_factor(const T* x) const { return {value.data(), m, x}; }
 
     template <int L, class Finish>
     void finish_all(const T* tile, Finish finish) const {
         const int64_t n = Layout<T, L>::vectors(padded(G));
         for (int64_t i = 0; i < n; ++i) finish(i, at(tile, i));
-    }
-
-    // A tile of genes beyond the first cache is taken in parts that stay there for all hidden units.
-    template <int L>
-    void dense_hidden(const T* x, T* y, const T* start) const {
-        const auto store = [&](int64_t i, Vec<T> v) { at(y, i) = v; };
-        const int64_t rows = padded(G), row = L * int64_t(sizeof(T));
-        const int64_t part = L > 4 && rows * row > (int64_t(64) << 10) ? (int64_t(16) << 10) / row : rows;
-        for (int64_t g = 0; g < rows; g += part) {
-            const Factor<T> factor{other_.data() + g * kPanel, rows, rows - g < part ? rows - g : part, x + g * L};
-            const Start<T> from = g ? Start<T>{nullptr, y} : Start<T>{start, nullptr};
-            dense_apply<T, L>(&factor, 1, m, from, store);
-        }
     }
 
     // f(h, g, position in the caller's row-major array) in the order of that array

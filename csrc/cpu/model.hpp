@@ -7,37 +7,42 @@ namespace dash {
 namespace DASH_ISA {
 
 // What one evaluation of the right-hand side leaves for its reverse, and what the reverse leaves for the weight
-// gradients. One block of memory; the derivative is overwritten by the reverse.
+// gradients. One block of memory, or the derivative alone beside values that slots share, where there is no reverse; the
+// derivative is overwritten by the reverse.
 template <class T, int L>
 class Slot {
   public:
     Slot() = default;
-    Slot(T* memory, int64_t rows, int64_t hidden) : p_(memory), rows_(rows * L), hidden_(hidden * L) {}
+    Slot(T* memory, int64_t rows, int64_t hidden) : Slot(memory, memory + rows * L, rows, hidden) {}
+    Slot(T* derivative, T* values, int64_t rows, int64_t hidden)
+        : d_(derivative), p_(values), rows_(rows * L), hidden_(hidden * L) {}
     // An odd number of cache lines apart, so that one row of many slots does not fall into few sets of the cache.
     static int64_t size(int64_t rows, int64_t hidden) {
         const int64_t line = 64 / int64_t(sizeof(T)), lines = ((3 * rows + 4 * hidden) * L + line - 1) / line;
         return (lines | 1) * line;
     }
 
+    T* derivative() const { return d_; }                                   // dy/dt; after the reverse: relu(v) * upstream
     T* sums() const { return p_; }                                         // activations [rows][L]
     T* prods() const { return p_ + rows_; }
-    T* derivative() const { return p_ + 2 * rows_; }                       // dy/dt; after the reverse: relu(v) * upstream
-    T* hidden_sums() const { return p_ + 3 * rows_; }                      // [hidden][L]
-    T* hidden_prods() const { return p_ + 3 * rows_ + hidden_; }           // after exp
-    T* bar_sums() const { return p_ + 3 * rows_ + 2 * hidden_; }           // gradients before exp
-    T* bar_prods() const { return p_ + 3 * rows_ + 3 * hidden_; }
-    T* memory() const { return p_; }
+    T* hidden_sums() const { return p_ + 2 * rows_; }                      // [hidden][L]
+    T* hidden_prods() const { return p_ + 2 * rows_ + hidden_; }           // after exp
+    T* bar_sums() const { return p_ + 2 * rows_ + 2 * hidden_; }           // gradients before exp
+    T* bar_prods() const { return p_ + 2 * rows_ + 3 * hidden_; }
+    T* memory() const { return d_; }
 
     // Take over one sample's forward values.
     void copy_lane_from(const Slot& from, int lane) const {
-        for (int64_t i = lane; i < 3 * rows_ + 2 * hidden_; i += L) p_[i] = from.p_[i];
+        for (int64_t i = lane; i < rows_; i += L) d_[i] = from.d_[i];
+        for (int64_t i = lane; i < 2 * rows_ + 2 * hidden_; i += L) p_[i] = from.p_[i];
     }
     void clear_lane(int lane) const {
-        for (int64_t i = lane; i < 3 * rows_ + 2 * hidden_; i += L) p_[i] = T(0);
+        for (int64_t i = lane; i < rows_; i += L) d_[i] = T(0);
+        for (int64_t i = lane; i < 2 * rows_ + 2 * hidden_; i += L) p_[i] = T(0);
     }
 
   private:
-    T* p_ = nullptr;
+    T *d_ = nullptr, *p_ = nullptr;
     int64_t rows_ = 0, hidden_ = 0;
 };
 
@@ -81,19 +86,29 @@ class Model {
     // slot.derivative = relu(v) * (c(y) - y); scratch: a tile of genes
     template <int L>
     void rhs(const T* y, const T* rates, const Slot<T, L>& slot, T* scratch) const {
-        const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(m);
-        constexpr int step = DASH_VECTOR_BYTES == 64 ? 4 : 2;
-        static_assert(kPanel * 4 % (step * kWidth<T>) == 0, "a panel is whole steps");
-        for (int64_t i = 0; i < n; i += step) {
-            const int64_t k = i * kWidth<T>;
-            activations<step>(y + k, slot.sums() + k, slot.prods() + k);
+        activate<L, 0>(y, nullptr, nullptr, nullptr, slot);
+        derivative(y, rates, slot, scratch);
+    }
+
+    // The same at the state y = base + the sum of terms, which is stored.
+    template <int L>
+    void rhs_at(const T* base, const Terms<T, L>& terms, T* y, const T* rates, const Slot<T, L>& slot,
+                T* scratch) const {
+        switch (terms.n) {
+#define DASH_CASE(N)                                                    \
+    case N:                                                             \
+        activate<L, N>(base, terms.coefficient, terms.k, y, slot);      \
+        break
+            DASH_CASE(0);
+            DASH_CASE(1);
+            DASH_CASE(2);
+            DASH_CASE(3);
+            DASH_CASE(4);
+            DASH_CASE(5);
+            DASH_CASE(6);
+#undef DASH_CASE
         }
-        W[0].template to_hidden<L>(slot.sums(), slot.hidden_sums(), b[0].data());
-        W[1].template to_hidden<L>(slot.prods(), slot.hidden_prods(), b[1].data());
-        for (int64_t i = 0; i < h; ++i) at(slot.hidden_prods(), i) = vexp(at(slot.hidden_prods(), i));
-        T* derivative = slot.derivative();
-        const auto finish = [=](int64_t i, Vec<T> target) { at(derivative, i) = at(rates, i) * (target - at(y, i)); };
-        Matrix<T>::template to_genes_both<L>(U[0], slot.hidden_sums(), U[1], slot.hidden_prods(), scratch, finish);
+        derivative(y, rates, slot, scratch);
     }
 
     // Reverse of rhs: upstream [rows][L] -> gradient for y in y_bar; v_bar gathers upstream * derivative.
@@ -136,6 +151,41 @@ class Model {
     static constexpr double kSparseNarrow = 0.16, kSparseWide = 0.2, kSparseLarge = 0.4;
 
     bool fits_cache() const { return 8 * G * m * int64_t(sizeof(T)) < (int64_t(1) << 20); }
+
+    // slot.sums and slot.prods at base + the sum of N terms, which is stored in y unless that is null. The loads of one
+    // wait behind the arithmetic of the other.
+    template <int L, int N>
+    void activate(const T* base, const PerSample<T, L>* coefficient, const T* const* k, T* y,
+                  const Slot<T, L>& slot) const {
+        typedef Vec<T> V;
+        constexpr int parts = Layout<T, L>::parts, step = DASH_VECTOR_BYTES == 64 ? 4 : 2;
+        static_assert(kPanel * 4 % (step * kWidth<T>) == 0, "a panel is whole steps");
+        const int64_t n = Layout<T, L>::vectors(padded(G));
+        T *sums = slot.sums(), *prods = slot.prods();
+        for (int64_t first = 0; first < n; first += parts > step ? parts : step)
+            for (int64_t i = first; i < first + parts || i < first + step; i += step) {
+                V state[step];
+                DASH_EACH(s, step)
+                    const int part = parts > step ? int(i - first) + s : s % parts;
+                    state[s] = at(base, i + s);
+                    for (int j = 0; j < N; ++j) state[s] += coefficient[j].v[part] * at(k[j], i + s);
+                    if (y) at(y, i + s) = state[s];
+                DASH_END
+                activations<step>(state, sums + i * kWidth<T>, prods + i * kWidth<T>);
+            }
+    }
+
+    // The rest of rhs.
+    template <int L>
+    void derivative(const T* y, const T* rates, const Slot<T, L>& slot, T* scratch) const {
+        const int64_t h = Layout<T, L>::vectors(m);
+        W[0].template to_hidden<L>(slot.sums(), slot.hidden_sums(), b[0].data());
+        W[1].template to_hidden<L>(slot.prods(), slot.hidden_prods(), b[1].data());
+        for (int64_t i = 0; i < h; ++i) at(slot.hidden_prods(), i) = vexp(at(slot.hidden_prods(), i));
+        T* out = slot.derivative();
+        const auto finish = [=](int64_t i, Vec<T> target) { at(out, i) = at(rates, i) * (target - at(y, i)); };
+        Matrix<T>::template to_genes_both<L>(U[0], slot.hidden_sums(), U[1], slot.hidden_prods(), scratch, finish);
+    }
 
     void rates() {
         rate.zeros(padded(G));

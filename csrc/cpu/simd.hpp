@@ -249,10 +249,10 @@ inline Vec<double> vexp(Vec<double> x) {
 // The two activations of PHOENIX at N vectors x: shifted softsign s, and log(1 + s) as the logarithm of a number of 1
 // or more.
 template <int N, class T>
-inline void activations(const T* x, T* sums, T* prods) {
+__attribute__((always_inline)) inline void activations(const Vec<T> (&x)[N], T* sums, T* prods) {
     typedef Vec<T> V;
     V u[N], s[N], logarithm[N];
-    DASH_EACH(i, N) u[i] = at(x, i) - T(0.5); DASH_END
+    DASH_EACH(i, N) u[i] = x[i] - T(0.5); DASH_END
     DASH_EACH(i, N)
         const V a = vabs(u[i]) + T(1);
         s[i] = u[i] / a;

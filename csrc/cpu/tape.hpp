@@ -11,10 +11,13 @@ constexpr int kStages = 6;
 template <class T, int L>
 class Tape {
   public:
-    // Keep: slots of as many iterations as fit into the budget; else only the current and the next one.
+    // Keep: slots of as many iterations as fit into the budget; else only the derivatives of the current and the next
+    // one.
     void prepare(int64_t rows, int64_t hidden, bool keep) {
         rows_ = rows, hidden_ = hidden, keep_ = keep;
-        group_ = kStages * Slot<T, L>::size(rows, hidden);
+        size_ = keep ? Slot<T, L>::size(rows, hidden) : rows * L;
+        group_ = kStages * size_;
+        if (!keep) shared_.zeros(Slot<T, L>::size(rows, hidden));
         capacity_ = keep ? kBudget / (group_ * int64_t(sizeof(T))) : 0;
         if (capacity_ < 2) capacity_ = 0;
         iterations_ = 0;
@@ -26,7 +29,8 @@ class Tape {
         const int64_t chunk = group / kChunk;
         while (chunk >= chunks_) grow();
         T* memory = table_[chunk]->data() + (group % kChunk) * group_;
-        return {memory + stage * Slot<T, L>::size(rows_, hidden_), rows_, hidden_};
+        if (!keep_) return {memory + stage * size_, shared_.data(), rows_, hidden_};
+        return {memory + stage * size_, rows_, hidden_};
     }
 
     // Record iteration n: the step sizes of the samples that accepted it (0 for the others) and the state before it.
@@ -45,7 +49,7 @@ class Tape {
     bool has_slots(int64_t n) const { return n < capacity_; }
     const T* size(int64_t n) const { return sizes_.data() + n * L; }
     const T* state(int64_t n) const { return states_.data() + (n - capacity_) * rows_ * L; }
-    int64_t slot_size() const { return Slot<T, L>::size(rows_, hidden_); }
+    int64_t slot_size() const { return size_; }
     // Iterations whose slots lie one behind the other, so that one product over them can form the gradients.
     static constexpr int64_t kChunk = 4;
 
@@ -68,11 +72,11 @@ class Tape {
         if (chunk->data() == nullptr) throw OutOfMemory{};
     }
 
-    int64_t rows_ = 0, hidden_ = 0, group_ = 0, capacity_ = 0, iterations_ = 0, chunks_ = 0;
+    int64_t rows_ = 0, hidden_ = 0, size_ = 0, group_ = 0, capacity_ = 0, iterations_ = 0, chunks_ = 0;
     bool keep_ = false;
     Buffer<Buffer<T>*> pointers_;
     Buffer<T>** table_ = nullptr;
-    Buffer<T> sizes_, states_;
+    Buffer<T> sizes_, states_, shared_;
 };
 
 }  // namespace DASH_ISA

@@ -164,7 +164,7 @@ def test_a_sample_does_not_depend_on_its_company(isa, even, dtype, density):
 
 
 def test_large_dense_models_have_the_bits_of_small_tiles(isa):
-    """Weights beyond the cache: tiles of 16 take the genes in parts."""
+    """Weights beyond the cache: tiles of 16, one matrix after the other."""
     weights, y0, dt, _ = problem(1100, 33, 21, np.float32)
     dt = dt / 8
     together = solve_arrays(weights, y0, dt)
