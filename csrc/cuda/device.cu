@@ -158,6 +158,7 @@ static const KernelTable& table(Kernel kernel) {
 static int all_blocks(Kernel kernel, int each) {
     if (is_team(kernel) && !attribute(cudaDevAttrCooperativeLaunch)) return 0;
     if (each < 1) throw DeviceError(DeviceError::kFault, "a block does not fit a multiprocessor");
+    if (is_team(kernel)) each = 1;  // more would only make barriers slower
     return each * attribute(cudaDevAttrMultiProcessorCount);
 }
 

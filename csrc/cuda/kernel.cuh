@@ -56,16 +56,21 @@ void launch_kernel(K kernel, const Launch<T>& work) {
     check(cudaDeviceSynchronize(), "kernel");
 }
 
-// All blocks at once, or an error; a team has nothing but its context in shared memory, L1 gets the rest.
+// All blocks at once. A team has nothing but its context in shared memory, L1 gets the rest. Where others hold a part of the
+// device (MPS), fewer blocks do the same.
 template <class T, class K>
 void launch_team(K kernel, const Launch<T>& work) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxL1),
           "shared memory");
     Launch<T> argument = work;
     void* arguments[] = {&argument};
-    check(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), dim3(work.blocks), dim3(work.threads),
-                                      arguments, 0, nullptr),
-          "launch of a team");
+    cudaError_t code = cudaErrorCooperativeLaunchTooLarge;
+    for (int blocks = work.blocks; code == cudaErrorCooperativeLaunchTooLarge && blocks > 0; blocks /= 2) {
+        cudaGetLastError();  // the answer to the try before
+        code = cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), dim3(blocks), dim3(work.threads),
+                                           arguments, 0, nullptr);
+    }
+    check(code, "launch of a team");
     check(cudaDeviceSynchronize(), "kernel");
 }
 

@@ -117,8 +117,14 @@ DASH_BLOCK void add_hidden_parts(B block, const Context<T, K>* c, const Matrix<T
         [=](int item, int lane, T* acc) {
             const Four<T>* weights = panel(*A, item % panels, genes);
             const int begin = item / panels * span, end = begin + span < genes ? begin + span : genes;
+            // weights come from far: two loads are on their way while one is worked on
+            Four<T> ahead[2] = {};
+            DASH_UNROLL for (int j = 0; j < 2; ++j)
+                if (begin + lane + j * kLanes < end) ahead[j] = weights[begin + lane + j * kLanes];
             for (int g = begin + lane; g < end; g += kLanes) {
-                const Four<T> a = weights[g];
+                const Four<T> a = ahead[0];
+                ahead[0] = ahead[1];
+                if (g + 2 * kLanes < end) ahead[1] = weights[g + 2 * kLanes];
                 DASH_UNROLL for (int t = 0; t < K; ++t) {
                     const Four<T> from = x[t * genes + g];
                     DASH_UNROLL for (int j = 0; j < kPanel; ++j)

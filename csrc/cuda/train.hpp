@@ -195,7 +195,7 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
 // The batches from outcome->next_batch on. Stops before the step of a batch that fails; the state is then the last
 // good one.
 template <class B, class T, int K>
-DASH_BLOCK void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, const Memory& memory, char* near,
+DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, const Memory& memory, char* near,
                             char* far) {
     block.own(1, [=, &memory](int) {
         place(*c, run->model, run->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
