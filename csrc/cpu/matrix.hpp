@@ -156,8 +156,15 @@ class Matrix {
         }
         auto add = [&](auto count) {
             constexpr int S = decltype(count)::value;
-            const T* left = side_by_side<T, L, S>(hidden, stride, m, memory);
-            sparse_outer<T, L, S>(t_ptr_.data(), t_index_.data(), t_from_.data(), G, left, genes, stride, grad);
+            const auto outer = [&](auto packed, const T* left) {
+                sparse_outer<T, L, S, decltype(packed)::value == 1>(t_ptr_.data(), t_index_.data(), t_from_.data(), G, left,
+                                                                    genes, stride, grad);
+            };
+            // bringing the slots of a hidden unit together pays when some entries read them
+            if (S % Layout<T, L>::genes == 0 && nnz_ < 6 * m)
+                outer(Number<0>{}, hidden);
+            else
+                outer(Number<1>{}, side_by_side<T, L, S>(hidden, stride, m, memory));
             hidden += S * stride, genes += S * stride, slots -= S;
         };
         while (slots >= 24) add(Number<24>{});

@@ -113,8 +113,9 @@ class ElementSums {
 };
 
 // grad[from[k]] += sum over S slots and samples of left[slot][index[k]] * right[slot][gene], for the entries k of all
-// genes. A gene's values of all slots stay in registers; the slots of a hidden unit lie side by side in left.
-template <class T, int L, int S>
+// genes. A gene's values of all slots stay in registers; the slots of a hidden unit lie side by side in left (kPacked) or
+// as they came, which whole vectors of rows allow.
+template <class T, int L, int S, bool kPacked>
 inline void sparse_outer(const int64_t* ptr, const int32_t* index, const int32_t* from, int64_t genes, const T* left,
                          const T* right, int64_t stride, T* grad) {
     typedef Vec<T> V;
@@ -125,16 +126,19 @@ inline void sparse_outer(const int64_t* ptr, const int32_t* index, const int32_t
     ElementSums<T> sums(grad);
     for (int64_t g = 0; g < genes; ++g) {
         if (ptr[g] == ptr[g + 1]) continue;
-        V b[N];
-        for (int i = 0; i < N; ++i)
+        const auto of_slots = [&](const T* row, int i) {
             if constexpr (rows > 1)
-                b[i] = rows_of4(right + g * L, slot + i * rows);
+                return rows_of4(row, slot + i * rows);
             else
-                b[i] = at(right + g * L + i / parts * stride, i % parts);
+                return at(row + i / parts * stride, i % parts);
+        };
+        V b[N];
+        for (int i = 0; i < N; ++i) b[i] = of_slots(right + g * L, i);
         for (int64_t k = ptr[g]; k < ptr[g + 1]; ++k) {
-            const T* a = left + int64_t(index[k]) * (N * kWidth<T>);
-            V even = b[0] * at(a, 0), odd = {};
-            for (int i = 1; i < N; ++i) (i % 2 ? odd : even) += b[i] * at(a, i);
+            const T* a = left + int64_t(index[k]) * (kPacked ? N * kWidth<T> : L);
+            const auto value = [&](int i) { return kPacked ? at(a, i) : of_slots(a, i); };
+            V even = b[0] * value(0), odd = {};
+            for (int i = 1; i < N; ++i) (i % 2 ? odd : even) += b[i] * value(i);
             sums.add(even + odd, from[k]);
         }
     }
