@@ -99,8 +99,8 @@ struct DeviceThreads {
         }
     }
 
-    // The same over the lanes of each quad: finish(item, lane, sums) is called by every lane, of a quad's lane j with the
-    // j-th quarter of the sums.
+    // The same over the lanes of each quad: finish(item, lane, sums) is called by every lane, by lane j of a quad with
+    // the j-th quarter of the sums.
     template <int N, class A, class P, class F>
     __device__ __forceinline__ void quad_sums(int items, P partial, F finish) const {
         const int lane = threadIdx.x % kLanes, warps = threads() / kLanes;

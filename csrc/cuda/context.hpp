@@ -1,7 +1,7 @@
-// The working memory of a block or a team. `place` decides what is near (shared memory) and what is in its part of global
-// memory; the host calls it with null pointers to learn how much a run needs of either. Each block of a team has a
-// context of its own, with the same pointers and the same step control, worked out by each for itself; what they point
-// to is the team's, in global memory.
+// The working memory of a block or a team. `place` decides what is near (shared memory) and what is in its part of
+// global memory; the host calls it with null pointers to learn how much a run needs of either. Each block of a team has
+// a context of its own, with the same pointers and the same step control, worked out by each for itself; what they
+// point to is the team's, in global memory.
 #pragma once
 #include "../core/activation.hpp"
 #include "../core/control.hpp"

@@ -49,8 +49,8 @@ constexpr int most_threads() {
 }
 constexpr int kSmallThreads = 192;
 
-// Items wait in a queue: jobs[order[0..count-1]]; each block takes the next one when it is done. A team's blocks, all of
-// the launch, do them together, one after another.
+// Items wait in a queue: jobs[order[0..count-1]]; each block takes the next one when it is done. A team's blocks, all
+// of the launch, do them together, one after another.
 template <class T>
 struct Launch {
     Kernel kernel;

@@ -1,7 +1,7 @@
-// Blocks and teams on the CPU: the same items and the same order of every sum as DeviceBlock and DeviceTeam. Items between
-// two barriers run thread by thread in a chosen order, whole loops in either order, so that a result which depends on an
-// order that a GPU does not promise shows as a difference. The blocks of a team run one after another from one barrier
-// of the team to the next, in an order shuffled each time, each with a context of its own.
+// Blocks and teams on the CPU: the same items and the same order of every sum as DeviceBlock and DeviceTeam. Items
+// between two barriers run thread by thread in a chosen order, whole loops in either order, so that a result which
+// depends on an order that a GPU does not promise shows as a difference. The blocks of a team run one after another from
+// one barrier of the team to the next, in an order shuffled each time, each with a context of its own.
 #pragma once
 #include <algorithm>
 #include <condition_variable>

@@ -1,6 +1,6 @@
-// Forward integration of the samples of K tiles, each with its own step size (mirrors csrc/cpu/integrate.hpp). The control
-// of a sample is worked out by one thread of each block; all its threads read it after a barrier and before the next
-// change.
+// Forward integration of the samples of K tiles, each with its own step size (mirrors csrc/cpu/integrate.hpp). The
+// control of a sample is worked out by one thread of each block; all its threads read it after a barrier and before the
+// next change.
 #pragma once
 #include "model.hpp"
 

@@ -56,8 +56,8 @@ void launch_kernel(K kernel, const Launch<T>& work) {
     check(cudaDeviceSynchronize(), "kernel");
 }
 
-// All blocks at once. A team has nothing but its context in shared memory, L1 gets the rest. Where others hold a part of the
-// device (MPS), fewer blocks do the same.
+// All blocks at once. A team has nothing but its context in shared memory, L1 gets the rest. Where others hold a part of
+// the device (MPS), fewer blocks do the same.
 template <class T, class K>
 void launch_team(K kernel, const Launch<T>& work) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxL1),

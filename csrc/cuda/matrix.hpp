@@ -1,5 +1,5 @@
-// Products with weight matrices A[hidden][gene], dense or compressed: four samples at a time, in a team K tiles of four,
-// for all of which a dense weight is read once.
+// Products with weight matrices A[hidden][gene], dense or compressed: four samples at a time, in a team K tiles of
+// four, for all of which a dense weight is read once.
 #pragma once
 #include "context.hpp"
 
@@ -64,8 +64,8 @@ DASH_PHASE void unload_matrix(B block, Context<T, K>* c, Matrix<T>* A) {
     });
 }
 
-// Sums over genes of A[h][g] x[g] for every padded hidden unit h and sample s of tile t: finish(h, t, s, sum). No barrier.
-// A warp takes a hidden unit and a tile; its lanes share the entries.
+// Sums over genes of A[h][g] x[g] for every padded hidden unit h and sample s of tile t: finish(h, t, s, sum). A warp
+// takes a hidden unit and a tile; its lanes share the entries. No barrier.
 template <class B, class T, int K, class F>
 DASH_BLOCK void compressed_hidden_sums(B block, const Context<T, K>* c, const Matrix<T>* A, const Four<T>* x, int first,
                                        F finish) {
@@ -208,7 +208,7 @@ DASH_BLOCK void gene_sums_of_two(const Matrix<T>& A, const Four<T>* z, int genes
     }
 }
 
-// Eight genes to a warp: the lanes of a quad share a panel's hidden units, and each gets the sums of one tile in the end.
+// Eight genes to a warp: the lanes of a quad share a panel's hidden units; each gets the sums of one tile in the end.
 template <class T, int K>
 DASH_BLOCK void quad_gene_sums(const Context<T, K>* c, const Matrix<T>& A, const Four<T>* z, int g, int j, T* acc) {
     const int genes = c->genes, hidden = c->hidden;
@@ -229,8 +229,8 @@ DASH_BLOCK void quad_gene_sums(const Context<T, K>* c, const Matrix<T>& A, const
     }
 }
 
-// finish(row, g, sum of A0 z0, sum of A1 z1) for every row. A thread takes two genes, 32 apart, or one when both matrices
-// are compressed; in a team a warp takes eight genes. Ends with a barrier.
+// finish(row, g, sum of A0 z0, sum of A1 z1) for every row. A thread takes two genes, 32 apart, or one when both
+// matrices are compressed; in a team a warp takes eight genes. Ends with a barrier.
 template <class B, class T, int K, class F>
 DASH_BLOCK void to_genes(B block, const Context<T, K>* c, const Matrix<T>* A0, const Matrix<T>* A1, const Four<T>* z0,
                          const Four<T>* z1, F finish) {
@@ -277,8 +277,8 @@ DASH_BLOCK void to_genes(B block, const Context<T, K>* c, const Matrix<T>* A0, c
 // gradient of A[h][g] = (old, unless fresh) + sum over slots, tiles and samples of left[slot][h] * right[slot][g]; left
 // and right are the first slot's, `stride` apart. A thread takes eight hidden units and two genes. No barrier.
 template <class B, class T, int K>
-DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, const Four<T>* left, const Four<T>* right,
-                          int64_t stride, int64_t slots, bool fresh) {
+DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, const Four<T>* left,
+                          const Four<T>* right, int64_t stride, int64_t slots, bool fresh) {
     const int genes = c->genes, hidden = c->hidden;
     if (A->compressed) {
         block.apart(A->view->nnz, [=](int k) {

@@ -113,7 +113,7 @@ DASH_PHASE void reverse(B block, Context<T, K>* c, int64_t n, int stage, Four<T>
 }
 
 // Sum over genes of f(row) per sample: parts over 32 lanes each, added by `gene_total`. Two neighbouring calls without a
-// barrier between the reading of the first sums and the second call must differ in `turn`, 0 or 1. Ends with a barrier.
+// barrier between the reading of the first sums and the second call differ in `turn`, 0 or 1. Ends with a barrier.
 template <class A, class B, class T, int K, class F>
 DASH_BLOCK void gene_sums(B block, Context<T, K>* c, int turn, F f) {
     constexpr int kParts = kSumParts<K>;

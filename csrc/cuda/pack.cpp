@@ -162,7 +162,7 @@ static Kernel of_team(Kernel kernel) {
 template <class T>
 bool for_team(Kernel kernel, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices) {
     // What an evaluation of four samples reads and writes. A block gets it through one multiprocessor's path to L2, but
-    // as many runs go side by side as there are multiprocessors; a team waits at its barriers. docs/gpu.md has the count.
+    // as many runs go side by side as there are multiprocessors; a team waits at its barriers (docs/gpu.md).
     constexpr int64_t kAtLeast = int64_t(8) << 20;
     const int genes = padded_genes(static_cast<int>(model.G)), hidden = padded_hidden(static_cast<int>(model.m));
     int64_t bytes = slot_size(genes, hidden) * 2 * int64_t(sizeof(Four<T>));
@@ -210,9 +210,9 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
         std::vector<char> queue(queue_bytes, 0);
         std::memcpy(queue.data() + 256, order.data(), order.size() * 4);
         to_device(scratch, queue.data(), queue_bytes);
-        Launch<T> work{chosen_kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch),
-                       blocks, threads,
-                       Memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit}};
+        const Memory memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit};
+        const Launch<T> work{chosen_kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count,
+                             reinterpret_cast<int*>(scratch), blocks, threads, memory};
         const Timer timer(timings().kernel);
         launch(work);
     }

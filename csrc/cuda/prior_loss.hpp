@@ -1,6 +1,6 @@
 // The prior term of the loss (mirrors csrc/cpu/prior_loss.hpp): at random states the model should react as the prior
-// network does. Four states are a tile, and as many tiles are taken at once as of samples; the slots of the tape, which is
-// free by then, hold what the gradients need.
+// network does. Four states are a tile, and as many tiles are taken at once as of samples; the slots of the tape, which
+// is free by then, hold what the gradients need.
 #pragma once
 #include "adjoint.hpp"
 

@@ -110,10 +110,10 @@ class SolvePack {
             for (int64_t at = 0; at < B; at += together, ++tile) {
                 const SolveView<T>& t = tiles_[tile];
                 stage_.copy_back(t.y1, t.n * G, job.y1 + at * G);
+                stage_.copy_back(t.status, t.n, job.status + at), stage_.copy_back(t.steps, t.n, job.steps + at);
+                stage_.copy_back(t.rejected, t.n, job.rejected + at);
+                stage_.copy_back(t.evaluations, t.n, job.evaluations + at);
                 for (int s = 0; s < t.n; ++s) {
-                    job.status[at + s] = stage_.state.on_host(t.status)[s], job.steps[at + s] = stage_.state.on_host(t.steps)[s];
-                    job.rejected[at + s] = stage_.state.on_host(t.rejected)[s];
-                    job.evaluations[at + s] = stage_.state.on_host(t.evaluations)[s];
                     job.width = std::max<int64_t>(job.width, static_cast<int64_t>(accepted_[tile][s].size()));
                 }
             }
