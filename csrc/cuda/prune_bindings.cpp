@@ -62,7 +62,7 @@ py::list scores(const py::list& jobs, const py::dict& choices) {
         branches.push_back(score_of_job(job, omega.mutable_data(), psi.mutable_data()));
         out.append(py::make_tuple(omega, psi, numbers));
     }
-    const Choices wish{0, choices["shared_bytes"].cast<int64_t>(), 0};
+    const Choices wish{0, choices["shared_bytes"].cast<int64_t>(), 0, 0};
     {
         py::gil_scoped_release release;
         const std::lock_guard<std::mutex> lock(one_at_a_time);
