@@ -34,9 +34,12 @@ START_SECONDS = 60.0
 """Limit for all ranks to start and find each other."""
 END_SECONDS = 20.0
 """Limit for all ranks to end after the driver."""
+REFUSAL_SECONDS = 10.0
+"""How long the silent ranks of a refused start wait for the one that says why."""
 
 # How often mpi4py.futures looks for messages: runs take seconds to hours, and polling takes cores from them.
 _POLL_SECONDS = 0.005
+_LAST_WORDS_SECONDS = 0.5
 _END = "waiting for the other ranks to end"
 Result = TypeVar("Result")
 
@@ -160,7 +163,11 @@ def _world() -> MPI.Intracomm:
         except UsageError as error:
             problem = error
     if made is not None and made.rank != 0:
+        # A launcher ends all ranks as soon as one fails: the one that speaks must be first.
+        time.sleep(REFUSAL_SECONDS)
         raise Refused(problem.exit_code)
+    # And a launcher may drop what a rank wrote just before its end.
+    atexit.register(time.sleep, _LAST_WORDS_SECONDS)
     raise problem
 
 
@@ -227,7 +234,7 @@ def _abort(message: str, code: int) -> None:
         # Abort itself may hang when the launcher is gone.
         threading.Timer(5.0, os._exit, (code,)).start()
         # MPICH's launcher drops what a rank wrote just before its end: the message must be through by then.
-        time.sleep(0.5)
+        time.sleep(_LAST_WORDS_SECONDS)
         module.COMM_WORLD.Abort(code)
     os._exit(code)
 
