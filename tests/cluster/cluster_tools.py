@@ -22,9 +22,9 @@ CLI = [sys.executable, "-m", "dash_hpc"]
 
 
 def command(*words: object, code: int | None = 0, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends within two minutes; ``code`` None: with any exit code."""
+    """Run a command that ends within four minutes; ``code`` None: with any exit code."""
     done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, timeout=120, check=False, **settings
+        [str(word) for word in words], capture_output=True, text=True, timeout=240, check=False, **settings
     )  # type: ignore[call-overload]
     if code is not None and done.returncode != code:
         raise AssertionError(f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -95,7 +95,7 @@ class Cluster:
         text = command("scontrol", "--oneliner", "show", "job", job).stdout
         return " ".join(sorted(set(re.findall(r"JobState=(\w+)", text))))
 
-    def wait(self, job: str, seconds: float = 90) -> str:
+    def wait(self, job: str, seconds: float = 200) -> str:
         """Wait until a job has ended; returns its state."""
         ended = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
         wait_for(lambda: set(self.state(job).split()) <= ended, seconds, f"job {job} has ended")
@@ -111,7 +111,7 @@ class Cluster:
             counts = open_store(folder).counts()
             return counts["running"] > 0 and (attempt > 1 or any(folder.glob("runs/*/*.ckpt*")))
 
-        wait_for(training, 60, f"a run of {folder} is under way")
+        wait_for(training, 120, f"a run of {folder} is under way")
 
     def preempting_partition(self) -> str:
         """Return a partition whose jobs take nodes from those of the default one; skip the test without any."""
