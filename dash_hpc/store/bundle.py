@@ -130,7 +130,7 @@ def check_bundle(path: Path | str) -> list[Member]:
     declared = int(_head(path, header)[1])
     if len(body) < declared:
         raise StoreError(f"{path}: truncated, {len(body)} of {declared} bytes are left; its other runs can be read")
-    lines = header.split(b"\n", 4)[4].rstrip(b" \n").decode("ascii", "replace") + "\n"
+    lines = header.split(b"\n", 4)[4].rstrip(b" \n").decode("latin-1") + "\n"
     if header != seal(BUNDLE_FORMAT, BUNDLE_VERSION, body, lines, block):
         raise StoreError(f"{path}: damaged, its checksum differs; runs whose own checksum fits can be read")
     for member in members:

@@ -54,7 +54,8 @@ def seal(form: str, version: int, body: bytes | memoryview, more: str = "", size
 
     def text(digest: str) -> bytes:
         lines = f"{form}\nversion {version}\nbytes {len(body)}\nsha256 {digest}\n{more}"
-        return lines.encode("ascii").ljust(size - 1) + b"\n"
+        # ASCII, unless the lines come from a damaged file: any byte must then find its way back
+        return lines.encode("latin-1").ljust(size - 1) + b"\n"
 
     digest = hashlib.sha256(text(_PLACEHOLDER))
     digest.update(body)

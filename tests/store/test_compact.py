@@ -197,6 +197,20 @@ def test_bundle_with_a_damaged_list_is_left_alone(make_hashed: Make) -> None:
     assert bundle.exists()
 
 
+def test_every_flipped_bit_of_the_text_is_told(make_hashed: Make) -> None:
+    folder = make_hashed(["done", "done"])
+    compact(folder)
+    (bundle,) = bundles(folder)
+    whole = bundle.read_bytes()
+    text = int(whole.split(b"\nblock ")[1].split()[0])
+    for bit in range(8 * text):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        bundle.write_bytes(data)
+        with pytest.raises(StoreError):
+            check_bundle(bundle)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
