@@ -74,32 +74,23 @@ class ReverseSweep {
     void run(Tape<T, L>& tape, int method_number, Gradients<T>& grads) {
         const Tableau& method = tableau(method_number);
         std::memset(v_bar_, 0, rows_ * L * sizeof(T));
-        for (int64_t n = tape.iterations() - 1; n >= 0; --n) {
-            const PerSample<T, L> h(tape.size(n));
-            if (!tape.has_slots(n)) evaluate_again(method, h, tape, n);
-            one_step(method, h, tape, n);
-            // slots of a chunk lie together; beyond the capacity each iteration stands alone
-            int64_t iterations = 0;
-            if (!tape.has_slots(n))
-                iterations = 1;
-            else if (n % Tape<T, L>::kChunk == 0)
-                iterations = last_in_chunk(tape, n) - n + 1;
-            if (iterations > 0) grads.add(*model_, tape.slot(n, 0), tape.slot_size(), iterations * kStages);
+        constexpr int64_t chunk = Tape<T, L>::kChunk;
+        for (int64_t end = tape.iterations(); end > 0;) {
+            // slots of a chunk lie together, so that one product over them forms the gradients
+            const int64_t first = (end - 1) / chunk * chunk;
+            if (!tape.has_slots(first))
+                for (int64_t n = first; n < end; ++n) evaluate_again(method, tape, n);
+            for (int64_t n = end - 1; n >= first; --n) one_step(method, PerSample<T, L>(tape.size(n)), tape, n);
+            grads.add(*model_, tape.slot(first, 0), tape.slot_size(), (end - first) * kStages);
+            end = first;
         }
         grads.template add_rates<L>(*model_, v_bar_);
     }
 
   private:
-    static int64_t last_in_chunk(const Tape<T, L>& tape, int64_t n) {
-        int64_t last = n;
-        while (last % Tape<T, L>::kChunk != Tape<T, L>::kChunk - 1 && last + 1 < tape.iterations() &&
-               tape.has_slots(last + 1))
-            ++last;
-        return last;
-    }
-
-    void evaluate_again(const Tableau& method, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n) {
+    void evaluate_again(const Tableau& method, Tape<T, L>& tape, int64_t n) {
         const T* y = tape.state(n);
+        const PerSample<T, L> h(tape.size(n));
         model_->template rhs<L>(y, rates_, tape.slot(n, 0), scratch_);
         for (int i = 1; i < method.stages; ++i)
             evaluate_stage<T, L>(*model_, method, i, h, tape, n, y, stage_, rates_, scratch_);

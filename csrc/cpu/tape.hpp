@@ -11,21 +11,21 @@ constexpr int kStages = 6;
 template <class T, int L>
 class Tape {
   public:
-    // Keep: slots of as many iterations as fit into the budget; else only the derivatives of the current and the next
-    // one.
+    // Keep: slots of as many iterations as fit into the budget, whole chunks; else only the derivatives of the current
+    // and the next one.
     void prepare(int64_t rows, int64_t hidden, bool keep) {
         rows_ = rows, hidden_ = hidden, keep_ = keep;
         size_ = keep ? Slot<T, L>::size(rows, hidden) : rows * L;
         group_ = kStages * size_;
         if (!keep) shared_.zeros(Slot<T, L>::size(rows, hidden));
-        capacity_ = keep ? kBudget / (group_ * int64_t(sizeof(T))) : 0;
-        if (capacity_ < 2) capacity_ = 0;
+        capacity_ = keep ? kBudget / (kChunk * group_ * int64_t(sizeof(T))) * kChunk : 0;
         iterations_ = 0;
     }
 
-    // Slots of iteration n (n or n - 1 is the last one). Those beyond the capacity share two groups in turn.
+    // Slots of iteration n. Those beyond the capacity share the groups of one chunk in turn, or two where nothing is
+    // kept.
     Slot<T, L> slot(int64_t n, int stage) {
-        const int64_t group = n < capacity_ ? n : capacity_ + n % 2;
+        const int64_t group = n < capacity_ ? n : capacity_ + n % (keep_ ? kChunk : 2);
         const int64_t chunk = group / kChunk;
         while (chunk >= chunks_) grow();
         T* memory = table_[chunk]->data() + (group % kChunk) * group_;

@@ -207,9 +207,10 @@ def test_tile_edges_in_float32(isa, pairs, G, m):
 
 
 def test_gradients_when_the_stages_do_not_fit_into_memory():
-    """1,000 steps of 16 samples need more than the tape keeps: states are stored and stages computed again."""
-    weights, y0, _, rng = problem(351, 3, 16, np.float64)
-    sizes = np.full((16, 1000), 2e-3)
+    """310 steps in a wide tile need more than the tape keeps: states are stored and stages computed again."""
+    weights, y0, _, rng = problem(351, 48, 16, np.float64)
+    assert 310 * 6 * 8 * 16 * (3 * 351 + 4 * 48) > 256 << 20
+    sizes = np.full((16, 310), 5e-3)
     bar = rng.normal(size=y0.shape)
     grad_y0, grads = native.solve_backward(weights, y0, sizes, bar, "rk4")
     wanted_y0, wanted = reference.adjoint(
@@ -218,6 +219,21 @@ def test_gradients_when_the_stages_do_not_fit_into_memory():
     assert relative(grad_y0, wanted_y0.numpy()) < 1e-11
     for name in TENSORS:
         assert relative(grads[name], wanted[name].numpy()) < 1e-11, name
+
+
+def test_training_when_the_stages_do_not_fit_into_memory():
+    """The same, from the integration of an epoch, with steps that some samples reject."""
+    weights, y0, _, rng = problem(351, 48, 16, np.float64)
+    dt, solver = np.full(16, 12.0), {"rtol": 1e-12, "atol": 1e-13}
+    y1 = rng.random(y0.shape)
+    solved = solve_arrays(weights, y0, dt, solver=solver)
+    assert solved.steps.max() > 310
+    assert solved.rejected.max() > 0
+    _, wanted = native.solve_backward(weights, y0, solved.step_sizes, 2 * (solved.y1 - y1) / y1.size, "dopri5")
+    state = TrainState.fresh(weights, None)
+    ops.train_epoch(state, y0, y1, dt, [0, 16], np.arange(16), lr=dict.fromkeys(TENSORS, 1e-3), solver=solver)
+    for name in TENSORS:
+        assert relative(state.moment1[name] / 0.1, wanted[name]) < 1e-9, name
 
 
 def test_repeated_calls_give_the_same_bits(isa):
