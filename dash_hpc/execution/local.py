@@ -27,12 +27,13 @@ from dash_hpc.execution.journal import open_log
 from dash_hpc.execution.signals import EXIT_CODE, SIGNALS
 from dash_hpc.execution.threads import ONE_THREAD
 
-__all__ = ["LocalExecutor"]
+__all__ = ["START_TRIES", "LocalExecutor"]
 
 # The folder in which the user happens to be must not shadow modules ("random.py" beside the study).
 _START = "import sys; sys.path = [p for p in sys.path if p]; from dash_hpc.execution.child import main; main()"
 _GRACE_SECONDS = 5.0
-_START_TRIES = 5
+START_TRIES = 5
+"""How often in a row a worker may be killed before it is ready."""
 
 
 class LocalExecutor(Executor):
@@ -240,7 +241,7 @@ class _Slot(threading.Thread):
             raise RunFailed(f"{answer['error']}: {answer['message']}")
         return answer["value"]
 
-    def _running(self, tries: int = _START_TRIES) -> subprocess.Popen[str]:
+    def _running(self, tries: int = START_TRIES) -> subprocess.Popen[str]:
         """Return a process that waits for calls. One that is killed before it is ready was at nobody's run."""
         with self._process_lock:
             if self._ending:

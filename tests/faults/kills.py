@@ -27,6 +27,7 @@ from studies import (
 )
 
 from dash_hpc.execution.lease_file import started
+from dash_hpc.execution.local import START_TRIES
 from dash_hpc.execution.poison import MAX_STUCK, MAX_TRIES, read_deaths
 from dash_hpc.store import read_run
 
@@ -125,6 +126,7 @@ def _episode(study: Study, rng: random.Random, kills: int, toll: Toll) -> int:
     driver = study.start(rng.choice([1, 2]))
     old: set[int] = set()
     comes = True
+    idle_kills = 0  # since this driver began or had all its workers at work
     while kills > 0:
         # Some are killed before they have begun; and who takes the place of an idle worker may find nothing to do.
         if comes and rng.random() < 0.8 and (times := first_new_epoch(study, driver, old)) is not None:
@@ -138,8 +140,12 @@ def _episode(study: Study, rng: random.Random, kills: int, toll: Toll) -> int:
         busy = {pid for pid, _ in notes.values()}
         # A third death at one place sets a run aside, as it should; here only deaths that it is not to blame for count.
         spared = {pid for run_id, (pid, _) in notes.items() if _near_its_limit(study, run_id)}
+        # Nor is a worker to be killed time and again before it is ready, where starting takes longer than the pauses.
+        idle_kills = 0 if workers and busy.issuperset(workers) else idle_kills
+        spared |= set(workers) - busy if idle_kills == START_TRIES - 1 else set()
         victim = rng.choice([driver.pid, *(pid for pid in workers if pid not in spared)])
         comes = victim == driver.pid or victim in busy
+        idle_kills = 0 if victim == driver.pid else idle_kills + (victim not in busy)
         old = busy
         toll.kill(study, victim, busy if victim == driver.pid else {victim})
         kills -= 1
