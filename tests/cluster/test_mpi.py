@@ -58,7 +58,7 @@ def test_exception_of_one_rank_ends_the_job(python: Path, tmp_path: Path) -> Non
     )
     began = time.monotonic()
     done = mpiexec(python, script, code=None)
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 10
     assert done.returncode != 0
     assert done.stderr.count("Traceback (most recent call last)") == 1
     assert done.stderr.count("ZeroDivisionError: a bug in rank 2") == 1
@@ -80,7 +80,7 @@ def test_library_that_never_ends_is_ended(python: Path, tmp_path: Path) -> None:
     )
     began = time.monotonic()
     done = mpiexec(python, script, code=None)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 20
     assert "[3, 1]" in done.stdout
     assert "ending MPI took longer than 2 s" in done.stderr
 
@@ -137,12 +137,12 @@ def test_lost_rank_ends_the_job_and_the_next_resumes(
     began = time.monotonic()
     os.kill(pids[2], number)
     try:
-        _, errors = job.communicate(timeout=90)
+        _, errors = job.communicate(timeout=60)
     finally:
         job.kill()
         kill([pids[2]])
     assert job.returncode != 0
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 30
     if number == signal.SIGSTOP:
         assert "rank 2 on " in errors
         assert "not heard for 4 s; the job is ended" in errors
@@ -155,8 +155,8 @@ def test_signal_to_one_rank_stops_all(small: Path, small_reference: Path, out: P
     job, words, pids = start(small, out)
     began = time.monotonic()
     os.kill(pids[1], signal.SIGUSR1)
-    _, errors = job.communicate(timeout=90)
-    assert time.monotonic() - began < 60
+    _, errors = job.communicate(timeout=60)
+    assert time.monotonic() - began < 20
     assert job.returncode == 3
     assert errors.count("SIGUSR1: no new runs") == 1
     assert "Traceback" not in errors
@@ -169,7 +169,7 @@ def test_doctor_looks_at_ranks_and_folder(python: Path, tmp_path: Path) -> None:
     answer = json.loads(done.stdout)
     assert len(answer["ranks"]) == 4
     assert answer["problems"] == []
-    assert answer["seconds"] < 30
+    assert answer["seconds"] < 10
     assert all(abs(rank["clock_offset"]) < 1 for rank in answer["ranks"])
     assert list(tmp_path.iterdir()) == []
     done = mpiexec(python, "-m", "dash_hpc", "doctor", "--mpi", "--folder", tmp_path / "none", code=1)
