@@ -143,15 +143,27 @@ def _work(
     folder = output if output is not None else plan.output
     if dry_run:
         from dash_hpc.execution.forecast import forecast
-        from dash_hpc.execution.planning import planned_runs
+        from dash_hpc.execution.planning import data_summary, planned_runs
 
         runs = planned_runs(plan)
+        data = data_summary(plan)
+        if not as_json:
+            click.echo(f"{plan.name}: {len(runs)} runs, output in {folder}")
+            for line in data.lines():
+                click.echo(line)
         needs = forecast(plan, output=folder, workers=workers, device=device, pack=pack, runs=runs)
         if as_json:
             listed = [{"id": r.id, **r.spec} for r in runs]
-            print_json({"study": plan.name, "output": folder, "forecast": needs.as_dict(), "runs": listed})
+            print_json(
+                {
+                    "study": plan.name,
+                    "output": folder,
+                    "data": data.as_dict(),
+                    "forecast": needs.as_dict(),
+                    "runs": listed,
+                }
+            )
         else:
-            click.echo(f"{plan.name}: {len(runs)} runs, output in {folder}")
             for line in needs.lines():
                 click.echo(line)
         return DONE

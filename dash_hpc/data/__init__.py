@@ -7,8 +7,23 @@ from dash_hpc.data.dataset import DataSet as DataSet
 from dash_hpc.data.dataset import build as build
 from dash_hpc.data.dataset import digest as digest
 from dash_hpc.data.prior import Prior as Prior
+from dash_hpc.data.summary import DataSummary as DataSummary
+from dash_hpc.data.summary import foresee as foresee
+from dash_hpc.data.summary import summarise as summarise
 from dash_hpc.data.timecourse import Pairs as Pairs
 from dash_hpc.data.timecourse import TimeCourse as TimeCourse
 from dash_hpc.data.timecourse import Trajectory as Trajectory
 
-__all__ = ["CATALOGUE", "DataSet", "Pairs", "Prior", "TimeCourse", "Trajectory", "build", "digest"]
+__all__ = [
+    "CATALOGUE",
+    "DataSet",
+    "DataSummary",
+    "Pairs",
+    "Prior",
+    "TimeCourse",
+    "Trajectory",
+    "build",
+    "digest",
+    "foresee",
+    "summarise",
+]

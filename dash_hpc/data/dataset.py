@@ -15,6 +15,7 @@ from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.genes import check_same_genes
 from dash_hpc.data.networks import read_network
 from dash_hpc.data.prior import Prior
+from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.sources import Sources, resolve
 from dash_hpc.data.splits import split_by_index, split_fraction, split_pairs
 from dash_hpc.data.textfile import read_raw
@@ -41,6 +42,8 @@ class DataSet:
     truth : (G, G) float64 csr_array, regulator × target, signed; or None where no reference network is known
     notes : tuple of str
         Facts that belong beside every result: what is missing, was dropped or was changed.
+    truth_record : NetworkRecord or None
+        What reading the reference network found.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class DataSet:
     prior: Prior | None = None
     truth: csr_array | None = None
     notes: tuple[str, ...] = ()
+    truth_record: NetworkRecord | None = None
 
     def __post_init__(self) -> None:
         check_same_genes(self.train.genes, self.validation.genes, "the validation data")
@@ -159,13 +163,14 @@ def _from_sources(sources: Sources, noise: float, seed: int) -> DataSet:
     notes.extend(_scale_note(train))
     prior, prior_notes = _read_prior(sources, train.genes)
     notes.extend(prior_notes)
-    truth = None
+    truth = truth_record = None
     if sources.truth is not None:
-        truth, truth_notes = read_network(sources.truth, train.genes)
-        notes.extend(f"reference network: {note}" for note in truth_notes)
+        truth, truth_record = read_network(sources.truth, train.genes)
+        _refuse_empty(sources.truth, "reference network", truth, truth_record)
+        notes.extend(f"reference network: {note}" for note in truth_record.notes())
     elif not any("reference network" in note for note in notes):
         notes.append("no reference network: balanced accuracy cannot be computed")
-    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes))
+    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes), truth_record)
 
 
 def _split(data: TimeCourse, hold_out: object) -> tuple[TimeCourse, TimeCourse, str]:
@@ -186,8 +191,16 @@ def _read_prior(sources: Sources, genes: tuple[str, ...]) -> tuple[Prior | None,
             raise PriorError(f"{sources.ppi}: interactions need a motif prior beside them; name it as data.prior")
         return None, ()
     prior = Prior.read_csv(sources.prior, genes, sources.ppi, sources.ppi_genes)
+    _refuse_empty(sources.prior, "prior", prior.motif, prior.records[0])
     corrupted, notes = _corrupted(prior, sources.prior_to_corrupt, stream(0, "prior-noise"))
     return corrupted, (*prior.notes, *notes)
+
+
+def _refuse_empty(path: Path, what: str, network: csr_array, record: NetworkRecord) -> None:
+    if network.nnz:
+        return
+    zeros = f": all {record.entries:,} entries have weight 0" if record.entries else ": every cell is 0"
+    raise PriorError(f"{path}: the {what} has no edges{zeros}; give one with edges, or leave the key out")
 
 
 def _corrupted(prior: Prior, fraction: float, rng: Any) -> tuple[Prior, tuple[str, ...]]:

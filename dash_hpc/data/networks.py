@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array, vstack
 
 from dash_hpc.data.genes import shorten
+from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.textfile import MISSING, Lines, clip, is_number, number_table, read_lines
 from dash_hpc.errors import PriorError
 
-__all__ = ["canonical", "merge_edges", "read_interactions", "read_network", "symmetrised"]
+__all__ = ["Merged", "canonical", "merge_edges", "read_interactions", "read_network", "symmetrised"]
 
 _REGULATOR = {"from", "reg", "regulator", "source", "tf"}
 _TARGET = {"to", "aff", "affected", "target", "gene"}
 
 
-def read_network(path: str | Path, genes: Sequence[str]) -> tuple[csr_array, tuple[str, ...]]:
+def read_network(path: str | Path, genes: Sequence[str]) -> tuple[csr_array, NetworkRecord]:
     """Read a directed network over ``genes``.
 
     Three layouts are told apart by their first line: a square matrix without header (row = regulator, column =
@@ -32,8 +34,8 @@ def read_network(path: str | Path, genes: Sequence[str]) -> tuple[csr_array, tup
     Returns
     -------
     network : (G, G) float64 csr_array, regulator × target
-    notes : tuple of str
-        What was merged or dropped, with counts.
+    record : NetworkRecord
+        What was merged, dropped or recognised, with counts.
 
     Raises
     ------
@@ -43,16 +45,18 @@ def read_network(path: str | Path, genes: Sequence[str]) -> tuple[csr_array, tup
     lines = read_lines(path, PriorError)
     if _has_header(lines):
         return _read_edge_list(lines, genes)
+    record = NetworkRecord(Path(lines.path).name, "matrix", 0, len(genes))
     if _is_triples(lines, len(genes)):
         rows, columns, weights = _read_triples(lines, len(genes))
-        network, merged = merge_edges(rows, columns, weights, len(genes))
-        return network, _merge_note(lines, merged)
-    return _read_matrix(lines, genes), ()
+        merged = merge_edges(rows, columns, weights, len(genes))
+        return merged.network, merged.told(replace(record, layout="numbered triples", entries=len(rows)))
+    network = _read_matrix(lines, genes)
+    return network, replace(record, entries=network.nnz, loops=_loops(network))
 
 
 def read_interactions(
     path: str | Path, genes: Sequence[str], index_genes: Sequence[str] | None = None
-) -> tuple[csr_array, tuple[str, ...]]:
+) -> tuple[csr_array, NetworkRecord]:
     """Read undirected interactions (protein-protein, PPI) over ``genes``, in the layouts of :func:`read_network`.
 
     A pair may be stored once or in both directions: the result is symmetric, with the larger of the two weights.
@@ -71,10 +75,11 @@ def read_interactions(
     lines = read_lines(path, PriorError)
     counted_in = genes if index_genes is None else index_genes
     if _has_header(lines) or not _is_triples(lines, len(counted_in)):
-        network, notes = read_network(path, genes)
+        network, record = read_network(path, genes)
+        record = replace(record, what="pairs")
     else:
         rows, columns, weights = _read_triples(lines, len(counted_in))
-        notes = ()
+        record = NetworkRecord(Path(lines.path).name, "numbered triples", len(rows), len(genes), "pairs")
         if index_genes is not None:
             position = {name: i for i, name in enumerate(genes)}
             mapping = np.array([position.get(name, -1) for name in index_genes], dtype=np.int64)
@@ -85,30 +90,69 @@ def read_interactions(
                     f"{path}: none of its {len(rows)} pairs lies within the {len(genes)} genes; "
                     "check the gene list that the numbers count in"
                 )
-            notes = _outside_note(lines, int((~inside).sum()), len(rows), len(genes), "pairs")
+            record = replace(record, dropped=int((~inside).sum()))
             rows, columns, weights = rows[inside], columns[inside], weights[inside]
         low, high = np.minimum(rows, columns), np.maximum(rows, columns)
-        network, merged = merge_edges(low, high, weights, len(genes))
-        notes += _merge_note(lines, merged)
+        merged = merge_edges(low, high, weights, len(genes))
+        network, record = merged.network, merged.told(record)
     if network.nnz and network.data.min() < 0:
         i, j = (int(index[np.argmin(network.data)]) for index in network.tocoo().coords)
         raise PriorError(f"{path}: the interaction of {genes[i]} and {genes[j]} is negative; weights must be 0 or more")
-    return symmetrised(network), notes
+    return symmetrised(network), record
 
 
-def merge_edges(rows: ArrayLike, columns: ArrayLike, weights: ArrayLike, n: int) -> tuple[csr_array, int]:
-    """Make an (n, n) csr_array, one entry per edge: the weight of largest size, of equal ones the first.
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """A network of which every edge was given once or more.
 
-    Returns the network, without stored zeros, and the number of entries that were merged into another one.
+    Attributes
+    ----------
+    network : (n, n) float64 csr_array
+        Without stored zeros.
+    merged : int
+        Entries that went into another one.
+    contradictory : int
+        Edges that were given with both signs.
+    zero : int
+        Entries of weight 0.
+    """
+
+    network: csr_array
+    merged: int
+    contradictory: int
+    zero: int
+
+    def told(self, record: NetworkRecord) -> NetworkRecord:
+        """Return the record with these counts."""
+        return replace(
+            record,
+            merged=self.merged,
+            contradictory=self.contradictory,
+            zero=self.zero,
+            loops=_loops(self.network),
+        )
+
+
+def merge_edges(rows: ArrayLike, columns: ArrayLike, weights: ArrayLike, n: int) -> Merged:
+    """Make an (n, n) network with one entry per edge: the weight of largest size, whatever the order of the entries.
+
+    An edge that is given with both signs has none that is known: it is positive, as in a list without signs.
     """
     i, j = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
     w = np.asarray(weights, dtype=np.float64)
-    order = np.lexsort((np.arange(len(w)), -np.abs(w), j, i))
-    key = (i * n + j)[order]
-    first = np.ones(len(key), dtype=bool)
-    first[1:] = key[1:] != key[:-1]
-    kept = order[first]
-    return canonical(coo_array((w[kept], (i[kept], j[kept])), shape=(n, n))), len(w) - len(kept)
+    place, which = np.unique(i * n + j, return_inverse=True)
+    highest, lowest = np.zeros(len(place)), np.zeros(len(place))
+    np.maximum.at(highest, which, w)
+    np.minimum.at(lowest, which, w)
+    both = (highest > 0) & (lowest < 0)
+    size = np.maximum(highest, -lowest)
+    value = np.where((lowest < 0) & ~both, -size, size)
+    network = canonical(coo_array((value, (place // n, place % n)), shape=(n, n)))
+    return Merged(network, len(w) - len(place), int(both.sum()), int((w == 0).sum()))
+
+
+def _loops(network: csr_array) -> int:
+    return int(np.count_nonzero(network.diagonal()))
 
 
 def canonical(network: object) -> csr_array:
@@ -178,7 +222,7 @@ def _read_triples(lines: Lines, n: int) -> tuple[NDArray[np.int64], NDArray[np.i
     return whole[:, 0], whole[:, 1], table[:, 2]
 
 
-def _read_edge_list(lines: Lines, genes: Sequence[str]) -> tuple[csr_array, tuple[str, ...]]:
+def _read_edge_list(lines: Lines, genes: Sequence[str]) -> tuple[csr_array, NetworkRecord]:
     path = lines.path
     reader = csv.reader(io.StringIO(lines.data.decode()), skipinitialspace=True)
     position = {name: i for i, name in enumerate(genes)}
@@ -221,9 +265,9 @@ def _read_edge_list(lines: Lines, genes: Sequence[str]) -> tuple[csr_array, tupl
             f"{path}: none of its {total} edges has both ends among the {len(genes)} genes; not among them: "
             f"{shorten(list(unknown))}; the genes are {shorten(list(genes))}; check the gene-name file"
         )
-    network, merged = merge_edges(rows, columns, weights, len(genes))
-    notes = _outside_note(lines, total - len(rows), total, len(genes), "edges")
-    return network, notes + _merge_note(lines, merged)
+    merged = merge_edges(rows, columns, weights, len(genes))
+    record = NetworkRecord(Path(path).name, "edge list", total, len(genes), dropped=total - len(rows))
+    return merged.network, merged.told(record)
 
 
 def _edge_columns(path: str, header: list[str]) -> tuple[int, int, int]:
@@ -236,15 +280,3 @@ def _edge_columns(path: str, header: list[str]) -> tuple[int, int, int]:
     if names[0] in _TARGET and names[1] in _REGULATOR:
         return 1, 0, len(names)
     return 0, 1, len(names)
-
-
-def _outside_note(lines: Lines, dropped: int, total: int, n_genes: int, what: str) -> tuple[str, ...]:
-    if not dropped:
-        return ()
-    return (
-        f"{Path(lines.path).name}: {dropped:,} of {total:,} {what} dropped, an end is not among the {n_genes:,} genes",
-    )
-
-
-def _merge_note(lines: Lines, merged: int) -> tuple[str, ...]:
-    return (f"{Path(lines.path).name}: {merged:,} duplicate entries merged",) if merged else ()

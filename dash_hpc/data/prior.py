@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, issparse
 from dash_hpc.data.genes import gene_tuple
 from dash_hpc.data.networks import canonical, read_interactions, read_network, symmetrised
 from dash_hpc.data.readers import read_gene_names
+from dash_hpc.data.record import NetworkRecord
 from dash_hpc.errors import PriorError, UsageError
 
 __all__ = ["Prior"]
@@ -31,14 +32,19 @@ class Prior:
         Row = regulator, column = target, as in the published files; the sign is activation (+) or repression (-).
     ppi : (G, G) float64 csr_array or None
         Symmetric interactions of 0 or more; None = derived from ``motif``, see :meth:`interactions`.
-    notes : tuple of str
-        What reading left out or merged, with counts.
+    records : tuple of NetworkRecord
+        What reading left out, merged or recognised: of the motif map, and of the interactions.
     """
 
     genes: tuple[str, ...]
     motif: csr_array
     ppi: csr_array | None = None
-    notes: tuple[str, ...] = ()
+    records: tuple[NetworkRecord, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading left out, merged or recognised, a sentence each."""
+        return tuple(note for record in self.records for note in record.notes())
 
     @property
     def n_genes(self) -> int:
@@ -116,12 +122,11 @@ class Prior:
             Naming file, line and gene.
         """
         names = _gene_list(genes)
-        motif, notes = read_network(path, names)
-        interactions = None
-        if ppi is not None:
-            interactions, more = read_interactions(ppi, names, None if ppi_genes is None else _gene_list(ppi_genes))
-            notes += more
-        return cls(names, motif, interactions, notes)
+        motif, record = read_network(path, names)
+        if ppi is None:
+            return cls(names, motif, None, (record,))
+        interactions, other = read_interactions(ppi, names, None if ppi_genes is None else _gene_list(ppi_genes))
+        return cls(names, motif, interactions, (record, other))
 
     def target_by_regulator(self) -> csr_array:
         """|motif|ᵀ: row = target (output), column = regulator (input); the P of DASH (Hossain et al. 2024)."""

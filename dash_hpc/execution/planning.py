@@ -9,12 +9,12 @@ from dash_hpc.store import canonical_json
 from dash_hpc.study import RunSpec, Study, plan
 
 if TYPE_CHECKING:
-    from dash_hpc.data import DataSet
+    from dash_hpc.data import DataSet, DataSummary
 
-__all__ = ["gene_count", "planned_runs"]
+__all__ = ["data_summary", "gene_count", "planned_runs"]
 
-# (data spec, base) -> number of genes of data that were read before
-_GENES: dict[tuple[str, str], int] = {}
+# (data spec, base) -> what data that were read before hold
+_SEEN: dict[tuple[str, str], DataSummary] = {}
 
 
 def planned_runs(study: Study) -> list[RunSpec]:
@@ -45,19 +45,28 @@ def planned_runs(study: Study) -> list[RunSpec]:
     return plan(study, fingerprint)
 
 
-def gene_count(study: Study) -> int:
-    """Return the number of genes of a study's data; reads files only if :func:`planned_runs` has not done so."""
+def data_summary(study: Study) -> DataSummary:
+    """Return what a study's data hold; reads files only if :func:`planned_runs` has not done so."""
+    from dash_hpc.data import foresee
+
     spec = study.data_spec()
     if spec["kind"] == "simulate":
-        return int(spec["genes"])
+        return foresee(spec)
     key = (canonical_json(spec), str(study.base))
-    return _GENES[key] if key in _GENES else _build(study).train.n_genes
+    if key not in _SEEN:
+        _build(study)
+    return _SEEN[key]
+
+
+def gene_count(study: Study) -> int:
+    """Return the number of genes of a study's data; reads files only if :func:`planned_runs` has not done so."""
+    return data_summary(study).genes
 
 
 def _build(study: Study) -> DataSet:
-    from dash_hpc.data import build
+    from dash_hpc.data import build, summarise
 
     spec = study.data_spec()
     dataset = build(spec, seed=study.sweep.seeds[0], base=study.base)
-    _GENES[(canonical_json(spec), str(study.base))] = dataset.train.n_genes
+    _SEEN[(canonical_json(spec), str(study.base))] = summarise(dataset)
     return dataset

@@ -17,7 +17,7 @@ from dash_hpc.execution.journal import Journal
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease
 from dash_hpc.execution.local import LocalExecutor
 from dash_hpc.execution.packing import Choice, check_wishes, choose_packing
-from dash_hpc.execution.planning import gene_count, planned_runs
+from dash_hpc.execution.planning import data_summary, gene_count, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.execution.signals import StopFlag
 from dash_hpc.store import (
@@ -152,6 +152,7 @@ def run_study(
             todo = [run_id for run_id in own_part if store.status(run_id) != "done"]
             notices += _damaged_checkpoints(folder, todo)
             if todo:
+                notices += data_summary(study).lines()
                 wanted = set(todo)
                 if executor is not None:
                     notices += executor.begin(folder / "log")

@@ -212,6 +212,7 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "network_group": words.group_label(material, network),
         "failed": [(str(run_id), words.failed_label(row), str(row["reason"])) for run_id, row in failed.iterrows()],
         "limits": words.limits(material, problems),
+        "data_facts": words.data_facts(material),
         "data_notes": [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in material.data_notes],
         "published": published_rows(material.spec),
         "citation": CITATION,

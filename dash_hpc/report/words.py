@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dash_hpc.data import summarise
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import prior_network
 from dash_hpc.report.collect import Material, mean_sd
@@ -17,6 +18,7 @@ from dash_hpc.report.summary import format_metric, model_rows
 __all__ = [
     "again",
     "candidates",
+    "data_facts",
     "date",
     "description",
     "facts",
@@ -69,6 +71,13 @@ def facts(material: Material) -> list[tuple[str, str]]:
     strategies = ", ".join(f"{name} ({size} settings)" if size > 1 else name for name, size in sizes.items())
     listed.append(("Strategies", f"{strategies}; {len(seeds)} seed{'s' if len(seeds) != 1 else ''} each"))
     return listed
+
+
+def data_facts(material: Material) -> list[tuple[str, str]]:
+    """The block "data" that ``run`` printed, as (label, text) pairs; empty where the data cannot be read again."""
+    if material.dataset is None:
+        return []
+    return [(f"{label[:1].upper()}{label[1:]}", text) for label, text in summarise(material.dataset).facts.items()]
 
 
 def _data(material: Material, data: Mapping[str, Any]) -> str:

@@ -132,9 +132,10 @@ def test_init_leaves_an_existing_file_alone(study: Path, tiny: str) -> None:
 def test_dry_run_counts_and_writes_nothing(study: Path) -> None:
     result = call("run", study, "--dry-run", "--output", study.parent / "out", "--set", "sweep.seeds=0..2")
     assert result.exit_code == 0
-    first, *needs = result.stdout.splitlines()
+    first, *rest = result.stdout.splitlines()
     assert first == f"tiny: 9 runs, output in {study.parent / 'out'}"
-    assert [line.split(":")[0] for line in needs] == ["disk", "memory", "time", "note"]
+    heads = [line.split(":")[0] for line in rest if not line.startswith(" ")]
+    assert heads == ["data", "disk", "memory", "time", "note"]
     assert list(study.parent.iterdir()) == [study]
     plan = json.loads(call("run", study, "--dry-run", "--json").stdout)
     assert [run["strategy"]["name"] for run in plan["runs"]] == ["none"] * 2 + ["dash"] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -23,11 +24,11 @@ def write(folder: Path, text: str, name: str = "p.csv") -> Path:
 
 
 def test_square_matrix_is_regulator_by_target(tmp_path: Path) -> None:
-    network, notes = read_network(write(tmp_path, MATRIX), GENES)
+    network, record = read_network(write(tmp_path, MATRIX), GENES)
     np.testing.assert_array_equal(network.toarray(), [[0, 1, 0, 0], [0, 0, -1, 0], [0, 0, 0.5, 0], [0, 0, 0, 0]])
     assert network.nnz == 3
     assert network.dtype == np.float64
-    assert notes == ()
+    assert record.notes() == ()
 
 
 def test_matrix_in_blocks_equals_the_whole(tmp_path: Path) -> None:
@@ -55,23 +56,25 @@ def test_matrix_in_blocks_equals_the_whole(tmp_path: Path) -> None:
     ],
 )
 def test_edge_lists(tmp_path: Path, text: str) -> None:
-    network, notes = read_network(write(tmp_path, text), GENES)
+    network, record = read_network(write(tmp_path, text), GENES)
     expected = np.zeros((4, 4))
     expected[0, 1] = expected[1, 2] = 1
     np.testing.assert_array_equal(network.toarray(), expected)
-    assert notes == ()
+    assert record.notes() == ()
 
 
 def test_edge_list_merges_duplicates_and_counts_what_lies_outside(tmp_path: Path) -> None:
     text = "from,to,w\nA,B,0.5\nA,B,-2\nA,B,1\nA,X,1\nY,Z,1\nC,D,0\nD,D,1\n"
-    network, notes = read_network(write(tmp_path, text), GENES)
+    network, record = read_network(write(tmp_path, text), GENES)
     assert {(i, j): w for i, j, w in zip(*network.tocoo().coords, network.data, strict=True)} == {
-        (0, 1): -2.0,
+        (0, 1): 2.0,
         (3, 3): 1.0,
     }
-    assert notes == (
+    assert record.notes() == (
         "p.csv: 2 of 7 edges dropped, an end is not among the 4 genes",
         "p.csv: 2 duplicate entries merged",
+        "p.csv: 1 edges given with both signs: taken as of unknown sign, so positive, with the largest weight",
+        "p.csv: 1 of 7 edges have weight 0: no edge",
     )
 
 
@@ -152,27 +155,27 @@ def test_missing_prior_file(tmp_path: Path) -> None:
 
 
 def test_interactions_are_stored_once_per_pair_and_become_symmetric(tmp_path: Path) -> None:
-    network, notes = read_interactions(write(tmp_path, "1,1,1\n1,2,0.5\n4,3,0.2\n"), GENES)
+    network, record = read_interactions(write(tmp_path, "1,1,1\n1,2,0.5\n4,3,0.2\n"), GENES)
     expected = np.array([[1, 0.5, 0, 0], [0.5, 0, 0, 0], [0, 0, 0, 0.2], [0, 0, 0.2, 0]])
     np.testing.assert_array_equal(network.toarray(), expected)
-    assert notes == ()
+    assert record.notes() == ()
 
 
 def test_a_pair_in_both_directions_is_not_doubled(tmp_path: Path) -> None:
-    network, notes = read_interactions(write(tmp_path, "1,2,0.5\n2,1,0.7\n"), GENES)
+    network, record = read_interactions(write(tmp_path, "1,2,0.5\n2,1,0.7\n"), GENES)
     assert network[0, 1] == network[1, 0] == 0.7
-    assert notes == ("p.csv: 1 duplicate entries merged",)
+    assert record.notes() == ("p.csv: 1 duplicate entries merged",)
 
 
 def test_interactions_counted_in_a_larger_gene_list(tmp_path: Path) -> None:
     larger = ("X", "D", "A", "Y", "B")
-    network, notes = read_interactions(write(tmp_path, "2,3,0.5\n3,5,1\n1,2,1\n5,5,0.3\n"), GENES, larger)
+    network, record = read_interactions(write(tmp_path, "2,3,0.5\n3,5,1\n1,2,1\n5,5,0.3\n"), GENES, larger)
     expected = np.zeros((4, 4))
     expected[3, 0] = expected[0, 3] = 0.5
     expected[0, 1] = expected[1, 0] = 1
     expected[1, 1] = 0.3
     np.testing.assert_array_equal(network.toarray(), expected)
-    assert notes == ("p.csv: 1 of 4 pairs dropped, an end is not among the 4 genes",)
+    assert record.notes() == ("p.csv: 1 of 4 pairs dropped, an end is not among the 4 genes",)
     with pytest.raises(PriorError, match="none of its 1 pairs lies within the 4 genes"):
         read_interactions(write(tmp_path, "1,4,1\n"), GENES, larger)
     with pytest.raises(PriorError, match=r"p\.csv:1: gene number 6 is not in 1\.\.5"):
@@ -192,11 +195,13 @@ def test_negative_interactions_are_refused(tmp_path: Path) -> None:
         read_interactions(write(tmp_path, "1,2,-0.5\n"), GENES)
 
 
-def test_merge_keeps_the_weight_of_largest_size_and_of_equal_ones_the_first() -> None:
-    network, merged = merge_edges([0, 0, 1, 1], [1, 1, 0, 0], [1, -3, -2, 2], 2)
-    assert merged == 2
-    assert network[0, 1] == -3
-    assert network[1, 0] == -2
+def test_merge_keeps_the_weight_of_largest_size_in_any_order() -> None:
+    entries = [(0, 1, 1.0), (0, 1, 3.0), (1, 0, -0.5), (1, 0, -2.0), (1, 1, -4.0), (1, 1, 1.0), (0, 0, 0.0)]
+    for order in itertools.permutations(entries, len(entries)):
+        merged = merge_edges(*zip(*order, strict=True), 2)
+        # both signs: positive, with the largest size
+        np.testing.assert_array_equal(merged.network.toarray(), [[0, 3], [-2, 4]])
+        assert (merged.merged, merged.contradictory, merged.zero) == (3, 1, 1)
 
 
 def test_prior_from_files(tmp_path: Path) -> None:

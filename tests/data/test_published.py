@@ -211,11 +211,11 @@ def test_breast_interactions_in_the_large_list(published: Path) -> None:
     assert len(names) == 11165
     from dash_hpc.data.networks import read_interactions
 
-    ppi, notes = read_interactions(folder / "PPI_matrix_desmedt_11165.csv", names)
+    ppi, record = read_interactions(folder / "PPI_matrix_desmedt_11165.csv", names)
     assert ppi.nnz == 986 + 2 * 29439
     assert (ppi.diagonal() == 1).sum() == 986
     assert (ppi.data.min(), ppi.data.max()) == (0.15, 1.0)
-    assert notes == ()
+    assert record.notes() == ()
     first = (folder / "PPI_matrix_desmedt_11165.csv").read_text().split("\n", 1)[0]
     assert first == "222,222,1"
     assert ppi[221, 221] == 1

@@ -1,0 +1,151 @@
+"""What a study's data are, in numbers and in words, before anything trains on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from dash_hpc.data.dataset import DataSet
+from dash_hpc.data.record import NetworkRecord
+from dash_hpc.data.timecourse import TimeCourse
+
+__all__ = ["DataSummary", "foresee", "summarise"]
+
+
+@dataclass
+class DataSummary:
+    """The block "data" of ``run``, ``run --dry-run`` and the report.
+
+    Attributes
+    ----------
+    name : str
+    genes : int
+    facts : dict
+        Label -> text, in the order of printing; one subject each.
+    counts : dict
+        The same as numbers, by name, for programs.
+    warnings : list of str
+        What may be wrong with the data, a sentence each.
+    """
+
+    name: str
+    genes: int
+    facts: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int | float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return the block as lines to print."""
+        width = max(map(len, self.facts), default=0)
+        text = [f"data: {self.name}"]
+        text += [f"  {label + ':':<{width + 1}} {value}" for label, value in self.facts.items()]
+        return text + [f"  warning: {warning}" for warning in self.warnings]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "name": self.name,
+            "genes": self.genes,
+            "facts": dict(self.facts),
+            "counts": dict(self.counts),
+            "warnings": list(self.warnings),
+        }
+
+
+def summarise(dataset: DataSet) -> DataSummary:
+    """Count what a data set holds."""
+    told = DataSummary(dataset.name, dataset.n_genes)
+    told.facts["genes"] = f"{dataset.n_genes:,}"
+    told.counts["genes"] = dataset.n_genes
+    parts = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    _count_pairs(told, {part: data for part, data in parts.items() if data is not None})
+    _range(told, dataset.train)
+    prior = dataset.prior
+    if prior is None:
+        told.facts["prior"] = "none"
+    else:
+        records = dict(zip(("prior", "interactions"), prior.records, strict=False))
+        _network(told, "prior", prior.motif, records.get("prior"))
+        if prior.ppi is None:
+            told.facts["interactions"] = "from common targets in the prior"
+        else:
+            _network(told, "interactions", prior.ppi, records.get("interactions"))
+    if dataset.truth is None:
+        told.facts["reference"] = "none: balanced accuracy cannot be computed"
+    else:
+        _network(told, "reference", dataset.truth, dataset.truth_record)
+    told.warnings += [note for note in dataset.notes if "scale the data" in note]
+    return told
+
+
+def foresee(spec: Mapping[str, Any]) -> DataSummary:
+    """Count what simulated data will hold, from their specification: nothing is simulated."""
+    genes, points = int(spec["genes"]), len(spec["times"])
+    drawn, test = int(spec["trajectories"]), int(spec["test_trajectories"])
+    held = min(max(1, round(float(spec["validation"]) * drawn)), drawn - 1)
+    told = DataSummary(f"simulated, seed {spec['seed']}", genes)
+    counted = {"training": drawn - held, "validation": held, "test": test}
+    steps = {part: count * (points - 1) for part, count in counted.items()}
+    told.facts["genes"] = f"{genes:,}, of which {int(spec['regulators']):,} regulate"
+    told.facts["trajectories"] = ", ".join(f"{count:,} {part}" for part, count in counted.items())
+    told.facts["pairs"] = ", ".join(f"{count:,} {part}" for part, count in steps.items())
+    told.facts["times"] = f"{spec['times'][0]:g} to {spec['times'][-1]:g}"
+    told.facts["noise"] = f"s.d. {float(spec['expression_noise']):g} on expression"
+    moved = round(float(spec["prior_noise"]) * int(spec["edges"]))
+    told.facts["prior"] = f"{int(spec['edges']):,} true edges, {moved:,} of them moved to random places"
+    told.facts["reference"] = f"the true network, {int(spec['edges']):,} edges"
+    told.counts = {"genes": genes, "prior_edges": int(spec["edges"])}
+    told.counts |= {f"{part}_trajectories": count for part, count in counted.items()}
+    told.counts |= {f"{part}_pairs": count for part, count in steps.items()}
+    return told
+
+
+def _count_pairs(told: DataSummary, parts: Mapping[str, TimeCourse]) -> None:
+    used = []
+    for part, data in parts.items():
+        possible = sum(len(trajectory) - 1 for trajectory in data.trajectories)
+        kept = len(data.pairs())
+        told.counts[f"{part}_trajectories"] = len(data)
+        told.counts[f"{part}_pairs"] = kept
+        told.counts[f"{part}_pairs_dropped"] = possible - kept
+        used.append(f"{kept:,} {part}" + (f" ({possible - kept:,} of {possible:,} dropped)" if kept < possible else ""))
+    told.facts["trajectories"] = ", ".join(f"{len(data):,} {part}" for part, data in parts.items())
+    told.facts["pairs"] = ", ".join(used)
+
+
+def _range(told: DataSummary, train: TimeCourse) -> None:
+    values = [trajectory.values for trajectory in train.trajectories]
+    low, high = min(float(np.nanmin(v)) for v in values), max(float(np.nanmax(v)) for v in values)
+    first = min(float(np.nanmin(t.times)) for t in train.trajectories)
+    last = max(float(np.nanmax(t.times)) for t in train.trajectories)
+    pairs = train.pairs()
+    steps = pairs.t1 - pairs.t0
+    told.facts["times"] = f"{first:g} to {last:g}, steps of {_span(float(steps.min()), float(steps.max()))}"
+    told.facts["expression"] = f"{low:.4g} to {high:.4g}"
+    told.counts |= {"lowest": low, "highest": high, "first_time": first, "last_time": last}
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:g}" if f"{low:g}" == f"{high:g}" else f"{low:g} to {high:g}"
+
+
+def _network(told: DataSummary, role: str, network: csr_array, record: NetworkRecord | None) -> None:
+    regulators = int(np.count_nonzero(np.diff(network.indptr)))
+    targets = len(np.unique(network.indices))
+    undirected = role == "interactions"
+    edges = int(network.nnz + np.count_nonzero(network.diagonal())) // 2 if undirected else int(network.nnz)
+    text = f"{edges:,} {'pairs' if undirected else 'edges'} kept"
+    told.counts[f"{role}_edges"] = edges
+    if not undirected:
+        text += f", from {regulators:,} regulators to {targets:,} targets of {told.genes:,} genes"
+        told.counts[f"{role}_regulators"], told.counts[f"{role}_targets"] = regulators, targets
+    if record is not None:
+        text = f"{record.file} ({record.layout}): " + "; ".join([text, *record.losses()])
+        for name in ("entries", "dropped", "by_case", "merged", "contradictory", "unsigned", "zero", "loops"):
+            told.counts[f"{role}_{name}"] = getattr(record, name)
+        told.warnings += [f"{record.file}: {doubt}" for doubt in record.doubts]
+    told.facts[role] = text
