@@ -31,6 +31,8 @@ class CatalogueEntry:
         Role (train, genes, validation, test, prior, ppi, ppi_genes, truth) -> file name in ``folder``.
     hold_out : trajectory indices (from 0), ("pairs", n) or None
         The validation part of ``train``; None = ``files["validation"]``.
+    prior_signed : bool
+        Whether the signs of the prior mean anything.
     prior_levels : mapping
         Share of relocated edges -> published prior file; other levels are made from ``files["prior"]``.
     notes : tuple of str
@@ -43,6 +45,7 @@ class CatalogueEntry:
     origin: str
     files: Mapping[str, str]
     hold_out: tuple[int, ...] | tuple[str, int] | None = None
+    prior_signed: bool = False
     prior_levels: Mapping[float, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -63,7 +66,10 @@ _BREAST_NOTES = (
     "one training pair spans the gap that the 8 test points left",
     "reference network: ChIP-seq in MCF7 cells; regulators without an experiment have no edges in it",
 )
-_NO_SIGNS = "the signs of the published prior are random: only its support and size carry information"
+_NO_SIGNS = (
+    "the signs of the published prior are random: only its support and size carry information, and a prior loss "
+    "compares with |P|"
+)
 DERIVED_INTERACTIONS = "no PPI: C = |A||A|ᵀ from the motif prior"
 
 _ENTRIES = (
@@ -81,6 +87,7 @@ _ENTRIES = (
             "truth": "edge_prior_matrix_simu_350_noise_0.0.csv",
         },
         hold_out=(3, 23, 25, 61, 74, 90, 103, 128, 139, 146),
+        prior_signed=True,
         # the number in the file name is the s.d. of the expression noise that went with it, half the share
         prior_levels={
             0.0: "edge_prior_matrix_simu_350_noise_0.0.csv",

@@ -44,6 +44,8 @@ class DataSet:
         Facts that belong beside every result: what is missing, was dropped or was changed.
     truth_record : NetworkRecord or None
         What reading the reference network found.
+    remarks : tuple of str
+        What was recognised in the files beyond their plain form, a sentence each.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class DataSet:
     truth: csr_array | None = None
     notes: tuple[str, ...] = ()
     truth_record: NetworkRecord | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_same_genes(self.train.genes, self.validation.genes, "the validation data")
@@ -148,29 +151,34 @@ def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
 
 def _from_sources(sources: Sources, noise: float, seed: int) -> DataSet:
     notes = [*sources.notes, *_noise_note(noise)]
-    train = TimeCourse.read_csv(sources.train, sources.genes)
+    heard: list[str] = []
+    train = TimeCourse.read_csv(sources.train, sources.genes, heard=heard)
     train = train.with_noise(noise, stream(seed, "expression-noise"))
     names = train.genes if sources.genes is None else sources.genes
     if sources.validation is not None:
-        validation = TimeCourse.read_csv(sources.validation, names)
+        validation = TimeCourse.read_csv(sources.validation, names, heard=heard)
         validation = validation.with_noise(noise, stream(seed, "expression-noise", "validation"))
     else:
         train, validation, held = _split(train, sources.hold_out)
         notes.append(held)
-    test = None if sources.test is None else TimeCourse.read_csv(sources.test, names)
+    test = None if sources.test is None else TimeCourse.read_csv(sources.test, names, heard=heard)
+    remarks = tuple(dict.fromkeys(heard))
+    notes.extend(remarks)
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         notes.extend(_dropped_pairs(part, data))
-    notes.extend(_scale_note(train))
+    notes.extend(_scale_note(train, validation, test))
     prior, prior_notes = _read_prior(sources, train.genes)
     notes.extend(prior_notes)
     truth = truth_record = None
     if sources.truth is not None:
-        truth, truth_record = read_network(sources.truth, train.genes)
+        truth, truth_record = read_network(
+            sources.truth, train.genes, columns=sources.truth_columns, key="data.truth_columns"
+        )
         _refuse_empty(sources.truth, "reference network", truth, truth_record)
         notes.extend(f"reference network: {note}" for note in truth_record.notes())
     elif not any("reference network" in note for note in notes):
         notes.append("no reference network: balanced accuracy cannot be computed")
-    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes), truth_record)
+    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes), truth_record, remarks)
 
 
 def _split(data: TimeCourse, hold_out: object) -> tuple[TimeCourse, TimeCourse, str]:
@@ -190,7 +198,14 @@ def _read_prior(sources: Sources, genes: tuple[str, ...]) -> tuple[Prior | None,
         if sources.ppi is not None:
             raise PriorError(f"{sources.ppi}: interactions need a motif prior beside them; name it as data.prior")
         return None, ()
-    prior = Prior.read_csv(sources.prior, genes, sources.ppi, sources.ppi_genes)
+    prior = Prior.read_csv(
+        sources.prior,
+        genes,
+        sources.ppi,
+        sources.ppi_genes,
+        columns=sources.prior_columns,
+        signed=sources.prior_signed,
+    )
     _refuse_empty(sources.prior, "prior", prior.motif, prior.records[0])
     corrupted, notes = _corrupted(prior, sources.prior_to_corrupt, stream(0, "prior-noise"))
     return corrupted, (*prior.notes, *notes)
@@ -216,9 +231,11 @@ def _noise_note(noise: float) -> tuple[str, ...]:
     return (f"noise N(0, {noise:g}²) added to all training and validation values, drawn from the run's seed",)
 
 
-def _scale_note(train: TimeCourse) -> tuple[str, ...]:
+def _scale_note(*parts: TimeCourse | None) -> tuple[str, ...]:
     """A warning when expression is far outside the range that the model's activations are made for."""
-    largest = max(float(np.nanmax(np.abs(trajectory.values))) for trajectory in train.trajectories)
+    largest = max(
+        float(np.nanmax(np.abs(trajectory.values))) for part in parts if part for trajectory in part.trajectories
+    )
     if largest <= _LARGEST_LEVEL:
         return ()
     return (f"expression reaches {largest:,.4g}; the model is made for values of about 0 to 1, so scale the data",)

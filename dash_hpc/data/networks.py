@@ -1,35 +1,50 @@
-"""Reading networks over a gene list: square matrices, edge lists by name, and triples of 1-based indices."""
+"""Reading networks over a gene list: matrices, lists of edges by name, and triples of 1-based indices."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array, csr_array, vstack
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from dash_hpc.data.genes import shorten
+from dash_hpc.data.cells import Remarks, is_number
+from dash_hpc.data.edgelist import read_edge_list
+from dash_hpc.data.matrix import frame_of, is_numeric, orientation, read_matrix
+from dash_hpc.data.merge import merge_edges, symmetrised
 from dash_hpc.data.record import NetworkRecord
-from dash_hpc.data.textfile import MISSING, Lines, clip, is_number, number_table, read_lines
+from dash_hpc.data.textfile import Lines, number_table, read_lines
 from dash_hpc.errors import PriorError
 
-__all__ = ["Merged", "canonical", "merge_edges", "read_interactions", "read_network", "symmetrised"]
-
-_REGULATOR = {"from", "reg", "regulator", "source", "tf"}
-_TARGET = {"to", "aff", "affected", "target", "gene"}
+__all__ = ["read_interactions", "read_network"]
 
 
-def read_network(path: str | Path, genes: Sequence[str]) -> tuple[csr_array, NetworkRecord]:
+def read_network(
+    path: str | Path,
+    genes: Sequence[str],
+    *,
+    columns: Mapping[str, str | int] | None = None,
+    key: str = "data.prior_columns",
+    directed: bool = True,
+) -> tuple[csr_array, NetworkRecord]:
     """Read a directed network over ``genes``.
 
-    Three layouts are told apart by their first line: a square matrix without header (row = regulator, column =
-    target, 0 = no edge); an edge list with a header (regulator, target and, if you like, a weight; names); triples
-    ``i,j,weight`` of 1-based gene numbers without header. Duplicate edges are merged (the weight of largest size
-    stays), edges with an end outside ``genes`` are dropped.
+    The layouts are told apart by their first lines: a list of edges by name, with a header or without; a matrix, bare
+    and square or with names around it (row = regulator, column = target, 0 = no edge; a matrix with names may stand
+    the other way round); triples ``i,j,weight`` of 1-based gene numbers without header. Duplicate edges are merged
+    (see :func:`dash_hpc.data.merge.merge_edges`), edges with an end outside ``genes`` are dropped.
+
+    Parameters
+    ----------
+    columns : mapping, optional
+        Which column is ``regulator``, ``target`` and, if any, ``weight`` and ``sign``: words of the header, or numbers
+        counted from 1. Of a matrix, which side: ``{"regulator": "columns", "target": "rows"}``.
+    key : str
+        What messages call ``columns``.
+    directed : bool
+        Whether it matters which end of an edge is the regulator.
 
     Returns
     -------
@@ -40,18 +55,32 @@ def read_network(path: str | Path, genes: Sequence[str]) -> tuple[csr_array, Net
     Raises
     ------
     PriorError
-        Naming file, line and gene.
+        Naming file, line and gene, or asking which column is which.
     """
-    lines = read_lines(path, PriorError)
-    if _has_header(lines):
-        return _read_edge_list(lines, genes)
-    record = NetworkRecord(Path(lines.path).name, "matrix", 0, len(genes))
-    if _is_triples(lines, len(genes)):
-        rows, columns, weights = _read_triples(lines, len(genes))
-        merged = merge_edges(rows, columns, weights, len(genes))
-        return merged.network, merged.told(replace(record, layout="numbered triples", entries=len(rows)))
-    network = _read_matrix(lines, genes)
-    return network, replace(record, entries=network.nnz, loops=_loops(network))
+    return _read(read_lines(path, PriorError), genes, columns, key, directed)
+
+
+def _read(
+    lines: Lines, genes: Sequence[str], columns: Mapping[str, str | int] | None, key: str, directed: bool
+) -> tuple[csr_array, NetworkRecord]:
+    side = orientation(columns)
+    if columns is None or side is not None:
+        if _is_bare(lines):
+            if side is None and _is_triples(lines, len(genes)):
+                return _numbered(lines, genes)
+            if int(lines.cells[0]) == 2 != len(lines):
+                raise PriorError(
+                    f"{lines.path}:1: two columns of numbers: gene numbers need a weight beside them (i,j,weight), and "
+                    "gene names that are numbers a header above them (regulator,target)"
+                )
+            return read_matrix(lines, genes, None, side=side, key=key)
+        frame = frame_of(lines, genes)
+        if frame is not None:
+            return read_matrix(lines, genes, frame, side=side, key=key)
+        if side is not None:
+            raise PriorError(f"{lines.path}: {key} speaks of rows and columns, but the file is a list, not a matrix")
+    merged, record = read_edge_list(lines, genes, columns=columns, key=key, directed=directed)
+    return merged.network, record
 
 
 def read_interactions(
@@ -74,12 +103,14 @@ def read_interactions(
     """
     lines = read_lines(path, PriorError)
     counted_in = genes if index_genes is None else index_genes
-    if _has_header(lines) or not _is_triples(lines, len(counted_in)):
-        network, record = read_network(path, genes)
-        record = replace(record, what="pairs")
+    if not (_is_bare(lines) and _is_triples(lines, len(counted_in))):
+        network, record = _read(lines, genes, None, "", directed=False)
+        record = replace(record, what="pairs", layout=record.layout.split(",")[0], doubts=())
     else:
-        rows, columns, weights = _read_triples(lines, len(counted_in))
-        record = NetworkRecord(Path(lines.path).name, "numbered triples", len(rows), len(genes), "pairs")
+        remarks = Remarks(lines.remarks)
+        rows, columns, weights = _read_triples(lines, len(counted_in), remarks)
+        record = _record(lines, "numbered triples", len(rows), len(genes), remarks)
+        record = replace(record, what="pairs")
         if index_genes is not None:
             position = {name: i for i, name in enumerate(genes)}
             mapping = np.array([position.get(name, -1) for name in index_genes], dtype=np.int64)
@@ -101,80 +132,9 @@ def read_interactions(
     return symmetrised(network), record
 
 
-@dataclass(frozen=True, eq=False)
-class Merged:
-    """A network of which every edge was given once or more.
-
-    Attributes
-    ----------
-    network : (n, n) float64 csr_array
-        Without stored zeros.
-    merged : int
-        Entries that went into another one.
-    contradictory : int
-        Edges that were given with both signs.
-    zero : int
-        Entries of weight 0.
-    """
-
-    network: csr_array
-    merged: int
-    contradictory: int
-    zero: int
-
-    def told(self, record: NetworkRecord) -> NetworkRecord:
-        """Return the record with these counts."""
-        return replace(
-            record,
-            merged=self.merged,
-            contradictory=self.contradictory,
-            zero=self.zero,
-            loops=_loops(self.network),
-        )
-
-
-def merge_edges(rows: ArrayLike, columns: ArrayLike, weights: ArrayLike, n: int) -> Merged:
-    """Make an (n, n) network with one entry per edge: the weight of largest size, whatever the order of the entries.
-
-    An edge that is given with both signs has none that is known: it is positive, as in a list without signs.
-    """
-    i, j = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
-    w = np.asarray(weights, dtype=np.float64)
-    place, which = np.unique(i * n + j, return_inverse=True)
-    highest, lowest = np.zeros(len(place)), np.zeros(len(place))
-    np.maximum.at(highest, which, w)
-    np.minimum.at(lowest, which, w)
-    both = (highest > 0) & (lowest < 0)
-    size = np.maximum(highest, -lowest)
-    value = np.where((lowest < 0) & ~both, -size, size)
-    network = canonical(coo_array((value, (place // n, place % n)), shape=(n, n)))
-    return Merged(network, len(w) - len(place), int(both.sum()), int((w == 0).sum()))
-
-
-def _loops(network: csr_array) -> int:
-    return int(np.count_nonzero(network.diagonal()))
-
-
-def canonical(network: object) -> csr_array:
-    """A float64 copy in CSR with sorted indices and without stored zeros: equal networks have equal arrays."""
-    result = csr_array(network, dtype=np.float64, copy=True)
-    result.sum_duplicates()
-    result.eliminate_zeros()
-    result.sort_indices()
-    return result
-
-
-def symmetrised(network: csr_array) -> csr_array:
-    """The larger of each entry and its mirror image; for weights of 0 or more."""
-    return canonical(network.maximum(network.T.tocsr()))
-
-
-def _has_header(lines: Lines) -> bool:
-    return not all(cell.strip() in MISSING or _is_numeric(cell) for cell in lines.line(1).split(","))
-
-
-def _is_numeric(cell: str) -> bool:
-    return is_number(cell) or cell.strip().lower().lstrip("+-") in ("inf", "infinity")
+def _is_bare(lines: Lines) -> bool:
+    """Whether the first line holds numbers only."""
+    return all(is_numeric(cell) for cell in lines.split(1))
 
 
 def _is_triples(lines: Lines, n_genes: int) -> bool:
@@ -182,29 +142,28 @@ def _is_triples(lines: Lines, n_genes: int) -> bool:
     return int(lines.cells[0]) == 3 and not (n_genes == 3 and len(lines) == 3)
 
 
-def _read_matrix(lines: Lines, genes: Sequence[str]) -> csr_array:
-    n, width = len(genes), int(np.argmax(np.bincount(lines.cells)))
-    if len(lines) != n or width != n:
-        raise PriorError(
-            f"{lines.path}: prior matrix must be [{n}, {n}] (regulators × targets, one row and column per gene), "
-            f"got [{len(lines)}, {width}]"
-        )
-    blocks = []
-    for first, last in lines.blocks(1, n):
-        table = number_table(lines, first, last, lambda number: f"regulator {genes[number - 1]}", width=n)
-        missing = np.argwhere(np.isnan(table))
-        if len(missing):
-            row, column = (int(k) for k in missing[0])
+def _numbered(lines: Lines, genes: Sequence[str]) -> tuple[csr_array, NetworkRecord]:
+    for position, gene in enumerate(genes, start=1):
+        if is_number(gene) and gene != str(position):
             raise PriorError(
-                f"{lines.path}:{first + row}: cell {column + 1} (regulator {genes[first + row - 1]}, target "
-                f"{genes[column]}) is empty or NaN; write 0 where there is no edge"
+                f"{lines.path}:1: numbers without a header count genes, but genes are called by numbers here (the "
+                f"{position}. is {gene}); put regulator,target,weight above the list to mean names"
             )
-        blocks.append(csr_array(table))
-    return canonical(vstack(blocks, format="csr"))
+    remarks = Remarks(lines.remarks)
+    rows, columns, weights = _read_triples(lines, len(genes), remarks)
+    merged = merge_edges(rows, columns, weights, len(genes))
+    return merged.network, merged.told(_record(lines, "numbered triples", len(rows), len(genes), remarks))
 
 
-def _read_triples(lines: Lines, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    table = number_table(lines, 1, len(lines), lambda number: "gene number, gene number, weight", width=3)
+def _record(lines: Lines, layout: str, entries: int, genes: int, remarks: Remarks) -> NetworkRecord:
+    return NetworkRecord(Path(lines.path).name, layout, entries, genes, remarks=remarks.sentences())
+
+
+def _read_triples(
+    lines: Lines, n: int, remarks: Remarks
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    what = "gene number, gene number, weight"
+    table = number_table(lines, 1, len(lines), lambda number: what, width=3, remarks=remarks)
     missing = np.isnan(table).any(axis=1)
     if missing.any():
         raise PriorError(
@@ -220,63 +179,3 @@ def _read_triples(lines: Lines, n: int) -> tuple[NDArray[np.int64], NDArray[np.i
         )
     whole = index.astype(np.int64) - 1
     return whole[:, 0], whole[:, 1], table[:, 2]
-
-
-def _read_edge_list(lines: Lines, genes: Sequence[str]) -> tuple[csr_array, NetworkRecord]:
-    path = lines.path
-    reader = csv.reader(io.StringIO(lines.data.decode()), skipinitialspace=True)
-    position = {name: i for i, name in enumerate(genes)}
-    rows, columns, weights = [], [], []
-    unknown: dict[str, None] = {}
-    total = 0
-    try:
-        source, target, width = _edge_columns(path, next(reader))
-        for row in reader:
-            if len(row) != width:
-                raise PriorError(f"{path}:{reader.line_num}: {len(row)} cells, but the header has {width}")
-            total += 1
-            names = row[source].strip(), row[target].strip()
-            if not (names[0] and names[1]):
-                raise PriorError(f"{path}:{reader.line_num}: a gene name is empty; give regulator and target")
-            weight = 1.0
-            if width == 3:
-                text = row[2].strip()
-                if not is_number(text) or not np.isfinite(float(text)):
-                    raise PriorError(
-                        f"{path}:{reader.line_num}: the weight of {names[0]} -> {names[1]} is {clip(text)}, "
-                        "not a finite number"
-                    )
-                weight = float(text)
-            inside = True
-            for name in names:
-                if name not in position:
-                    unknown[name] = None
-                    inside = False
-            if inside:
-                rows.append(position[names[0]])
-                columns.append(position[names[1]])
-                weights.append(weight)
-    except csv.Error as reason:
-        raise PriorError(f"{path}:{reader.line_num}: not a CSV file ({reason})") from None
-    if total == 0:
-        raise PriorError(f"{path}: no edges after the header line")
-    if not rows:
-        raise PriorError(
-            f"{path}: none of its {total} edges has both ends among the {len(genes)} genes; not among them: "
-            f"{shorten(list(unknown))}; the genes are {shorten(list(genes))}; check the gene-name file"
-        )
-    merged = merge_edges(rows, columns, weights, len(genes))
-    record = NetworkRecord(Path(path).name, "edge list", total, len(genes), dropped=total - len(rows))
-    return merged.network, merged.told(record)
-
-
-def _edge_columns(path: str, header: list[str]) -> tuple[int, int, int]:
-    names = [cell.strip().lower() for cell in header]
-    if len(names) not in (2, 3):
-        raise PriorError(
-            f"{path}:1: an edge list has a header and 2 or 3 columns (regulator, target, weight), got {len(names)}; "
-            "a matrix has no header"
-        )
-    if names[0] in _TARGET and names[1] in _REGULATOR:
-        return 1, 0, len(names)
-    return 0, 1, len(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, issparse
 
 from dash_hpc.data.genes import gene_tuple
-from dash_hpc.data.networks import canonical, read_interactions, read_network, symmetrised
+from dash_hpc.data.merge import canonical, symmetrised
+from dash_hpc.data.networks import read_interactions, read_network
 from dash_hpc.data.readers import read_gene_names
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.errors import PriorError, UsageError
@@ -34,12 +35,15 @@ class Prior:
         Symmetric interactions of 0 or more; None = derived from ``motif``, see :meth:`interactions`.
     records : tuple of NetworkRecord
         What reading left out, merged or recognised: of the motif map, and of the interactions.
+    signed : bool
+        Whether the signs of ``motif`` mean anything; False where none are known or they were drawn at random.
     """
 
     genes: tuple[str, ...]
     motif: csr_array
     ppi: csr_array | None = None
     records: tuple[NetworkRecord, ...] = ()
+    signed: bool = True
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -100,21 +104,28 @@ class Prior:
         genes: str | Path | Sequence[str],
         ppi: str | Path | None = None,
         ppi_genes: str | Path | Sequence[str] | None = None,
+        *,
+        columns: Mapping[str, str | int] | None = None,
+        signed: bool | None = None,
     ) -> Prior:
         """Read a motif map and, if given, interactions; ``.csv.gz`` too.
 
         Parameters
         ----------
         path : path
-            A square matrix without header (row = regulator, column = target), an edge list with a header
-            (regulator, target[, weight]; names), or triples ``i,j,weight`` of 1-based gene numbers. Duplicate
-            edges are merged; edges with an end outside ``genes`` are dropped and counted in ``notes``.
+            A list of edges by name (regulator, target[, weight or sign]), a matrix (row = regulator, column =
+            target) with or without names, or triples ``i,j,weight`` of 1-based gene numbers. Duplicate edges are
+            merged; edges with an end outside ``genes`` are dropped and counted in ``records``.
         genes : path or sequence of str
             A gene-name file or the names, in the order of the expression data.
         ppi : path, optional
             Interactions in the same layouts; each pair once or twice.
         ppi_genes : path or sequence of str, optional
             The gene list that the triples of ``ppi`` count in, where it is a larger one than ``genes``.
+        columns : mapping, optional
+            Which column of a list is what, see :func:`dash_hpc.data.networks.read_network`.
+        signed : bool, optional
+            Whether the signs mean anything. Left out: where the file has a negative one.
 
         Raises
         ------
@@ -122,11 +133,16 @@ class Prior:
             Naming file, line and gene.
         """
         names = _gene_list(genes)
-        motif, record = read_network(path, names)
+        motif, record = read_network(path, names, columns=columns)
+        signed = bool((motif.data < 0).any()) if signed is None else signed
         if ppi is None:
-            return cls(names, motif, None, (record,))
+            return cls(names, motif, None, (record,), signed)
         interactions, other = read_interactions(ppi, names, None if ppi_genes is None else _gene_list(ppi_genes))
-        return cls(names, motif, interactions, (record, other))
+        return cls(names, motif, interactions, (record, other), signed)
+
+    def expected_effects(self) -> csr_array:
+        """Regulator × target, as the prior loss compares it: ``motif``, or |motif| where signs mean nothing."""
+        return canonical(self.motif if self.signed else abs(self.motif))
 
     def target_by_regulator(self) -> csr_array:
         """|motif|ᵀ: row = target (output), column = regulator (input); the P of DASH (Hossain et al. 2024)."""

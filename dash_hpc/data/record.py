@@ -27,6 +27,8 @@ class NetworkRecord:
         Entries with an end that is not among the genes.
     by_case : int
         Of these, the ones that would fit if upper and lower case were ignored.
+    strangers : str
+        The first names that are not among the genes.
     merged : int
         Entries that went into another one at the same place.
     contradictory : int
@@ -50,6 +52,7 @@ class NetworkRecord:
     what: str = "edges"
     dropped: int = 0
     by_case: int = 0
+    strangers: str = ""
     merged: int = 0
     contradictory: int = 0
     unsigned: int = 0
@@ -60,25 +63,30 @@ class NetworkRecord:
 
     def losses(self) -> tuple[str, ...]:
         """What was left out, merged or changed, a clause each; empty when everything went in as it stands."""
+        one = self.what.removesuffix("s")
         told = []
         if self.dropped:
-            case = f" ({self.by_case:,} differ only by case)" if self.by_case else ""
+            case = f" ({self.by_case:,} only by case)" if self.by_case else ""
+            names = f": {self.strangers}" if self.strangers else ""
             told.append(
                 f"{self.dropped:,} of {self.entries:,} {self.what} dropped, an end is not among the "
-                f"{self.genes:,} genes{case}"
+                f"{self.genes:,} genes{case}{names}"
             )
         if self.merged:
-            told.append(f"{self.merged:,} duplicate entries merged")
+            told.append(f"{self._several(self.merged, 'entry', 'entries')} merged into another of the same {one}")
         if self.contradictory:
             told.append(
-                f"{self.contradictory:,} {self.what} given with both signs: taken as of unknown sign, so positive, "
-                "with the largest weight"
+                f"{self._several(self.contradictory)} with contradictory signs: the sign is taken as unknown, so "
+                "positive, with the largest weight"
             )
         if self.unsigned:
-            told.append(f"{self.unsigned:,} {self.what} of unknown sign, taken as positive")
+            told.append(f"{self._several(self.unsigned)} of unknown sign, taken as positive")
         if self.zero:
-            told.append(f"{self.zero:,} of {self.entries:,} {self.what} have weight 0: no edge")
+            told.append(f"{self._several(self.zero, 'entry', 'entries')} of weight 0, which is no {one}")
         return tuple(told)
+
+    def _several(self, count: int, one: str = "", many: str = "") -> str:
+        return f"{count:,} {(one or self.what.removesuffix('s')) if count == 1 else (many or self.what)}"
 
     def notes(self) -> tuple[str, ...]:
         """All of it as sentences that name the file."""

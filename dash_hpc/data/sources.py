@@ -22,7 +22,8 @@ class Sources:
     """The files of a data set, and how it is divided.
 
     ``hold_out`` is what becomes the validation part where ``validation`` is not a file: trajectory indices, a
-    fraction, or ``("pairs", n)``.
+    fraction, or ``("pairs", n)``. The ``columns`` say which column of a list is what, ``prior_signed`` whether the
+    prior's signs mean anything; None = as the file shows.
     """
 
     name: str
@@ -36,6 +37,9 @@ class Sources:
     truth: Path | None = None
     hold_out: tuple[int, ...] | float | tuple[str, int] | None = None
     prior_to_corrupt: float = 0.0
+    prior_columns: Mapping[str, str | int] | None = None
+    truth_columns: Mapping[str, str | int] | None = None
+    prior_signed: bool | None = None
     notes: tuple[str, ...] = ()
 
     def files(self) -> dict[str, Path]:
@@ -101,7 +105,8 @@ def _from_files(spec: Mapping[str, Any], base: Path) -> Sources:
         hold_out = float(validation)
     elif not isinstance(validation, (str, Path)):
         raise DataError(f"data.validation must be a file, trajectory indices or a fraction, got {validation!r}")
-    return Sources(name=paths["train"].name.split(".")[0], hold_out=hold_out, notes=notes, **paths)
+    said: dict[str, Any] = {key: spec.get(key) for key in ("prior_columns", "truth_columns", "prior_signed")}
+    return Sources(name=paths["train"].name.split(".")[0], hold_out=hold_out, notes=notes, **said, **paths)
 
 
 def _absolute(path: str | Path, base: Path) -> Path:
@@ -123,11 +128,18 @@ def _from_catalogue(spec: Mapping[str, Any]) -> Sources:
     noise = float(spec.get("prior_noise") or 0.0)
     if noise and not entry.files.get("prior"):
         raise DataError(f"data.prior_noise is {noise:g}, but no prior was published for {name}; set it to 0")
-    files = {role: folder / file for role, file in entry.files.items()}
+    files: dict[str, Any] = {role: folder / file for role, file in entry.files.items()}
     notes = list(entry.notes)
     corrupt = noise
     for level, file in entry.prior_levels.items():
         if abs(level - noise) < 1e-12:
             files["prior"], corrupt = folder / file, 0.0
             notes.append(f"prior: the published file {file}, {level:.0%} of the edges relocated")
-    return Sources(name=entry.name, hold_out=entry.hold_out, prior_to_corrupt=corrupt, notes=tuple(notes), **files)
+    return Sources(
+        name=entry.name,
+        hold_out=entry.hold_out,
+        prior_to_corrupt=corrupt,
+        prior_signed=entry.prior_signed,
+        notes=tuple(notes),
+        **files,
+    )

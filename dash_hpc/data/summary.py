@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.data.dataset import DataSet
+from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.timecourse import TimeCourse
 
 __all__ = ["DataSummary", "foresee", "summarise"]
+
+# Fewer edges than this can be balanced by chance.
+_MANY_EDGES = 200
 
 
 @dataclass
@@ -28,6 +32,8 @@ class DataSummary:
         Label -> text, in the order of printing; one subject each.
     counts : dict
         The same as numbers, by name, for programs.
+    remarks : list of str
+        What was recognised in the files beyond their plain form.
     warnings : list of str
         What may be wrong with the data, a sentence each.
     """
@@ -36,6 +42,7 @@ class DataSummary:
     genes: int
     facts: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int | float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -43,6 +50,7 @@ class DataSummary:
         width = max(map(len, self.facts), default=0)
         text = [f"data: {self.name}"]
         text += [f"  {label + ':':<{width + 1}} {value}" for label, value in self.facts.items()]
+        text += [f"  recognised: {remark}" for remark in self.remarks]
         return text + [f"  warning: {warning}" for warning in self.warnings]
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,24 +60,26 @@ class DataSummary:
             "genes": self.genes,
             "facts": dict(self.facts),
             "counts": dict(self.counts),
+            "remarks": list(self.remarks),
             "warnings": list(self.warnings),
         }
 
 
 def summarise(dataset: DataSet) -> DataSummary:
     """Count what a data set holds."""
-    told = DataSummary(dataset.name, dataset.n_genes)
+    told = DataSummary(dataset.name, dataset.n_genes, remarks=list(dataset.remarks))
     told.facts["genes"] = f"{dataset.n_genes:,}"
     told.counts["genes"] = dataset.n_genes
     parts = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
     _count_pairs(told, {part: data for part, data in parts.items() if data is not None})
-    _range(told, dataset.train)
+    _range(told, [data for data in parts.values() if data is not None])
     prior = dataset.prior
     if prior is None:
         told.facts["prior"] = "none"
     else:
         records = dict(zip(("prior", "interactions"), prior.records, strict=False))
         _network(told, "prior", prior.motif, records.get("prior"))
+        _signs(told, prior)
         if prior.ppi is None:
             told.facts["interactions"] = "from common targets in the prior"
         else:
@@ -117,12 +127,13 @@ def _count_pairs(told: DataSummary, parts: Mapping[str, TimeCourse]) -> None:
     told.facts["pairs"] = ", ".join(used)
 
 
-def _range(told: DataSummary, train: TimeCourse) -> None:
-    values = [trajectory.values for trajectory in train.trajectories]
-    low, high = min(float(np.nanmin(v)) for v in values), max(float(np.nanmax(v)) for v in values)
-    first = min(float(np.nanmin(t.times)) for t in train.trajectories)
-    last = max(float(np.nanmax(t.times)) for t in train.trajectories)
-    pairs = train.pairs()
+def _range(told: DataSummary, parts: Sequence[TimeCourse]) -> None:
+    trajectories = [trajectory for data in parts for trajectory in data.trajectories]
+    low = min(float(np.nanmin(trajectory.values)) for trajectory in trajectories)
+    high = max(float(np.nanmax(trajectory.values)) for trajectory in trajectories)
+    first = min(float(np.nanmin(trajectory.times)) for trajectory in trajectories)
+    last = max(float(np.nanmax(trajectory.times)) for trajectory in trajectories)
+    pairs = parts[0].pairs()
     steps = pairs.t1 - pairs.t0
     told.facts["times"] = f"{first:g} to {last:g}, steps of {_span(float(steps.min()), float(steps.max()))}"
     told.facts["expression"] = f"{low:.4g} to {high:.4g}"
@@ -131,6 +142,22 @@ def _range(told: DataSummary, train: TimeCourse) -> None:
 
 def _span(low: float, high: float) -> str:
     return f"{low:g}" if f"{low:g}" == f"{high:g}" else f"{low:g} to {high:g}"
+
+
+def _signs(told: DataSummary, prior: Prior) -> None:
+    negative = int(np.count_nonzero(prior.motif.data < 0))
+    positive = prior.n_edges - negative
+    told.counts |= {"prior_positive": positive, "prior_negative": negative, "prior_signed": prior.signed}
+    if prior.signed:
+        told.facts["signs"] = f"{positive:,} activate, {negative:,} repress; a prior loss compares with them"
+        if prior.n_edges >= _MANY_EDGES and abs(positive - negative) <= 2 * prior.n_edges**0.5:
+            told.warnings.append(
+                "the prior has about as many negative as positive edges: if its signs were drawn at random, say "
+                "prior_signed = false in [data]"
+            )
+    else:
+        drawn = " (the file's mean nothing)" if negative else ""
+        told.facts["signs"] = f"none{drawn}: a prior loss compares with |P|"
 
 
 def _network(told: DataSummary, role: str, network: csr_array, record: NetworkRecord | None) -> None:
@@ -147,5 +174,6 @@ def _network(told: DataSummary, role: str, network: csr_array, record: NetworkRe
         text = f"{record.file} ({record.layout}): " + "; ".join([text, *record.losses()])
         for name in ("entries", "dropped", "by_case", "merged", "contradictory", "unsigned", "zero", "loops"):
             told.counts[f"{role}_{name}"] = getattr(record, name)
+        told.remarks += [f"{record.file}: {remark}" for remark in record.remarks]
         told.warnings += [f"{record.file}: {doubt}" for doubt in record.doubts]
     told.facts[role] = text

@@ -1,7 +1,9 @@
-"""Text files as bytes, and tables of numbers from them: a fast path, and a slow one that finds the culprit."""
+"""Text files as bytes, and tables of numbers from them: a fast path, and a slow one for what people write."""
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
 import io
 import re
@@ -13,23 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dash_hpc.data.cells import MISSING, Remarks, clip, read_number, tidy
 from dash_hpc.errors import DataError
 
-__all__ = ["MISSING", "Lines", "clip", "is_number", "number_table", "read_lines", "read_raw"]
+__all__ = ["Lines", "number_table", "read_lines", "read_raw", "split_cells"]
 
-MISSING = ("", "NA", "NaN", "nan")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NEWLINE, _COMMA = 10, 44
-
-
-def is_number(cell: str) -> bool:
-    """Whether the cell is a plain decimal number (not empty, not NA, not infinite)."""
-    return _NUMBER.fullmatch(cell.strip()) is not None
-
-
-def clip(text: str, limit: int = 40) -> str:
-    """The beginning of a cell or line, for messages."""
-    return repr(text if len(text) <= limit else text[:limit] + "...")
+_NEWLINE = 10
+_SAMPLE = 50
+_WORDS = {"\t": "tabs", ";": "semicolons", " ": "blanks"}
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 
 
 def read_raw(path: str | Path, error: type[DataError] = DataError) -> bytes:
@@ -55,9 +50,13 @@ class Lines:
     data : bytes
         UTF-8 text, lines ended by ``\\n``, the last one too.
     starts, cells : (n,) int64
-        Where each line begins in ``data``, and how many comma-separated cells it has.
+        Where each line begins in ``data``, and how many cells it has.
     error : class
         What :func:`number_table` raises.
+    separator : str
+        What stands between cells: ``","``, ``";"``, a tab, or ``" "`` for any number of blanks.
+    remarks : tuple of str
+        What was recognised beyond UTF-8 text with commas.
     """
 
     path: str
@@ -65,6 +64,8 @@ class Lines:
     starts: NDArray[np.int64]
     cells: NDArray[np.int64]
     error: type[DataError]
+    separator: str = ","
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -77,6 +78,10 @@ class Lines:
         end = self.starts[last] if last < len(self) else len(self.data)
         return self.data[self.starts[first - 1] : end]
 
+    def split(self, number: int) -> list[str]:
+        """The cells of a line, without quotes and blanks around them."""
+        return [tidy(cell) for cell in split_cells(self.line(number), self.separator)]
+
     def blocks(self, first: int, last: int, size: int = 1 << 24) -> Iterator[tuple[int, int]]:
         """Ranges of whole lines of about ``size`` bytes, so that a large table never lies in memory dense."""
         while first <= last:
@@ -86,13 +91,28 @@ class Lines:
             first = stop + 1
 
 
-def read_lines(path: str | Path, error: type[DataError] = DataError) -> Lines:
+def split_cells(line: str, separator: str) -> list[str]:
+    """The cells of one line; quotes around a cell are taken off."""
+    if separator == " ":
+        return [part.strip('"') for part in re.findall(r'"[^"]*"|[^ \t"]+', line)]
+    if '"' not in line:
+        return line.split(separator)
+    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [""])
+
+
+def read_lines(path: str | Path, error: type[DataError] = DataError, *, numbers: bool = False) -> Lines:
     """Read a text file, gunzipped where it is gzip; empty lines at the end are dropped.
+
+    Parameters
+    ----------
+    numbers : bool
+        The file is a table of numbers: bytes that are not UTF-8 are kept as ``\\xa0``, which is part of no number, so
+        that :func:`number_table` tells whose they are.
 
     Raises
     ------
     error
-        The file is missing, a folder, unreadable, damaged gzip, not UTF-8 text, or empty.
+        The file is missing, a folder, unreadable, damaged gzip, not UTF-8 (or marked UTF-16) text, or empty.
     """
     data = read_raw(path, error)
     if data[:2] == b"\x1f\x8b":
@@ -102,33 +122,90 @@ def read_lines(path: str | Path, error: type[DataError] = DataError) -> Lines:
             raise error(f"{path}: the gzip file is damaged or cut short ({reason})") from None
     elif Path(path).suffix == ".gz":
         raise error(f"{path}: the name ends in .gz, but the file is not gzip")
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    remarks: list[str] = []
+    if data.startswith(_UTF16):
+        try:
+            data = data.decode("utf-16").encode()
+        except UnicodeDecodeError:
+            raise error(f"{path}: begins as UTF-16 text, but is not; save the file as UTF-8 (plain CSV)") from None
+        remarks.append("the file is UTF-16 text")
+    data = data.removeprefix(codecs.BOM_UTF8)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data = _checked_text(path, data, error, numbers)
+    text = data.rstrip()
+    # empty cells at the end of the last line may be tabs
+    data = text + data[len(text) :].split(b"\n", 1)[0] + b"\n"
+    if not data.strip():
+        raise error(f"{path}: the file is empty")
+    return _cut(str(path), data, error, remarks)
+
+
+def _checked_text(path: str | Path, data: bytes, error: type[DataError], numbers: bool) -> bytes:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as reason:
-        line = data.count(b"\n", 0, reason.start) + 1
-        raise error(f"{path}:{line}: not UTF-8 text; save the file as UTF-8 (plain CSV)") from None
+        if numbers:
+            return data.decode("utf-8", "backslashreplace").encode()
+        number, start = data.count(b"\n", 0, reason.start) + 1, data.rfind(b"\n", 0, reason.start) + 1
+        line = data[start:].split(b"\n", 1)[0].decode("utf-8", "backslashreplace")
+        separator = _separator([line])
+        cells = [tidy(cell) for cell in split_cells(line, separator)]
+        before = data[start : reason.start].decode("utf-8", "backslashreplace")
+        cell = min(len(split_cells(before + "x", separator)), len(cells)) - 1
+        raise error(
+            f"{path}:{number}: cell {cell + 1} is {clip(cells[cell])}, not UTF-8 text; save the file as UTF-8 "
+            "(plain CSV)"
+        ) from None
     if b"\0" in data:
-        line = data.count(b"\n", 0, data.index(b"\0")) + 1
-        raise error(f"{path}:{line}: binary data or another encoding than UTF-8; save the file as plain CSV")
-    data = data.rstrip() + b"\n"
-    if data == b"\n":
-        raise error(f"{path}: the file is empty")
-    return _cut(str(path), data, error)
+        line_number = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise error(f"{path}:{line_number}: binary data or another encoding than UTF-8; save the file as plain CSV")
+    return data
 
 
-def _cut(path: str, data: bytes, error: type[DataError]) -> Lines:
+def _separator(sample: list[str]) -> str:
+    """What stands between the cells of these lines: of several that occur, what all lines have."""
+    plain = [re.sub(r'"[^"]*"', "q", line) for line in sample]
+    if any(re.search(r",[ ]*\t|\t[ ]*,", line) for line in plain):
+        return ","  # a comma file with tabs for the eye
+    for separator in ("\t", ";"):
+        if plain and all(separator in line for line in plain):
+            return separator
+    if any("," in line for line in plain):
+        return ","
+    widths = [len(line.split()) for line in plain] or [1]
+    # R leaves out the word above its row names
+    even = set(widths[1:] or widths) == {widths[-1]} and widths[0] in (widths[-1], widths[-1] - 1)
+    return " " if even and widths[-1] > 1 else ","
+
+
+def _cut(path: str, data: bytes, error: type[DataError], remarks: list[str]) -> Lines:
     symbols = np.frombuffer(data, dtype=np.uint8)
     ends = np.flatnonzero(symbols == _NEWLINE)
-    commas = np.searchsorted(np.flatnonzero(symbols == _COMMA), ends)
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
-    return Lines(path, data, starts, np.diff(commas, prepend=0) + 1, error)
+    head = data[: int(ends[min(_SAMPLE, len(ends)) - 1])].decode().split("\n")
+    separator = _separator([line for line in head if line.strip() and not line.startswith("#")])
+    if separator in _WORDS:
+        remarks.append(f"cells are separated by {_WORDS[separator]}")
+    if separator == " " or b'"' in data:
+        # a separator between quotes does not separate
+        count = [len(split_cells(line, separator)) for line in data.decode().split("\n")[:-1]]
+        cells = np.array(count, dtype=np.int64)
+    else:
+        marks = np.searchsorted(np.flatnonzero(symbols == ord(separator)), ends)
+        cells = np.diff(marks, prepend=0) + 1
+    return Lines(path, data, starts, cells, error, separator, tuple(remarks))
 
 
 def number_table(
-    lines: Lines, first: int, last: int, where: Callable[[int], str], width: int | None = None
+    lines: Lines,
+    first: int,
+    last: int,
+    where: Callable[[int], str],
+    width: int | None = None,
+    *,
+    skip: int = 0,
+    remarks: Remarks | None = None,
 ) -> NDArray[np.float64]:
     """Parse lines ``first`` to ``last`` as a table of numbers; empty cells, NA and NaN give NaN.
 
@@ -138,6 +215,10 @@ def number_table(
         What the line with a given number is, for messages: ``"trajectory 0, gene ABF1"``, or ``""``.
     width : int, optional
         Cells per line. Left out: the most common number of cells in the range.
+    skip : int
+        Cells at the beginning of each line that are not part of the table: names.
+    remarks : Remarks, optional
+        Where to say what was recognised beyond plain numbers.
 
     Raises
     ------
@@ -158,8 +239,10 @@ def number_table(
     try:
         table = pd.read_csv(
             io.BytesIO(lines.slice(first, last)),
+            sep=r"\s+" if lines.separator == " " else lines.separator,
             header=None,
             names=range(usual),
+            usecols=range(skip, usual),
             index_col=False,
             dtype=np.float64,
             na_values=list(MISSING),
@@ -170,26 +253,60 @@ def number_table(
             float_precision="round_trip",
             engine="c",
         ).to_numpy()
-    except (ValueError, OverflowError) as reason:
-        _raise_first_bad_cell(lines, first, last, where)
-        raise lines.error(f"{lines.path}:{first}: not a table of numbers ({reason})") from None
-    if len(table) != last - first + 1 or np.isinf(table).any():
-        _raise_first_bad_cell(lines, first, last, where)
-        raise lines.error(f"{lines.path}:{first}: not a table of finite numbers")
+    except (ValueError, OverflowError):
+        table = None
+    if table is None or len(table) != last - first + 1 or np.isinf(table).any():
+        return _slow_table(lines, first, last, where, usual, skip, remarks or Remarks())
     return table
 
 
-def _raise_first_bad_cell(lines: Lines, first: int, last: int, where: Callable[[int], str]) -> None:
+def _slow_table(
+    lines: Lines, first: int, last: int, where: Callable[[int], str], width: int, skip: int, remarks: Remarks
+) -> NDArray[np.float64]:
+    """Cell by cell: reads what is spelled otherwise, and finds the culprit."""
+    table = np.empty((last - first + 1, width - skip))
+    commas: list[tuple[int, int, str]] = []
+    points: tuple[int, int, str] | None = None
     for number in range(first, last + 1):
-        for column, cell in enumerate(lines.line(number).split(",")):
-            text = cell.strip()
-            if text in MISSING:
-                continue
-            if not is_number(text) or not np.isfinite(float(text)):
+        for column, cell in enumerate(split_cells(lines.line(number), lines.separator)[skip:], start=skip):
+            try:
+                value, spelling = read_number(cell)
+            except ValueError:
+                value = np.inf
+            if np.isinf(value):
+                remedy = "save the file as UTF-8 (plain CSV)" if "\\x" in cell else "leave a missing value empty"
                 raise lines.error(
-                    f"{lines.path}:{number}: cell {column + 1} is {clip(text)}, not a finite number"
-                    f"{_of(where(number))}; leave a missing value empty"
+                    f"{lines.path}:{number}: cell {column + 1} is {clip(tidy(cell))}, not a finite number"
+                    f"{_of(where(number))}; {remedy}"
                 )
+            table[number - first, column - skip] = value
+            remarks.meet(spelling, number, column + 1, cell)
+            if "," in cell:
+                commas.append((number, column + 1, tidy(cell)))
+            elif points is None and "." in cell and not np.isnan(value):
+                points = (number, column + 1, tidy(cell))
+    _check_commas(lines, commas, points, where)
+    return table
+
+
+def _check_commas(
+    lines: Lines, commas: list[tuple[int, int, str]], points: tuple[int, int, str] | None, where: Callable[[int], str]
+) -> None:
+    """Refuse commas that may mean thousands: beside decimal points, or before three digits everywhere."""
+    if not commas:
+        return
+    number, cell, text = commas[0]
+    place = f"{lines.path}:{number}: cell {cell} is {clip(text)}"
+    if points is not None:
+        raise lines.error(
+            f"{place}, but cell {points[1]} of line {points[0]} is {clip(points[2])}{_of(where(number))}: commas and "
+            "points are mixed; write plain numbers such as 1234.5"
+        )
+    if all(_THOUSANDS.fullmatch(text) for _, _, text in commas):
+        raise lines.error(
+            f"{place}, which may be a decimal comma or mean thousands{_of(where(number))}; write plain numbers such "
+            "as 1234.5"
+        )
 
 
 def _cells(n: int) -> str:

@@ -143,7 +143,9 @@ class TimeCourse:
         return cls(names, trajectories)
 
     @classmethod
-    def read_csv(cls, path: str | Path, genes: str | Path | Sequence[str] | None = None) -> TimeCourse:
+    def read_csv(
+        cls, path: str | Path, genes: str | Path | Sequence[str] | None = None, *, heard: list[str] | None = None
+    ) -> TimeCourse:
         """Read the layout of the published PHOENIX and DASH files, also gzipped (``.csv.gz``).
 
         Line 1 holds the number of genes and of trajectories. Then each trajectory takes one line per gene (one
@@ -155,13 +157,15 @@ class TimeCourse:
         path : path
         genes : path or sequence of str, optional
             A gene-name file (a header, then one name per row) or the names. Left out: gene1, gene2, ...
+        heard : list of str, optional
+            Takes what was recognised beyond the plain form, a sentence each.
 
         Raises
         ------
         DataError
             Naming file, line and, where there is one, gene and trajectory (counted from 0).
         """
-        names, series = read_trajectories(path, genes)
+        names, series = read_trajectories(path, genes, heard=heard)
         return cls(names, tuple(Trajectory(times, values) for times, values in series))
 
     def write_csv(self, path: str | Path) -> None:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from dash_hpc.study.sweep import distinct, expand
 
 __all__ = [
+    "ColumnNames",
     "ModelSection",
     "ScheduleSection",
     "Section",
@@ -159,3 +160,21 @@ def _split(value: Any) -> Any:
 
 
 Split = Annotated[str | float | tuple[int, ...], BeforeValidator(_split)]
+
+
+def _column_names(value: Any) -> Any:
+    """Which column of a list is what: names from its header, or numbers that count from 1."""
+    roles = {"regulator", "target"}
+    if (
+        isinstance(value, dict)
+        and roles <= set(value) <= {*roles, "weight", "sign"}
+        and all((isinstance(k, str) and k) or (type(k) is int and k >= 1) for k in value.values())
+    ):
+        return value
+    raise ValueError(
+        'must be { regulator = "…", target = "…" }, with weight and sign where there are: names from the header, or '
+        "numbers of columns, from 1"
+    )
+
+
+ColumnNames = Annotated[dict[str, str | int], BeforeValidator(_column_names)]

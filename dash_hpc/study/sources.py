@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dash_hpc.study.sections import Section, Split, problem_at
+from dash_hpc.study.sections import ColumnNames, Section, Split, problem_at
 
 __all__ = ["CATALOGUE_NAMES", "DATA_KINDS", "CatalogueData", "DataSection", "FilesData", "SimulatedData"]
 
@@ -75,6 +75,12 @@ class FilesData(Section):
     )
     test: str | None = Field(default=None, min_length=1, description="trajectories to test on")
     prior: str | None = Field(default=None, min_length=1, description="motif map, regulator × target")
+    prior_columns: ColumnNames | None = Field(
+        default=None, description="columns of a prior that is a list: { regulator, target, weight, sign }"
+    )
+    prior_signed: bool | None = Field(
+        default=None, description="whether the prior's signs mean anything; default: where one is negative"
+    )
     ppi: str | None = Field(
         default=None, min_length=1, description="protein interactions; left out: from common targets"
     )
@@ -82,6 +88,9 @@ class FilesData(Section):
         default=None, min_length=1, description="gene names that numbered interactions refer to; default: genes"
     )
     truth: str | None = Field(default=None, min_length=1, description="reference network, for evaluation only")
+    truth_columns: ColumnNames | None = Field(
+        default=None, description="columns of a reference network that is a list, as in prior_columns"
+    )
     expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
 
 

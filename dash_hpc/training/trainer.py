@@ -333,7 +333,7 @@ class Trainer:
                 "give data.prior, or set training.tau = 1"
             )
         return PriorLoss(
-            self.dataset.prior.motif,
+            self.dataset.prior.expected_effects(),
             n_points=int(options["prior_points"]),
             low=float(options["prior_low"]),
             high=float(options["prior_high"]),

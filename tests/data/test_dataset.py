@@ -143,7 +143,7 @@ def test_expression_of_another_scale_is_noted(folder: Path) -> None:
         ({"validation": [8]}, DataError, "trajectory index 8 is not in 0..7"),
         ({"validation": 1.5}, DataError, "the validation fraction must be between 0 and 1, got 1.5"),
         ({"validation": {}}, DataError, "data.validation must be a file, trajectory indices or a fraction, got {}"),
-        ({"prior": "genes.csv"}, PriorError, "genes.csv:1: an edge list has a header and 2 or 3 columns"),
+        ({"prior": "genes.csv"}, PriorError, "genes.csv:1: which column is the regulator, which the target?"),
         ({"prior": None, "ppi": "prior.csv"}, PriorError, "prior.csv: interactions need a motif prior beside them"),
         (
             {"genes": None},

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dash_hpc.data import Prior
-from dash_hpc.data.networks import merge_edges, read_interactions, read_network
+from dash_hpc.data.merge import merge_edges
+from dash_hpc.data.networks import read_interactions, read_network
 from dash_hpc.errors import DataError, PriorError
 
 GENES = ("A", "B", "C", "D")
@@ -71,10 +72,10 @@ def test_edge_list_merges_duplicates_and_counts_what_lies_outside(tmp_path: Path
         (3, 3): 1.0,
     }
     assert record.notes() == (
-        "p.csv: 2 of 7 edges dropped, an end is not among the 4 genes",
-        "p.csv: 2 duplicate entries merged",
-        "p.csv: 1 edges given with both signs: taken as of unknown sign, so positive, with the largest weight",
-        "p.csv: 1 of 7 edges have weight 0: no edge",
+        "p.csv: 2 of 7 edges dropped, an end is not among the 4 genes: X, Y, Z",
+        "p.csv: 2 entries merged into another of the same edge",
+        "p.csv: 1 edge with contradictory signs: the sign is taken as unknown, so positive, with the largest weight",
+        "p.csv: 1 entry of weight 0, which is no edge",
     )
 
 
@@ -128,16 +129,11 @@ def test_three_genes_in_three_lines_are_a_matrix(tmp_path: Path) -> None:
             "the genes are A, B, C (and 1 more)",
         ),
         ("from,to\n", "p.csv: no edges after the header line"),
-        ("from,to\nA,B\nA\n", "p.csv:3: 1 cells, but the header has 2"),
+        ("from,to\nA,B\nA\n", "p.csv:3: 1 cell, but the first line has 2"),
         ("from,to\nA,\n", "p.csv:2: a gene name is empty; give regulator and target"),
         ("from,to,w\nA,B,1\nA,C,x\n", "p.csv:3: the weight of A -> C is 'x', not a finite number"),
         ("from,to,w\nA,B,inf\n", "p.csv:2: the weight of A -> B is 'inf', not a finite number"),
         ("from,to,w\nA,B,\n", "p.csv:2: the weight of A -> B is '', not a finite number"),
-        (
-            "from,to,weight,activation\nA,B,1,TRUE\n",
-            "p.csv:1: an edge list has a header and 2 or 3 columns (regulator, target, weight), got 4; "
-            "a matrix has no header",
-        ),
         ("", "p.csv: the file is empty"),
     ],
 )
@@ -164,7 +160,7 @@ def test_interactions_are_stored_once_per_pair_and_become_symmetric(tmp_path: Pa
 def test_a_pair_in_both_directions_is_not_doubled(tmp_path: Path) -> None:
     network, record = read_interactions(write(tmp_path, "1,2,0.5\n2,1,0.7\n"), GENES)
     assert network[0, 1] == network[1, 0] == 0.7
-    assert record.notes() == ("p.csv: 1 duplicate entries merged",)
+    assert record.notes() == ("p.csv: 1 entry merged into another of the same pair",)
 
 
 def test_interactions_counted_in_a_larger_gene_list(tmp_path: Path) -> None:
