@@ -116,7 +116,13 @@ def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
         return f"list of {_kind(items, defs).replace('number', 'numbers')}"
-    words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text"}
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "`true`, `false`",
+        "string": "text",
+        "object": "table",
+    }
     return " ".join([words.get(schema.get("type", ""), "value"), ", ".join(_bounds(schema))]).strip()
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["MISSING", "Remarks", "clip", "is_number", "name", "read_number", "sign", "tidy"]
+__all__ = ["MISSING", "Remarks", "clip", "is_number", "name", "read_number", "sign", "spells_number", "tidy"]
 
 #: The documented words for a missing value.
 MISSING = ("", "NA", "NaN", "nan")
@@ -57,6 +57,15 @@ def name(cell: str) -> str:
 def is_number(cell: str) -> bool:
     """Whether the cell is a plain decimal number (not empty, not NA, not infinite)."""
     return _NUMBER.fullmatch(tidy(cell)) is not None
+
+
+def spells_number(cell: str) -> bool:
+    """Whether the cell is a number in any spelling, and not a missing value."""
+    try:
+        value, _ = read_number(cell)
+    except ValueError:
+        return False
+    return value == value
 
 
 def read_number(cell: str) -> tuple[float, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dash_hpc.data.cells import clip, is_number, sign, tidy
+from dash_hpc.data.cells import clip, sign, spells_number, tidy
 from dash_hpc.errors import PriorError
 
 __all__ = [
@@ -112,8 +112,8 @@ def is_sign(cell: str) -> bool:
 
 
 def mostly(test: Callable[[str], bool], column: Sequence[str]) -> bool:
-    """Whether more than half of the cells pass; the others are faults, to be told with their line."""
-    return 2 * sum(map(test, column)) > len(column)
+    """Whether half of the cells pass, or more; the others are faults, to be told with their line."""
+    return len(column) > 0 and 2 * sum(map(test, column)) >= len(column)
 
 
 def tells_signs(column: Sequence[str]) -> bool:
@@ -204,7 +204,7 @@ class _Finder:
         return [k for k, word in enumerate(self.words) if word in _KNOWN[role] and k not in self.numbers]
 
     def _numeric(self, k: int) -> bool:
-        return mostly(is_number, self._column(k))
+        return mostly(spells_number, self._column(k))
 
     def ends(self) -> tuple[int, int]:
         """The columns of regulator and target."""
@@ -245,7 +245,7 @@ class _Finder:
         weights = exact if len(exact) == 1 else weights
         if len(weights) > 1:
             raise self._ask("weight", weights)
-        if weights and not self._numeric(weights[0]) and tells_signs(self._column(weights[0])):
+        if weights and self._words_for_signs(weights[0]):
             return {"sign": weights[0]}
         found = {"weight": weights[0]} if weights else {}
         yes = [k for k in self._called("positive") if k not in taken]
@@ -270,7 +270,10 @@ class _Finder:
         """Whether a column that is called so tells signs: one word for a sign is enough, the others are faults."""
         if self._numeric(k):
             return self.words[k] != "direction"
-        return any(is_sign(cell) and sign(cell) and not is_number(cell) for cell in set(self._column(k)))
+        return any(is_sign(cell) and sign(cell) and not spells_number(cell) for cell in set(self._column(k)))
+
+    def _words_for_signs(self, k: int) -> bool:
+        return not any(map(spells_number, self._column(k))) and tells_signs(self._column(k))
 
     def _ask(self, role: str, columns: Sequence[int]) -> PriorError:
         listed = _listed([self.header[k] for k in columns])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dash_hpc.data.cells import Remarks, clip, is_number, name, read_number, sign, tidy
+from dash_hpc.data.cells import Remarks, clip, name, read_number, sign, spells_number, tidy
 from dash_hpc.data.columns import (
     Columns,
     answer,
@@ -126,13 +126,13 @@ def _header(sample: list[Row], known: frozenset[str], columns: Mapping[str, str 
         return sample[0]
     for k, cell in enumerate(first):
         column = [row[k] for row in body if k < len(row)]
-        if is_number(cell) and (not column or mostly(is_number, column)):
+        if spells_number(cell) and (not column or mostly(spells_number, column)):
             return None
         if is_sign(cell) and tidy(cell) and cell in column and tells_signs(column):
             return None
     if _called(first, "regulator") and _called(first, "target"):
         return sample[0]
-    ends = [name(cell) for cell in first if not is_number(cell)]
+    ends = [name(cell) for cell in first if not spells_number(cell)]
     among = sum(cell in known for cell in ends)
     if among >= 2:
         return None
@@ -172,7 +172,7 @@ def _without_header(body: Sequence[Sequence[str]], known: frozenset[str], path: 
     by_column = [[row[k] for row in body] for k in range(len(body[0]))]
     numbers = [0] if len(by_column) > 2 and is_row_number(by_column[0]) else []
     among = [sum(name(cell) in known for cell in column) for column in by_column]
-    weights = [k for k, column in enumerate(by_column) if mostly(is_number, column) and not among[k]]
+    weights = [k for k, column in enumerate(by_column) if mostly(spells_number, column) and not among[k]]
     signs = [k for k, column in enumerate(by_column) if k not in weights and tells_signs(column) and not among[k]]
     weights = [k for k in weights if k not in numbers]
     names = [k for k in range(len(by_column)) if k not in (*weights, *signs, *numbers)]
@@ -249,7 +249,7 @@ class _Reader:
         cell = row[columns.sign]
         if columns.negative is not None:
             value = self._yes(cell, number, columns.sign) - self._yes(row[columns.negative], number, columns.negative)
-        elif columns.weight is None and is_number(cell) and not columns.asked:
+        elif columns.weight is None and spells_number(cell) and not columns.asked:
             return self._number(number, cell, place, columns.sign), False
         else:
             try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dash_hpc.data.columns import answer, is_row_number, mostly, recognised
 from dash_hpc.data.genes import shorten
 from dash_hpc.data.merge import canonical
 from dash_hpc.data.record import NetworkRecord
-from dash_hpc.data.textfile import Lines, number_table, split_cells
+from dash_hpc.data.textfile import Lines, number_table
 from dash_hpc.errors import PriorError
 
 __all__ = ["Frame", "frame_of", "is_numeric", "orientation", "read_matrix"]
@@ -94,19 +95,19 @@ def _left(lines: Lines, first: int) -> tuple[str, ...]:
     found = []
     for number in range(first, len(lines) + 1):
         line = lines.line(number)
-        quick = '"' not in line and lines.separator != " "
-        found.append(name(line.split(lines.separator, 1)[0] if quick else split_cells(line, lines.separator)[0]))
+        quoted = re.match(r'\s*"([^"]*)"', line)
+        if quoted or lines.separator == " ":
+            found.append(name(quoted[1] if quoted else line.split(None, 1)[0]))
+        else:
+            found.append(name(line.split(lines.separator, 1)[0]))
     return tuple(found)
 
 
-def _refuse_repeats(lines: Lines, names: Sequence[str], place: object) -> None:
+def _refuse_repeats(lines: Lines, names: Sequence[str], place: Callable[[int], str]) -> None:
     seen: dict[str, int] = {}
     for k, word in enumerate(names):
         if word in seen:
-            raise PriorError(
-                f"{lines.path}:{place(k)}: {clip(word)} names a row or column again; "  # type: ignore[operator]
-                "names must be distinct"
-            )
+            raise PriorError(f"{lines.path}:{place(k)} names {clip(word)} a second time; names must be distinct")
         seen[word] = k
 
 

@@ -65,7 +65,12 @@ class Prior:
 
     @classmethod
     def from_arrays(
-        cls, motif: ArrayLike | object, genes: Sequence[str] | None = None, ppi: ArrayLike | object | None = None
+        cls,
+        motif: ArrayLike | object,
+        genes: Sequence[str] | None = None,
+        ppi: ArrayLike | object | None = None,
+        *,
+        signed: bool | None = None,
     ) -> Prior:
         """Make a prior from dense or SciPy sparse matrices, which are copied.
 
@@ -77,6 +82,8 @@ class Prior:
             Left out: gene1, gene2, ...
         ppi : (G, G), optional
             Interactions of 0 or more; made symmetric with the larger of both directions.
+        signed : bool, optional
+            Whether the signs mean anything. Left out: where one is negative.
 
         Raises
         ------
@@ -95,7 +102,7 @@ class Prior:
             if interactions.nnz and interactions.data.min() < 0:
                 raise PriorError("ppi must be 0 or more everywhere, got a negative weight")
             interactions = symmetrised(interactions)
-        return cls(names, network, interactions)
+        return cls(names, network, interactions, signed=_has_signs(network) if signed is None else signed)
 
     @classmethod
     def read_csv(
@@ -134,7 +141,7 @@ class Prior:
         """
         names = _gene_list(genes)
         motif, record = read_network(path, names, columns=columns)
-        signed = bool((motif.data < 0).any()) if signed is None else signed
+        signed = _has_signs(motif) if signed is None else signed
         if ppi is None:
             return cls(names, motif, None, (record,), signed)
         interactions, other = read_interactions(ppi, names, None if ppi_genes is None else _gene_list(ppi_genes))
@@ -231,6 +238,10 @@ class Prior:
         n = round(fraction * edges.nnz)
         # a permutation, so that with one seed a larger fraction takes the same edges and more
         return edges, rng.permutation(edges.nnz)[:n] if n else np.empty(0, dtype=np.int64)
+
+
+def _has_signs(motif: csr_array) -> bool:
+    return bool((motif.data < 0).any())
 
 
 def _gene_list(genes: str | Path | Sequence[str]) -> tuple[str, ...]:

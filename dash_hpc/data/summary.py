@@ -171,6 +171,8 @@ def _network(told: DataSummary, role: str, network: csr_array, record: NetworkRe
         text += f", from {regulators:,} regulators to {targets:,} targets of {told.genes:,} genes"
         told.counts[f"{role}_regulators"], told.counts[f"{role}_targets"] = regulators, targets
     if record is not None:
+        if record.loops and not undirected:
+            text += f" ({record.loops:,} from a gene to itself)"
         text = f"{record.file} ({record.layout}): " + "; ".join([text, *record.losses()])
         for name in ("entries", "dropped", "by_case", "merged", "contradictory", "unsigned", "zero", "loops"):
             told.counts[f"{role}_{name}"] = getattr(record, name)

@@ -236,9 +236,10 @@ def number_table(
         )
     import pandas as pd  # here: simulated data do without it
 
+    part = lines.slice(first, last)
     try:
         table = pd.read_csv(
-            io.BytesIO(lines.slice(first, last)),
+            io.BytesIO(part),
             sep=r"\s+" if lines.separator == " " else lines.separator,
             header=None,
             names=range(usual),
@@ -249,7 +250,7 @@ def number_table(
             keep_default_na=False,
             skip_blank_lines=False,
             skipinitialspace=True,
-            quoting=3,  # a quote is not part of a number
+            quoting=csv.QUOTE_MINIMAL if b'"' in part else csv.QUOTE_NONE,
             float_precision="round_trip",
             engine="c",
         ).to_numpy()
