@@ -150,7 +150,7 @@ def _signs(told: DataSummary, prior: Prior) -> None:
     told.counts |= {"prior_positive": positive, "prior_negative": negative, "prior_signed": prior.signed}
     if prior.signed:
         told.facts["signs"] = f"{positive:,} activate, {negative:,} repress; a prior loss compares with them"
-        if prior.n_edges >= _MANY_EDGES and abs(positive - negative) <= 2 * prior.n_edges**0.5:
+        if prior.n_edges >= _MANY_EDGES and abs(positive - negative) <= 3 * prior.n_edges**0.5:
             told.warnings.append(
                 "the prior has about as many negative as positive edges: if its signs were drawn at random, say "
                 "prior_signed = false in [data]"

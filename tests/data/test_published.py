@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from dash_hpc.data import DataSet, Prior, TimeCourse, build, digest
+from dash_hpc.data import CATALOGUE, DataSet, Prior, TimeCourse, build, digest
 from dash_hpc.data.readers import read_gene_names
 
 pytestmark = pytest.mark.usefixtures("published")
@@ -259,6 +260,55 @@ def test_yeast_500(published: Path) -> None:
     assert note.startswith(
         "motif_prior.csv: 80,084 of 81,230 edges dropped, an end is not among the 500 genes: YKL112W,"
     )
+
+
+def by_hand(path: Path, n_genes: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Times and values of each trajectory, with nothing but split and float."""
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    rows = [[float(cell) for cell in line.split(",") if cell.strip()] for line in text.splitlines()[1:]]
+    blocks = [rows[k : k + n_genes + 1] for k in range(0, len(rows), n_genes + 1)]
+    return [(np.array(block[-1]), np.array(block[:-1]).T) for block in blocks]
+
+
+FILES = {
+    "sim350": (350, "train", "test"),
+    "hema_b": (529, "train", "test"),
+    "breast_500": (500, "test"),
+    "breast_2000": (2000, "test"),
+    "yeast_500": (500, "train", "validation"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_published_files_are_read_to_the_last_bit(published: Path, name: str) -> None:
+    entry, (n_genes, *roles) = CATALOGUE[name], FILES[name]
+    folder = published / entry.folder
+    for role in roles:
+        course = TimeCourse.read_csv(folder / entry.files[role])
+        wanted = by_hand(folder / entry.files[role], n_genes)
+        assert len(course) == len(wanted)
+        for trajectory, (times, values) in zip(course.trajectories, wanted, strict=True):
+            np.testing.assert_array_equal(trajectory.times, times)
+            np.testing.assert_array_equal(trajectory.values, values)
+    data = catalogue(name)
+    assert data.remarks == ()
+    if "prior" in entry.files:
+        assert data.prior is not None
+        np.testing.assert_array_equal(
+            data.prior.motif.toarray(), np.loadtxt(folder / entry.files["prior"], delimiter=",")
+        )
+        assert [record.remarks for record in data.prior.records] == [()] * len(data.prior.records)
+        assert [record.doubts for record in data.prior.records] == [()] * len(data.prior.records)
+    if entry.folder == "breast":
+        assert data.truth is not None
+        assert data.truth_record is not None
+        assert (data.truth_record.remarks, data.truth_record.doubts) == ((), ())
+        known = set(data.genes)
+        lines = (folder / entry.files["truth"]).read_text().replace('"', "").splitlines()[1:]
+        edges = {tuple(line.split(",")) for line in lines}
+        kept = {(i, j) for i, j in edges if i in known and j in known}
+        found = {(data.genes[i], data.genes[j]) for i, j in zip(*data.truth.tocoo().coords, strict=True)}
+        assert found == kept
 
 
 def test_digests_are_stable_and_distinct() -> None:
