@@ -47,6 +47,18 @@ def page(small_store, tmp_path_factory):
     return path, path.read_text(encoding="utf-8")
 
 
+def test_report_repeats_the_block_about_the_data(page, small_store):
+    _, text = page
+    facts = dict(words.data_facts(collect(small_store)))
+    dataset = collect(small_store).dataset
+    assert facts["Genes"] == f"{dataset.n_genes:,}"
+    assert facts["Prior"].startswith(f"{dataset.prior.motif.nnz:,} edges kept")
+    assert facts["Pairs"].startswith(f"{sum(len(t) - 1 for t in dataset.train.trajectories):,} training")
+    assert "<h3>The data</h3>" in text
+    for label, value in facts.items():
+        assert f"<dt>{label}</dt><dd>{value}</dd>" in text
+
+
 def test_report_has_every_part(page, small_store):
     _, text = page
     outline = Outline()
