@@ -24,7 +24,7 @@ from dash_hpc.data.columns import (
     told,
     understand,
 )
-from dash_hpc.data.genes import shorten
+from dash_hpc.data.genes import brief, shorten
 from dash_hpc.data.merge import Merged, merge_edges
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.textfile import Lines, split_cells
@@ -67,9 +67,14 @@ def read_edge_list(
     """
     path = lines.path
     sample = list(islice(_rows(lines), _SAMPLE))
+    if not sample:
+        raise PriorError(f"{path}: no edges, only comments or empty cells")
     known = frozenset(genes)
     header = _header(sample, known, columns)
     found = _columns(sample, header, known, columns, path, key, directed)
+    comments = sum(lines.line(number).startswith("#") for number in range(1, sample[0][0]))
+    if comments:
+        found = replace(found, remarks=(*found.remarks, f"{comments} comment line{'s' * (comments > 1)} passed over"))
     reader = _Reader(lines, genes, found, coded=header is None or found.weight is None)
     first, width = (0, len(sample[0][1])) if header is None else (header[0], len(header[1]))
     for number, row in _rows(lines):
@@ -240,7 +245,8 @@ class _Reader:
     def _weight(self, number: int, row: list[str], ends: tuple[str, str]) -> tuple[float, bool]:
         """The weight of a row, and whether its sign is unknown."""
         columns = self.columns
-        place = f"{self.path}:{number}: the weight of {ends[0]} -> {ends[1]}"
+        edge = f"{brief(ends[0])} -> {brief(ends[1])}"
+        place = f"{self.path}:{number}: the weight of {edge}"
         weight = 1.0
         if columns.weight is not None:
             weight = self._number(number, row[columns.weight], place, columns.weight)
@@ -256,7 +262,7 @@ class _Reader:
                 value = sign(cell)
             except ValueError:
                 raise PriorError(
-                    f"{self.path}:{number}: cell {columns.sign + 1}, the sign of {ends[0]} -> {ends[1]}, is "
+                    f"{self.path}:{number}: cell {columns.sign + 1}, the sign of {edge}, is "
                     f"{clip(tidy(cell))}; write + or -, 1 or -1, activation or repression, or unknown"
                 ) from None
         if weight < 0 and value > 0:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dash_hpc.errors import DataError
 
-__all__ = ["check_gene_count", "check_same_genes", "default_genes", "gene_tuple", "shorten"]
+__all__ = ["brief", "check_gene_count", "check_same_genes", "default_genes", "gene_tuple", "shorten"]
 
 
 def default_genes(n: int) -> tuple[str, ...]:
@@ -14,10 +14,15 @@ def default_genes(n: int) -> tuple[str, ...]:
     return tuple(f"gene{i + 1}" for i in range(n))
 
 
+def brief(name: str, limit: int = 60) -> str:
+    """The beginning of a name, for messages."""
+    return name if len(name) <= limit else f"{name[:limit]}…"
+
+
 def shorten(names: Sequence[str], limit: int = 3) -> str:
     """The first few names, and how many there are besides: ``"A, B, C (and 7 more)"``."""
     more = f" (and {len(names) - limit} more)" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    return ", ".join(map(brief, names[:limit])) + more
 
 
 def gene_tuple(genes: Sequence[str] | None, n: int, where: str, error: type[DataError] = DataError) -> tuple[str, ...]:

@@ -61,7 +61,8 @@ def resolve(spec: Mapping[str, Any], base: Path) -> Sources:
         if not path.exists():
             raise DataError(f"{path}: file not found; {_remedy(spec, role)}")
         if not path.is_file():
-            raise DataError(f"{path}: is a folder, not a file; {_remedy(spec, role)}")
+            what = "a folder, not a file" if path.is_dir() else "no plain file"
+            raise DataError(f"{path}: is {what}; {_remedy(spec, role)}")
     return sources
 
 

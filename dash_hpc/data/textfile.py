@@ -97,7 +97,10 @@ def split_cells(line: str, separator: str) -> list[str]:
         return [part.strip('"') for part in re.findall(r'"[^"]*"|[^ \t"]+', line)]
     if '"' not in line:
         return line.split(separator)
-    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [""])
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [""])
+    except csv.Error:
+        return line.split(separator)  # a cell of absurd length: whoever reads it says so
 
 
 def read_lines(path: str | Path, error: type[DataError] = DataError, *, numbers: bool = False) -> Lines:
@@ -168,9 +171,11 @@ def _separator(sample: list[str]) -> str:
     plain = [re.sub(r'"[^"]*"', "q", line) for line in sample]
     if any(re.search(r",[ ]*\t|\t[ ]*,", line) for line in plain):
         return ","  # a comma file with tabs for the eye
-    for separator in ("\t", ";"):
-        if plain and all(separator in line for line in plain):
-            return separator
+    if plain and all("\t" in line for line in plain):
+        return "\t"
+    # cells with more than one comma hold no decimal comma: semicolons within cells then
+    if plain and all(";" in line for line in plain) and not any(re.search(r",[^;]*,", line) for line in plain):
+        return ";"
     if any("," in line for line in plain):
         return ","
     widths = [len(line.split()) for line in plain] or [1]

@@ -412,3 +412,21 @@ def test_signalling_table_with_two_sign_columns(data_root: Path) -> None:
     only_inhibits = (table.inhibition == 1) & (table.stimulation == 0)
     assert ((network.data < 0).sum(), network.nnz) == (only_inhibits.sum(), len(table))
     assert record.unsigned == (table.inhibition == table.stimulation).sum()
+
+
+def test_comments_are_said_and_alone_are_no_list(tmp_path: Path) -> None:
+    edges, record = read(tmp_path, "# from somewhere\n# twice\nTF,target,sign\nABF1,GAL4,+\nABF1,MCM1,-\n")
+    assert edges == AB
+    assert "2 comment lines passed over" in record.remarks
+    with pytest.raises(PriorError, match=r"p\.csv: no edges, only comments or empty cells"):
+        read(tmp_path, "# from somewhere\n")
+
+
+def test_semicolons_within_cells_do_not_separate(tmp_path: Path) -> None:
+    assert read(tmp_path, "ABF1,GAL4,+,1;2\nABF1,MCM1,-,3;4\n")[0] == AB
+
+
+def test_names_of_absurd_length_are_shortened_in_messages(tmp_path: Path) -> None:
+    with pytest.raises(PriorError) as caught:
+        read(tmp_path, f"TF,target\n{'A' * 10**6},{'B' * 10**6}\n")
+    assert len(str(caught.value)) < 1000
