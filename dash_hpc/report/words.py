@@ -77,7 +77,9 @@ def data_facts(material: Material) -> list[tuple[str, str]]:
     """The block "data" that ``run`` printed, as (label, text) pairs; empty where the data cannot be read again."""
     if material.dataset is None:
         return []
-    return [(f"{label[:1].upper()}{label[1:]}", text) for label, text in summarise(material.dataset).facts.items()]
+    told = summarise(material.dataset)
+    listed = [(f"{label[:1].upper()}{label[1:]}", text) for label, text in told.facts.items()]
+    return listed + [("Warning", warning) for warning in told.warnings]
 
 
 def _data(material: Material, data: Mapping[str, Any]) -> str:
