@@ -8,7 +8,18 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["MISSING", "Remarks", "clip", "is_number", "name", "read_number", "sign", "spells_number", "tidy"]
+__all__ = [
+    "MISSING",
+    "Remarks",
+    "clip",
+    "count_cells",
+    "is_number",
+    "name",
+    "read_number",
+    "sign",
+    "spells_number",
+    "tidy",
+]
 
 #: The documented words for a missing value.
 MISSING = ("", "NA", "NaN", "nan")
@@ -39,6 +50,11 @@ _NEGATIVE_STEMS = ("repress", "inhibit", "negativ", "downregulat", "suppress", "
 def clip(text: str, limit: int = 40) -> str:
     """The beginning of a cell or line, for messages."""
     return repr(text if len(text) <= limit else text[:limit] + "...")
+
+
+def count_cells(n: int) -> str:
+    """``"1 cell"``, ``"2 cells"``."""
+    return f"{n} cell" if n == 1 else f"{n} cells"
 
 
 def tidy(cell: str) -> str:

@@ -98,7 +98,7 @@ def is_row_number(column: Sequence[str]) -> bool:
     """Whether the cells count 0, 1, 2, … or 1, 2, 3, …."""
     if len(column) < 2 or tidy(column[0]) not in ("0", "1"):
         return False
-    first = int(column[0])
+    first = int(tidy(column[0]))
     return all(tidy(cell) == str(first + k) for k, cell in enumerate(column))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dash_hpc.data.cells import Remarks, clip, name, read_number, sign, spells_number, tidy
+from dash_hpc.data.cells import Remarks, clip, count_cells, name, read_number, sign, spells_number, tidy
 from dash_hpc.data.columns import (
     Columns,
     answer,
@@ -36,7 +36,7 @@ Row = tuple[int, list[str]]
 # Rows that are looked at to understand a list; all are read.
 _SAMPLE = 20_000
 # From here on it is odd when many names regulate few.
-_ODD_REGULATORS, _ODD_RATIO = 10, 3
+_ODD_REGULATORS, _ODD_RATIO = 6, 3
 _YES = frozenset(("1", "1.0", "true", "t", "yes", "y", "+"))
 _NO = frozenset(("0", "0.0", "false", "f", "no", "n", "", "na", "nan", "-1", "-"))
 
@@ -223,8 +223,7 @@ class _Reader:
 
     def take(self, number: int, row: list[str], width: int) -> None:
         if len(row) != width:
-            cells = f"{len(row)} cell" if len(row) == 1 else f"{len(row)} cells"
-            raise PriorError(f"{self.path}:{number}: {cells}, but the first line has {width}")
+            raise PriorError(f"{self.path}:{number}: {count_cells(len(row))}, but the first line has {width}")
         self.total += 1
         ends = name(row[self.columns.regulator]), name(row[self.columns.target])
         if not (ends[0] and ends[1]):

@@ -21,8 +21,8 @@ from dash_hpc.errors import PriorError
 __all__ = ["Frame", "frame_of", "is_numeric", "orientation", "read_matrix"]
 
 _SAMPLE = 8
-# A matrix with so many times more regulators than targets is odd.
-_ODD = 3
+# From here on it is odd when many rows regulate few columns.
+_ODD_REGULATORS, _ODD_RATIO = 6, 3
 _SIDES = ("rows", "columns")
 
 
@@ -206,7 +206,7 @@ def _turned(
 def _odd(network: csr_array, key: str) -> tuple[str, ...]:
     regulators = int(np.count_nonzero(np.diff(network.indptr)))
     targets = len(np.unique(network.indices))
-    if regulators < 10 or regulators < _ODD * targets:
+    if regulators < _ODD_REGULATORS or regulators < _ODD_RATIO * targets:
         return ()
     return (
         f"{regulators:,} rows regulate only {targets:,} columns, which is odd: if the columns regulate, {_turn(key)}",

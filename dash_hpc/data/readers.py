@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dash_hpc.data.cells import Remarks, clip, name
+from dash_hpc.data.cells import Remarks, clip, count_cells, name
 from dash_hpc.data.checks import FloatArray, checked_series
 from dash_hpc.data.columns import is_row_number
 from dash_hpc.data.genes import default_genes, gene_tuple
@@ -52,7 +52,7 @@ def read_gene_names(path: str | Path, column: int | None = None, *, heard: list[
         header = ["", *header]  # R does not name its column of row names
     for number, row in body:
         if len(row) != len(header):
-            raise DataError(f"{path}:{number}: {_cells(len(row))}, but the header has {len(header)}")
+            raise DataError(f"{path}:{number}: {count_cells(len(row))}, but the header has {len(header)}")
     if column is None:
         column = _name_column(header, [row for _, row in body], remarks)
     if not 0 <= column < len(header):
@@ -80,10 +80,6 @@ def _name_column(header: list[str], body: list[list[str]], remarks: Remarks) -> 
     if column != next((k for k, cell in enumerate(header) if cell), 0):
         remarks.say(f"a column of row numbers was passed over, names are in column {column + 1}")
     return column
-
-
-def _cells(n: int) -> str:
-    return f"{n} cell" if n == 1 else f"{n} cells"
 
 
 def read_trajectories(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dash_hpc.data.cells import MISSING, Remarks, clip, read_number, tidy
+from dash_hpc.data.cells import MISSING, Remarks, clip, count_cells, read_number, tidy
 from dash_hpc.errors import DataError
 
 __all__ = ["Lines", "number_table", "read_lines", "read_raw", "split_cells"]
@@ -234,10 +234,10 @@ def number_table(
     usual = int(np.argmax(np.bincount(cells))) if width is None else width
     ragged = np.flatnonzero(cells != usual)
     if len(ragged):
-        number = first + int(ragged[0])
+        number, found = first + int(ragged[0]), int(cells[ragged[0]])
         raise lines.error(
-            f"{lines.path}:{number}: {_cells(cells[ragged[0]])}, but the other lines have {usual}{_of(where(number))};"
-            " pad short lines with empty cells"
+            f"{lines.path}:{number}: {count_cells(found)}, but the other lines have {usual}{_of(where(number))}; "
+            "pad short lines with empty cells"
         )
     import pandas as pd  # here: simulated data do without it
 
@@ -313,10 +313,6 @@ def _check_commas(
             f"{place}, which may be a decimal comma or mean thousands{_of(where(number))}; write plain numbers such "
             "as 1234.5"
         )
-
-
-def _cells(n: int) -> str:
-    return f"{n} cell" if n == 1 else f"{n} cells"
 
 
 def _of(place: str) -> str:
