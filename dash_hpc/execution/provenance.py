@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import socket
@@ -31,8 +32,10 @@ def _fixed() -> dict[str, Any]:
 
     from dash_hpc.ops import native_info
 
+    package = Path(dash_hpc.__file__).resolve().parent
     return {
         "dash_hpc": dash_hpc.__version__,
+        "code": _digest(package, [package / "rng.py", *_sources(package)]),
         "git": _git_revision(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
@@ -40,7 +43,7 @@ def _fixed() -> dict[str, Any]:
         "torch": _version("torch"),
         "h5py": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
-        "native": native_info(),
+        "native": {**native_info(), "build": _digest(package, sorted(package.glob("_native*.so")))},
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
@@ -49,10 +52,33 @@ def _fixed() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Return versions (dash-hpc, git revision, Python, NumPy, SciPy, torch, h5py, HDF5), native level, host,
-    processor, threads and process id; in a container also which image. Plain, JSON-able.
+    """Return versions (dash-hpc, its code, git revision, Python, NumPy, SciPy, torch, h5py, HDF5), native level and
+    build, host, processor, threads and process id; in a container also which image. Plain, JSON-able.
     """
     return {**_fixed(), "threads": thread_count(), "pid": os.getpid()}
+
+
+# The packages that a run's numbers come from: a change of words in a report makes no other code.
+_NUMBERS_FROM = ("data", "evaluation", "models", "ops", "pruning", "training")
+
+
+def _sources(package: Path) -> list[Path]:
+    return [path for name in _NUMBERS_FROM for path in sorted((package / name).rglob("*.py"))]
+
+
+def _digest(package: Path, files: list[Path]) -> str:
+    """Return 16 hexadecimal digits that stand for the names and contents of files; "" when there are none to read."""
+    whole = hashlib.sha256()
+    found = False
+    for path in files:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        found = True
+        whole.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
+        whole.update(content)
+    return whole.hexdigest()[:16] if found else ""
 
 
 def _version(package: str) -> str:

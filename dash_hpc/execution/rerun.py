@@ -81,7 +81,7 @@ def rerun(folder: Path | str, run_id: str, device: str = "cpu") -> Rerun:
     )
 
 
-_TELLING = ("dash_hpc", "git", "python", "numpy", "scipy", "torch", "h5py", "native", "cpu", "threads")
+_TELLING = ("dash_hpc", "code", "git", "python", "numpy", "scipy", "torch", "h5py", "native", "cpu", "threads")
 
 
 def _circumstances(one: dict[str, Any], two: dict[str, Any]) -> list[str]:

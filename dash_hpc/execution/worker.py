@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE_SECONDS", "OneRun", "checkpoint_seconds", "run_noted", "run_one"]
 
 _CHECKPOINT_SECONDS = 30.0
+# What a resumed run tells when it differs from before.
+_TELLING = ("dash_hpc", "code", "git", "python", "numpy", "scipy", "torch", "native", "cpu", "device")
 #: How long to try for a run's lease: the last holder may be a worker that is just leaving.
 PATIENCE_SECONDS = 1.0
 _FLUSH_SECONDS = 5.0
@@ -213,14 +215,14 @@ class _Job:
     def _goes_on(self, stored: StoredCheckpoint) -> None:
         """Note in the provenance where and after which epoch the run goes on."""
         earlier = {"device": "cpu", **stored.provenance}
-        changes = [
-            f"{key}: {earlier.get(key)} -> {self.circumstances.get(key)}"
-            for key in ("dash_hpc", "git", "python", "numpy", "torch", "native", "cpu", "device")
-            if earlier.get(key) != self.circumstances.get(key)
-        ]
+        changed = [key for key in _TELLING if earlier.get(key) != self.circumstances.get(key)]
+        changes = [f"{key}: {earlier.get(key)} -> {self.circumstances.get(key)}" for key in changed]
         here = {"epoch": stored.epoch, "at": now(), "host": self.circumstances["host"], "pid": os.getpid()}
+        step = {**here, "changes": changes, "before": {key: earlier.get(key) for key in changed}}
         self.circumstances["started"] = earlier.get("started", self.circumstances["started"])
-        self.circumstances["resumed"] = [*earlier.get("resumed", []), {**here, "changes": changes}]
+        if earlier.get("moved"):
+            self.circumstances["moved"] = earlier["moved"]
+        self.circumstances["resumed"] = [*earlier.get("resumed", []), step]
         self.writer.provenance = self.circumstances
 
     def moved(self, device: str, reason: str) -> None:

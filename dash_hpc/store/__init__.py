@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dash_hpc.store.columns import is_reserved, option_column
 from dash_hpc.store.compact import Compaction, compact
 from dash_hpc.store.files import FileLayer, FreeSpace, free_space, in_bytes
 from dash_hpc.store.index import find_record, rebuild_index
+from dash_hpc.store.makers import MADE_WITH, Mixture, made_with, mixtures
 from dash_hpc.store.network import Network
 from dash_hpc.store.plan import is_store, plan_header, planned_ids, planned_spec, write_plan
 from dash_hpc.store.publish import (
@@ -25,10 +27,12 @@ from dash_hpc.store.schema import run_path
 from dash_hpc.store.verify import Finding, Verification, verify
 
 __all__ = [
+    "MADE_WITH",
     "Compaction",
     "FileLayer",
     "Finding",
     "FreeSpace",
+    "Mixture",
     "Network",
     "RunRecord",
     "RunWriter",
@@ -41,9 +45,13 @@ __all__ = [
     "find_record",
     "free_space",
     "in_bytes",
+    "is_reserved",
     "is_store",
+    "made_with",
     "make_folder",
+    "mixtures",
     "open_store",
+    "option_column",
     "plan_header",
     "planned_ids",
     "planned_spec",

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from dash_hpc.errors import StoreError
+from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.bundle import Member, bundles_folder, read_contents, read_member
-from dash_hpc.store.envelope import open_envelope, pack, read_bytes
+from dash_hpc.store.columns import option_column
+from dash_hpc.store.envelope import open_envelope, pack, read_bytes, read_header
+from dash_hpc.store.makers import made_with
 from dash_hpc.store.publish import canonical_json, is_temporary, publish_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
 from dash_hpc.store.schema import INDEX_FORMAT, INDEX_VERSION, read_table, run_path, runs_folder, write_table
@@ -41,7 +43,6 @@ __all__ = [
 
 INDEX_FILE = "index.h5"
 _STAMP = ("file_mtime_ns", "file_bytes")
-_OWN_COLUMNS = ("run_id", "status", "reason", "strategy", "seed", "epoch", "epochs", "stop_reason")
 
 
 @dataclass(frozen=True)
@@ -174,9 +175,10 @@ def row_or_problem(file: RunFile) -> dict[str, Any] | str:
 
 
 def summary(record: RunRecord) -> dict[str, Any]:
-    """Return the row of a run: state, strategy and its options, seed, epochs, seconds, metrics, then the whole spec.
+    """Return the row of a run: state, strategy and its options, seed, epochs, seconds, metrics, the spec, its makers.
 
-    Options and metrics stand under their own names, the rest of the spec as ``section.key``.
+    Options and metrics stand under their own names (an option called like something else as ``option.<name>``), the
+    rest of the spec as ``section.key``, what the run was made with as ``made.<what>``.
     """
     strategy = record.spec.get("strategy", {})
     row: dict[str, Any] = {
@@ -188,7 +190,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
     }
     for key, value in strategy.items():
         if key != "name":
-            row[f"strategy.{key}" if key in _OWN_COLUMNS else key] = _cell(value)
+            row[option_column(key)] = _cell(value)
     row |= {"epoch": record.epoch, "epochs": record.epochs, "stop_reason": record.stop_reason}
     row |= {key: value for key, value in record.timing.items() if key not in row}
     row |= {f"metric.{key}" if key in row else key: value for key, value in record.metrics.items()}
@@ -199,7 +201,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
             row |= {f"{section}.{key}": _cell(value) for key, value in values.items()}
         else:
             row[section] = _cell(values)
-    return row
+    return row | made_with(record.provenance)
 
 
 def merged_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -253,16 +255,25 @@ def read_index(folder: Path | str) -> dict[str, tuple[int, int, dict[str, Any]]]
     path = Path(folder) / INDEX_FILE
     if not path.exists():
         return {}
-    with open_envelope(path, INDEX_FORMAT, INDEX_VERSION) as file:
-        try:
-            table = read_table(file, "runs")
-            lists = {key: values.tolist() for key, values in table.items()}
-            mtimes, sizes = lists.pop(_STAMP[0]), lists.pop(_STAMP[1])
-            names = list(lists)
-            rows = [dict(zip(names, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-            return {row["run_id"]: (mtime, size, row) for mtime, size, row in zip(mtimes, sizes, rows, strict=True)}
-        except (StoreError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
-            raise StoreError(f"{path}: damaged index ({error}); it is rebuilt from the run files") from error
+    try:
+        with open_envelope(path, INDEX_FORMAT, INDEX_VERSION) as file:
+            return _rows(path, file)
+    except OtherVersion:
+        if read_header(path)[1] < INDEX_VERSION:
+            return {}  # of an earlier version of the program, and disposable
+        raise
+
+
+def _rows(path: Path, file: Any) -> dict[str, tuple[int, int, dict[str, Any]]]:
+    try:
+        table = read_table(file, "runs")
+        lists = {key: values.tolist() for key, values in table.items()}
+        mtimes, sizes = lists.pop(_STAMP[0]), lists.pop(_STAMP[1])
+        names = list(lists)
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+        return {row["run_id"]: (mtime, size, row) for mtime, size, row in zip(mtimes, sizes, rows, strict=True)}
+    except (StoreError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+        raise StoreError(f"{path}: damaged index ({error}); it is rebuilt from the run files") from error
 
 
 def rebuild_index(folder: Path | str) -> int:

@@ -21,6 +21,7 @@ from dash_hpc.store.index import (
     scan_bundles,
     write_index,
 )
+from dash_hpc.store.makers import Mixture, mixtures
 from dash_hpc.store.network import Network
 from dash_hpc.store.plan import PLAN_FILE, is_store, plan_header, planned_ids, planned_spec
 from dash_hpc.store.runfile import RunRecord, read_run
@@ -127,8 +128,9 @@ class Store:
 
         Columns: ``status`` ("running", "done", "failed"), ``reason``, ``strategy``, ``seed``, the strategies' options
         (``lambda_ppi``, ``lambda_motif``, …; NaN or "" where a strategy has none), ``epoch`` (the kept one), ``epochs``
-        (trained), ``stop_reason``, seconds, all metrics (NaN until a run is done), and the rest of the spec as
-        ``section.key``. Changing the table does not change the store.
+        (trained), ``stop_reason``, seconds, all metrics (NaN until a run is done), the rest of the spec as
+        ``section.key``, and what the run was made with as ``made.<what>``. An option that is called like something else
+        stands as ``option.<name>``. Changing the table does not change the store.
         """
         if self._frame is None:
             self._frame = _table(self._rows)
@@ -137,6 +139,10 @@ class Store:
     def column(self, name: str) -> dict[str, Any]:
         """Return one column of :attr:`runs` by run id, without runs that lack it; cheap for thousands of runs."""
         return {row["run_id"]: row[name] for row in self._rows if row.get(name) is not None}
+
+    def mixtures(self) -> list[Mixture]:
+        """Return in what the done runs differ besides their specs (versions, devices, …); empty when in nothing."""
+        return mixtures(self._rows)
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -290,7 +296,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     names = [name for name in merged_names(rows) if name != "run_id"]
     names += [name for name in _TEXTS + _NUMBERS if name not in names]
     first = [name for name in _FIRST_COLUMNS if name in names]
-    last = [name for name in names if "." in name or name == "data_digest"]
+    last = [n for n in names if ("." in n and not n.startswith("option.")) or n == "data_digest"]
     middle = [name for name in names if name not in first and name not in last]
     columns = {name: _column(name, [row.get(name) for row in rows]) for name in [*first, *middle, *last]}
     return pd.DataFrame(columns, index=pd.Index([row["run_id"] for row in rows], name="run_id", dtype=object))

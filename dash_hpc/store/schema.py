@@ -43,7 +43,7 @@ __all__ = [
 RUN_FORMAT = "dash-hpc run"
 RUN_VERSION = 1
 INDEX_FORMAT = "dash-hpc index"
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 STATES = ("running", "done", "failed")
 
 # The seven tensors of PHOENIX; the store stands beside the models and does not import them.

@@ -18,6 +18,7 @@ from dash_hpc.store.bundle import check_bundle
 from dash_hpc.store.checkpoint import read_checkpoint
 from dash_hpc.store.envelope import read_bytes
 from dash_hpc.store.index import INDEX_FILE, RunFile, choose, read_data, read_index, scan, scan_bundles, summary
+from dash_hpc.store.makers import mixtures
 from dash_hpc.store.plan import PLAN_FILE, is_store, read_plan
 from dash_hpc.store.publish import canonical_json, is_temporary, seal_of_text
 from dash_hpc.store.runfile import RunRecord, read_run
@@ -32,7 +33,8 @@ STUDY_FILE = "study.toml"
 class Finding:
     """One thing to know about a file.
 
-    ``kind`` is "damage" (do something), "incomplete" (run the study again) or "note" (nothing is wrong).
+    ``kind`` is "damage" (do something), "incomplete" (run the study again), "mixture" (all is whole, but means over the
+    runs mix unlike things) or "note" (nothing is wrong).
     """
 
     kind: str
@@ -187,6 +189,8 @@ def _check_runs(
         which = f" (first: {absent[0]})" if absent else ""
         text = f"{result.missing} runs of the plan are not there{which}, {result.running} not ended"
         result.findings.append(Finding("incomplete", f"{folder}: {text}; the run command goes on with them"))
+    rows = [usable[run_id][1] for run_id in planned if run_id in usable]
+    result.findings += [Finding("mixture", f"{folder}: {mixture}") for mixture in mixtures(rows)]
     if result.extra and planned:
         _note(result, f"{folder}: {result.extra} runs of an earlier plan, whole")
     return usable
