@@ -85,3 +85,103 @@ def test_nothing_to_choose_from_is_a_clear_error():
         select_lambda(RUNS, "lowest")
     with pytest.raises(UsageError, match="no column 'validation_mse'"):
         select_lambda(RUNS.drop(columns="validation_mse"))
+
+
+def pooled(*rows, **options):
+    """As `table`, with a column for each option: a value per row."""
+    frame = table(*rows)
+    for name, values in options.items():
+        frame[name] = values
+    return frame
+
+
+# Kept sparsities of five λ on breast 500: two seeds each, and one event there removes 10 % of what is active.
+ROUNDING = [(0.1, 94.8928, 3.30), (0.2, 94.8895, 3.10), (0.3, 94.8910, 3.20), (0.4, 94.3216, 3.05), (0.5, 90.0, 3.00)]
+
+
+def of(candidates, spread=0.4):
+    """Two seeds per candidate (λ₁, sparsity in %, validation MSE), ± spread / 2: the standard error is spread / 2."""
+    rows = []
+    for ppi, sparsity, error in candidates:
+        rows += [(ppi, 0.0, error - spread / 2, sparsity / 100), (ppi, 0.0, error + spread / 2, sparsity / 100)]
+    return table(*rows)
+
+
+def test_less_than_one_event_is_no_difference_and_the_lower_error_decides():
+    """94.8928 % against 94.8895 % is rounding: the sparser one has the higher error. 94.3216 is one event away."""
+    choice = select_lambda(of(ROUNDING, 0.8))
+    assert choice.candidates["eligible"].all()
+    assert choice.lambda_ppi == 0.2
+    near = choice.candidates.set_index("lambda_ppi")["sparsest"]
+    assert near.to_dict() == {0.1: True, 0.2: True, 0.3: True, 0.4: False, 0.5: False}
+    assert "3 are as sparse as the sparsest to less than one pruning event (10 % of the active weights)" in choice.reason
+
+
+def test_a_candidate_outside_one_standard_error_is_not_eligible_however_sparse():
+    choice = select_lambda(of([*ROUNDING, (0.6, 99.0, 3.50)], 0.8))
+    assert choice.lambda_ppi == 0.2
+    assert choice.candidates["eligible"].tolist() == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_the_order_of_the_runs_plays_no_part(order):
+    runs = of(ROUNDING, 0.8).sample(frac=1, random_state=order)
+    assert select_lambda(runs).lambda_ppi == 0.2
+    pd.testing.assert_frame_equal(select_lambda(runs).candidates, select_lambda(of(ROUNDING, 0.8)).candidates)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "every", "sparser", "equal"),
+    [
+        # 80 % sparse, one event of 10 %: 20 % · 0.9 = 18 % are left, 82 % sparse.
+        (0.1, 10, 0.8199999, False),
+        (0.1, 10, 0.8200001, False),
+        (0.1, 10, 0.8150, True),
+        # One event of 50 %: 90 % sparse.
+        (0.5, 10, 0.8800, True),
+        (0.5, 10, 0.9000, False),
+        # No later event: the first one, of 70 %, is the event; 94 % sparse.
+        (0.1, 0, 0.9000, True),
+        (0.0, 10, 0.9000, True),
+        (0.1, 0, 0.9400, False),
+    ],
+)
+def test_an_event_is_the_share_that_the_schedule_removes(fraction, every, sparser, equal):
+    rows = [(0.1, 0, 1.0, 0.8), (0.1, 0, 1.2, 0.8), (0.2, 0, 1.05, sparser), (0.2, 0, 1.25, sparser)]
+    schedule = {"fraction": fraction, "every": every, "first_fraction": 0.7}
+    runs = pooled(*rows, **{f"schedule.{key}": value for key, value in schedule.items()})
+    assert select_lambda(runs).lambda_ppi == (0.1 if equal else 0.2)
+
+
+def test_equal_errors_take_the_sparser_then_the_smaller_options():
+    assert select_lambda(of([(0.1, 80.0, 1.0), (0.2, 80.5, 1.0)])).lambda_ppi == 0.2
+    assert select_lambda(of([(0.2, 80.0, 1.0), (0.1, 80.0, 1.0)])).lambda_ppi == 0.1
+    # 0.1 + 0.2 is not 0.3 in binary: errors that differ by rounding are equal.
+    runs = table((0.1, 0, 0.3, 0.5), (0.1, 0, 0.5, 0.5), (0.2, 0, 0.1 + 0.2, 0.51), (0.2, 0, 0.5, 0.51))
+    assert select_lambda(runs).lambda_ppi == 0.2
+
+
+def test_settings_that_differ_in_another_option_are_not_pooled():
+    """Two seeds of each: with the options pooled, (0.1, 0) would have 4 runs and a mean of 3."""
+    rows = [
+        (0.1, 0, 1.0, 0.9), (0.1, 0, 1.1, 0.9), (0.1, 0, 5.0, 0.9), (0.1, 0, 4.9, 0.9),
+        (0.2, 0, 2.0, 0.9), (0.2, 0, 2.1, 0.9), (0.2, 0, 2.2, 0.9), (0.2, 0, 2.3, 0.9),
+    ]  # fmt: skip
+    runs = pooled(*rows, score_norm=["paper", "paper", "rank", "rank"] * 2, ridge=[1e-10] * 8)
+    for rule in ("best", "one_se"):
+        choice = select_lambda(runs, rule)
+        assert (choice.lambda_ppi, choice.options, choice.run_id) == (0.1, {"score_norm": "paper"}, "run00")
+        assert choice.candidates["n_runs"].tolist() == [2, 2, 2, 2]
+        assert choice.candidates["validation_mse"].tolist() == pytest.approx([1.05, 2.05, 2.25, 4.95])
+        assert "λ = (0.1, 0), score_norm = paper" in choice.reason
+
+
+def test_a_strategy_without_lambda_is_chosen_by_its_own_option():
+    runs = pooled((np.nan, np.nan, 2.0, 0.9), (np.nan, np.nan, 1.0, 0.9), rewind=["init", 3])
+    runs["strategy"] = "imp"
+    choice = select_lambda(runs, "best", strategy="imp")
+    assert (choice.options, choice.run_id) == ({"rewind": 3}, "run01")
+    assert np.isnan(choice.lambda_ppi)
+    assert choice.reason.startswith("rewind = 3: the lowest mean validation MSE")
+    with pytest.raises(UsageError, match="no λ to choose, and no other option that varies"):
+        select_lambda(runs.iloc[:1], strategy="imp")
