@@ -6,6 +6,7 @@ from dash_hpc.evaluation.controls import (
     bioprune_curve,
     margins_network,
     prior_network,
+    shuffled_accuracies,
     shuffled_balanced_accuracy,
     sources_network,
     structure_controls,
@@ -20,6 +21,7 @@ from dash_hpc.evaluation.metrics import (
 from dash_hpc.evaluation.network import (
     UNIVERSES,
     Confusion,
+    active_weights,
     confusion,
     degrees,
     edge_recovery,
@@ -34,12 +36,13 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
-from dash_hpc.evaluation.selection import Selection, select_lambda
+from dash_hpc.evaluation.selection import Selection, select_lambda, setting_name, varying_options
 
 __all__ = [
     "UNIVERSES",
     "Confusion",
     "Selection",
+    "active_weights",
     "bioprune_curve",
     "confusion",
     "control_metrics",
@@ -62,9 +65,12 @@ __all__ = [
     "row_normalised",
     "score_auc",
     "select_lambda",
+    "setting_name",
+    "shuffled_accuracies",
     "shuffled_balanced_accuracy",
     "sources_network",
     "structural_edges",
     "structural_mismatches",
     "structure_controls",
+    "varying_options",
 ]

@@ -6,16 +6,17 @@ regulators. A model has shown something only where it beats these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evaluation.matrices import count, take
+from dash_hpc.evaluation.matrices import column_counts, take
 from dash_hpc.evaluation.network import (
     Confusion,
+    active_weights,
     confusion,
     model_sparsity,
     reference_coordinates,
@@ -27,6 +28,7 @@ __all__ = [
     "bioprune_curve",
     "margins_network",
     "prior_network",
+    "shuffled_accuracies",
     "shuffled_balanced_accuracy",
     "sources_network",
     "structure_controls",
@@ -80,25 +82,40 @@ def structure_controls(prior: Any, truth: Any, universe: str = "all") -> dict[st
     return {name: confusion(make(prior, n_genes), truth, universe) for name, make in makers.items()}
 
 
-def shuffled_balanced_accuracy(edges: Any, truth: Any, *, draws: int = 200, seed: int = 0) -> float:
-    """Mean balanced accuracy, over all G² pairs, of the same network with its gene labels drawn anew.
+def shuffled_balanced_accuracy(
+    edges: Any, truth: Any, *, draws: int = 200, seed: int = 0, universe: str = "all"
+) -> float:
+    """Mean balanced accuracy of the same network with its gene labels drawn anew.
 
     Regulators and targets are permuted independently, so the number of edges and all degrees stay; this is
     the chance level of a network of that shape (0.5 in expectation). ``edges`` (G, G) bool, target ×
-    regulator.
+    regulator; ``universe`` ("all" or "reference_tfs") as in `confusion`. NaN where a class is empty.
     """
+    return shuffled_accuracies(edges, truth, draws=draws, seed=seed, universes=(universe,))[universe]
+
+
+def shuffled_accuracies(
+    edges: Any, truth: Any, *, draws: int = 200, seed: int = 0, universes: Sequence[str] = ("all", "reference_tfs")
+) -> dict[str, float]:
+    """Return `shuffled_balanced_accuracy` for several universes, from the same draws."""
     targets, regulators = reference_coordinates(truth)
-    n_predicted, size, n_true = count(edges), edges.shape[0] * edges.shape[1], len(targets)
-    if n_true in (0, size):
-        return float("nan")
-    total = 0.0
-    for draw in range(draws):
+    n_genes, n_true = edges.shape[0], len(targets)
+    columns = {"all": np.arange(edges.shape[1]), "reference_tfs": np.unique(regulators)}
+    for universe in universes:
+        if universe not in columns:
+            raise UsageError(f"universe {universe!r} of a shuffled network is not one of {', '.join(columns)}")
+    used = {name: columns[name] for name in universes if n_true not in (0, n_genes * len(columns[name]))}
+    totals = dict.fromkeys(used, 0.0)
+    out_degree = column_counts(edges)
+    for draw in range(draws) if used else ():
         rng = stream(seed, "shuffled-network", draw)
-        new_target, new_regulator = rng.permutation(edges.shape[0]), rng.permutation(edges.shape[1])
+        new_target, new_regulator = rng.permutation(n_genes), rng.permutation(edges.shape[1])
         tp = int(np.count_nonzero(take(edges, new_target[targets], new_regulator[regulators])))
-        tpr, fpr = tp / n_true, (n_predicted - tp) / (size - n_true)
-        total += 0.5 * (tpr + 1.0 - fpr)
-    return total / draws
+        for name, own in used.items():
+            n_predicted = int(out_degree[new_regulator[own]].sum())
+            fpr = (n_predicted - tp) / (n_genes * len(own) - n_true)
+            totals[name] += 0.5 * (tp / n_true + 1.0 - fpr)
+    return {name: totals[name] / draws if name in used else float("nan") for name in universes}
 
 
 def bioprune_curve(
@@ -110,6 +127,7 @@ def bioprune_curve(
     seeds: Iterable[int],
     events: int = 20,
     universe: str = "all",
+    only: Collection[int] | None = None,
 ) -> pd.DataFrame:
     """Prune by the prior alone, without training (DASH with λ = (1, 1); Hossain et al. 2024, "BioPrune").
 
@@ -130,11 +148,15 @@ def bioprune_curve(
         One curve per seed.
     events : int
         Number of pruning events.
+    universe : as in `confusion`
+    only : collection of int, optional
+        Measure the network after these events alone: pruning goes through all, but comparing takes the most time.
 
     Returns
     -------
     pandas.DataFrame
-        Columns seed, event (0 = first), sparsity, balanced_accuracy, tpr, tnr, out_degree.
+        Columns seed, event (0 = first), sparsity, active_weights, balanced_accuracy, tpr, tnr,
+        balanced_accuracy_reference_tfs, out_degree.
 
     Raises
     ------
@@ -172,18 +194,22 @@ def bioprune_curve(
                 for name, score in ((f"W_{branch}", scores.omega), (f"U_{branch}", scores.psi)):
                     n_prune = round(fraction * int(np.count_nonzero(masks[name])))
                     masks[name] = select(score, masks[name], n_prune)[0]
+            if only is not None and event not in only:
+                continue
             weights = {name: mask.astype(np.float32) for name, mask in masks.items()}
             weights["v"] = np.ones(n_genes, dtype=np.float32)
-            edges = structural_edges(weights, masks)
+            edges = structural_edges(weights)
             result = confusion(edges, truth, universe)
             rows.append(
                 {
                     "seed": seed,
                     "event": event,
-                    "sparsity": model_sparsity(weights, masks),
+                    "sparsity": model_sparsity(weights),
+                    "active_weights": float(active_weights(weights)),
                     "balanced_accuracy": result.balanced_accuracy,
                     "tpr": result.tpr,
                     "tnr": result.tnr,
+                    "balanced_accuracy_reference_tfs": confusion(edges, truth, "reference_tfs").balanced_accuracy,
                     "out_degree": float(np.count_nonzero(edges)) / n_genes,
                 }
             )

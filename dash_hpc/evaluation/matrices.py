@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-__all__ = ["any_along", "count", "diagonal", "entries", "row_sums", "square_sum", "take"]
+__all__ = ["any_along", "column_counts", "count", "diagonal", "entries", "row_sums", "square_sum", "take"]
 
 
 def count(matrix: Any) -> int:
     """Number of entries other than 0."""
     return int(matrix.count_nonzero() if issparse(matrix) else np.count_nonzero(matrix))
+
+
+def column_counts(matrix: Any) -> np.ndarray:
+    """(columns,) number of entries other than 0 in each column."""
+    if issparse(matrix):
+        return np.bincount(csr_array(matrix).indices[csr_array(matrix).data != 0], minlength=matrix.shape[1])
+    return np.asarray(np.count_nonzero(matrix, axis=0))
 
 
 def take(matrix: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dash_hpc.evaluation.controls import shuffled_balanced_accuracy, structure_controls
+from dash_hpc.evaluation.controls import shuffled_accuracies, structure_controls
 from dash_hpc.evaluation.network import (
+    active_weights,
     confusion,
     degrees,
     edge_recovery,
@@ -26,6 +27,9 @@ from dash_hpc.ops.state import Tensors
 
 __all__ = ["control_metrics", "evaluate", "evaluation_notes", "network_metrics", "prediction_metrics"]
 
+# Of the names of metrics, by the pairs that count.
+_SUFFIX = {"all": "", "reference_tfs": "_reference_tfs", "off_diagonal": "_off_diagonal"}
+
 
 def evaluate(
     weights: Tensors,
@@ -33,6 +37,7 @@ def evaluate(
     dataset: Any,
     *,
     solver: Mapping[str, Any],
+    hidden: int | None = None,
 ) -> dict[str, float]:
     """Measure one kept model: its network, its predictions, and the controls beside them.
 
@@ -46,6 +51,9 @@ def evaluate(
     dataset : DataSet
     solver : mapping
         Solver options of the run.
+    hidden : int, optional
+        m of the study (``model.hidden``). A strategy may have an m of its own, so that its share of zeros compares with
+        no other's. With the study's there are ``active_weights`` and ``study_sparsity``, 1 − active weights / (4·m·G).
 
     Returns
     -------
@@ -58,7 +66,7 @@ def evaluate(
     RunFailed
         When a pair cannot be solved.
     """
-    result = network_metrics(weights, masks, prior=_motif(dataset), truth=dataset.truth)
+    result = network_metrics(weights, masks, prior=_motif(dataset), truth=dataset.truth, hidden=hidden)
     result |= prediction_metrics(weights, dataset, solver=solver)
     result |= control_metrics(dataset)
     return result
@@ -70,19 +78,23 @@ def network_metrics(
     *,
     prior: Any = None,
     truth: Any = None,
+    hidden: int | None = None,
 ) -> dict[str, float]:
-    """Sparsity and degrees, and what is measured against a reference network (regulator × target)."""
+    """Sparsity and degrees, and what is measured against a reference network (regulator × target).
+
+    ``hidden`` as for `evaluate`.
+    """
     edges = structural_edges(weights, masks, compressed=True)
     matrix = effects(weights, masks, compressed=True)
-    result = {"sparsity": model_sparsity(weights, masks), **degrees(edges)}
+    result = {"sparsity": model_sparsity(weights, masks)}
+    if hidden is not None:
+        active, base = active_weights(weights, masks), 4 * hidden * int(weights["v"].size)
+        result |= {"active_weights": float(active), "study_sparsity": (base - active) / base}
+    result |= degrees(edges)
     result["structural_mismatches"] = float(structural_mismatches(edges, matrix))
     if truth is None:
         return result
-    for universe, suffix in (
-        ("all", ""),
-        ("reference_tfs", "_reference_tfs"),
-        ("off_diagonal", "_off_diagonal"),
-    ):
+    for universe, suffix in _SUFFIX.items():
         counts = confusion(edges, truth, universe)
         result[f"balanced_accuracy{suffix}"] = counts.balanced_accuracy
         result[f"tpr{suffix}"] = counts.tpr
@@ -90,7 +102,8 @@ def network_metrics(
     matrix = row_normalised(matrix)
     result["auc"] = roc_auc(matrix, truth)
     result["effect_mse"] = effect_mse(matrix, truth)
-    result["control_shuffled_ba"] = shuffled_balanced_accuracy(edges, truth)
+    for universe, value in shuffled_accuracies(edges, truth).items():
+        result[f"control_shuffled_ba{_SUFFIX[universe]}"] = value
     if prior is not None:
         sources = np.unique(reference_coordinates(prior)[1])
         result["auc_prior_sources"] = roc_auc(matrix, truth, regulators_only=sources)
@@ -121,6 +134,8 @@ def control_metrics(dataset: Any) -> dict[str, float]:
             result[f"control_{name}_ba"] = counts.balanced_accuracy
             result[f"control_{name}_tpr"] = counts.tpr
             result[f"control_{name}_tnr"] = counts.tnr
+        for name, counts in structure_controls(motif, dataset.truth, "reference_tfs").items():
+            result[f"control_{name}_ba_reference_tfs"] = counts.balanced_accuracy
     return {name: value for name, value in result.items() if np.isfinite(value)}
 
 

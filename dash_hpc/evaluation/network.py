@@ -15,12 +15,13 @@ from scipy.sparse import csr_array, hstack, issparse, vstack
 
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation.matrices import any_along, count, diagonal, entries, row_sums, square_sum, take
-from dash_hpc.ops.state import PRUNABLE, Tensors, copy_tensor, masked_tensors, values, zero_share
+from dash_hpc.ops.state import PRUNABLE, Tensors, copy_tensor, masked_tensors, values, weight_counts, zero_share
 
 __all__ = [
     "UNIVERSES",
     "Confusion",
     "Universe",
+    "active_weights",
     "confusion",
     "degrees",
     "edge_recovery",
@@ -81,6 +82,11 @@ def model_sparsity(weights: Tensors, masks: Mapping[str, np.ndarray] | None = No
     positive has a zero row in both U matrices. Shapes: W (m, G), U (G, m), v (G,).
     """
     return zero_share(_masked(weights, masks))
+
+
+def active_weights(weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> int:
+    """Return the number of entries that `model_sparsity` does not count as zeros; it compares across any m."""
+    return weight_counts(_masked(weights, masks))[0]
 
 
 def structural_edges(

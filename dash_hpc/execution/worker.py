@@ -283,7 +283,8 @@ class _Job:
         from dash_hpc.evaluation import evaluate, evaluation_notes
 
         trained = time.perf_counter()
-        metrics = evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"])
+        hidden = spec["model"]["hidden"]
+        metrics = evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"], hidden=hidden)
         evaluated = time.perf_counter()
         return {
             "history": fit.history,

@@ -32,6 +32,7 @@ __all__ = [
     "native_form",
     "tensor_shapes",
     "values",
+    "weight_counts",
     "zero_share",
 ]
 
@@ -108,6 +109,12 @@ def zero_share(weights: Tensors) -> float:
 
     Entries that a compressed matrix does not store count as zeros: a share of m·G entries, whatever the form.
     """
+    active, total = weight_counts(weights)
+    return (total - active) / total if total else 0.0
+
+
+def weight_counts(weights: Tensors) -> tuple[int, int]:
+    """Return how many weights of the four matrices are active (as :func:`zero_share` counts), and how many of all."""
     alive = values(weights["v"]) > 0
     nonzero = total = 0
     for name in PRUNABLE:
@@ -119,7 +126,7 @@ def zero_share(weights: Tensors) -> float:
             nonzero += int(np.count_nonzero(tensor.data[alive[entry_rows(tensor)]]))
         else:
             nonzero += int(np.count_nonzero(tensor[alive]))
-    return (total - nonzero) / total if total else 0.0
+    return nonzero, total
 
 
 def check_weights(weights: Tensors) -> tuple[int, int]:

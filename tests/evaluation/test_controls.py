@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -13,6 +15,7 @@ from dash_hpc.evaluation import (
     margins_network,
     persistence_mse,
     prior_network,
+    shuffled_accuracies,
     shuffled_balanced_accuracy,
     sources_network,
     structure_controls,
@@ -100,3 +103,37 @@ def test_untrained_bioprune_follows_the_lattice_and_the_published_accuracy(data_
 def test_untrained_bioprune_refuses_nonsense():
     with pytest.raises(UsageError, match="1 or more"):
         bioprune_curve(Prior.from_arrays(PRIOR), PRIOR, hidden=0, schedule=SCHEDULE, seeds=(0,))
+
+
+def test_untrained_bioprune_measures_only_the_events_asked_for():
+    rng = np.random.default_rng(4)
+    truth = sp.csr_array((rng.random((30, 30)) < 0.1).astype(float))
+    settings = {"hidden": 6, "schedule": SCHEDULE, "seeds": (0, 5), "events": 7}
+    whole = bioprune_curve(Prior.from_arrays(truth), truth, **settings)
+    part = bioprune_curve(Prior.from_arrays(truth), truth, only=(4,), **settings)
+    assert part.to_dict("records") == whole[whole["event"] == 4].to_dict("records")
+    # 4·m·G = 720 weights, 30 % after the first event and 90 % of what is left after each further one.
+    assert whole["active_weights"].to_numpy() == pytest.approx(720 * (1 - whole["sparsity"]), abs=1e-6)
+    assert part["active_weights"].to_numpy() == pytest.approx([720 * 0.3 * 0.9**4] * 2, abs=8)
+
+
+def test_shuffled_network_among_the_reference_regulators_by_hand():
+    """Every relabelling of the 3 genes, by hand: the mean over draws tends to it."""
+    edges = np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0]], dtype=bool)  # target × regulator
+    truth = sp.csr_array(np.array([[0, 1.0, 0], [0, 0, 0], [0, 1.0, 0]]))  # regulator 0 -> 1, regulator 2 -> 1
+    expected = {}
+    for universe, columns in (("all", [0, 1, 2]), ("reference_tfs", [0, 2])):
+        values = []
+        for targets in itertools.permutations(range(3)):
+            for regulators in itertools.permutations(range(3)):
+                new = edges[np.ix_(targets, regulators)]
+                tp = int(new[1, 0]) + int(new[1, 2])
+                fp = int(new[:, columns].sum()) - tp
+                values.append(0.5 * (tp / 2 + 1 - fp / (3 * len(columns) - 2)))
+        expected[universe] = float(np.mean(values))
+    found = shuffled_accuracies(edges, truth, draws=4000)
+    assert found == pytest.approx(expected, abs=0.015)
+    assert shuffled_accuracies(sp.csr_array(edges), truth, draws=4000) == found
+    assert shuffled_balanced_accuracy(edges, truth, draws=4000) == found["all"]
+    with pytest.raises(UsageError, match="universe 'off_diagonal'"):
+        shuffled_balanced_accuracy(edges, truth, universe="off_diagonal")

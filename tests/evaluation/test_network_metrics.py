@@ -193,6 +193,28 @@ def test_metrics_without_truth_leave_out_what_is_unknown():
     assert all(np.isfinite(value) for value in full.values())
 
 
+def test_sparsity_of_models_with_different_m_stands_on_one_base():
+    """A structured model of m = 6 with 31 active weights beside the study's m = 3, 8 genes: 4·3·8 = 96 weights."""
+    rng = np.random.default_rng(8)
+    weights = {name: np.zeros((6, 8)) for name in ("W_sums", "W_prods")}
+    weights |= {name: np.zeros((8, 6)) for name in ("U_sums", "U_prods")}
+    weights["v"] = np.array([1.0, 1, 1, 1, 1, 1, 1, -1])
+    for name, count in (("W_sums", 9), ("W_prods", 7)):
+        weights[name].flat[rng.choice(48, count, replace=False)] = 0.5
+    for name, count in (("U_sums", 8), ("U_prods", 7)):
+        weights[name][:7].flat[rng.choice(42, count, replace=False)] = -0.5
+    weights["U_sums"][7] = 1.0  # of a gene that is dead: no weight of it acts
+    for form in (weights, {k: sp.csr_array(w) if w.ndim == 2 else w for k, w in weights.items()}):
+        result = network_metrics(form, None, hidden=3)
+        assert result["active_weights"] == 31
+        assert result["sparsity"] == pytest.approx(1 - 31 / 192)
+        assert result["study_sparsity"] == pytest.approx(1 - 31 / 96)
+    assert network_metrics(weights, None, hidden=6)["study_sparsity"] == result["sparsity"]
+    # A model with more weights than the base is below 0.
+    weights["W_sums"][:] = 1.0
+    assert network_metrics(weights, None, hidden=1)["study_sparsity"] == pytest.approx(1 - (31 - 9 + 48) / 32)
+
+
 def test_unknown_universe_is_refused():
     with pytest.raises(UsageError, match="off_diagonal"):
         confusion(np.zeros((2, 2), bool), np.eye(2), "tfs")

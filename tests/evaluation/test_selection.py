@@ -114,7 +114,9 @@ def test_less_than_one_event_is_no_difference_and_the_lower_error_decides():
     assert choice.lambda_ppi == 0.2
     near = choice.candidates.set_index("lambda_ppi")["sparsest"]
     assert near.to_dict() == {0.1: True, 0.2: True, 0.3: True, 0.4: False, 0.5: False}
-    assert "3 are as sparse as the sparsest to less than one pruning event (10 % of the active weights)" in choice.reason
+    assert (
+        "3 are as sparse as the sparsest to less than one pruning event (10 % of the active weights)" in choice.reason
+    )
 
 
 def test_a_candidate_outside_one_standard_error_is_not_eligible_however_sparse():
