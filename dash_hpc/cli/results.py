@@ -47,6 +47,7 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
         "best": best,
         "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in failed["reason"].items()],
         "problems": store.problems,
+        "mixtures": [{"what": found.column, "runs": found.counts} for found in store.mixtures()],
         "jobs": describe_jobs(folder),
     }
     code = DONE
@@ -60,10 +61,14 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
     counts = ", ".join(f"{number} {state}" for state, number in answer["runs"].items() if number)
     click.echo(f"{store.name or folder}: {counts or 'no runs'}")
     if best is not None:
+        weights = best.get("active_weights", float("nan"))
+        active = f" ({weights:,.0f} active weights)" if weights == weights else ""
         click.echo(
             f"best validation MSE {best['validation_mse']:.4g}: {best['strategy']}, seed {best['seed']}, "
-            f"sparsity {best['sparsity']:.1%}, run {best['run_id']}"
+            f"sparsity {best.get('study_sparsity', best['sparsity']):.1%}{active}, run {best['run_id']}"
         )
+    for mixture in store.mixtures():
+        click.echo(f"mixture: {mixture}")
     for run_id, reason in failed["reason"].items():
         click.echo(f"failed: run {run_id}: {reason}")
     for problem in store.problems:
@@ -94,7 +99,8 @@ def _best(runs: Any) -> dict[str, Any] | None:
     if done.empty:
         return None
     row = done.loc[done["validation_mse"].idxmin()]
-    keys = ("strategy", "seed", "lambda_ppi", "lambda_motif", "validation_mse", "sparsity")
+    keys = ["strategy", "seed", "lambda_ppi", "lambda_motif", "validation_mse"]
+    keys += ["sparsity", "study_sparsity", "active_weights"]
     return {"run_id": row.name, **{key: row[key] for key in keys if key in row}}
 
 
@@ -106,9 +112,11 @@ def _best(runs: Any) -> dict[str, Any] | None:
 @click.option("--strategy", default="dash", show_default=True, help="Whose runs to compare.")
 @json_option
 def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
-    """Choose λ by the mean validation error over seeds; the true network plays no part.
+    """Choose λ, and all other options that vary, by the mean validation error over seeds; the true network plays no
+    part.
 
-    one_se takes the sparsest λ within one standard error of the lowest error, best the lowest error.
+    best takes the lowest error. one_se takes the sparsest setting within one standard error of it; of those that differ
+    by less than one pruning event the one with the lowest error.
 
     \b
     Example:
@@ -123,6 +131,7 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
             {
                 "lambda_ppi": chosen.lambda_ppi,
                 "lambda_motif": chosen.lambda_motif,
+                "options": chosen.options,
                 "rule": chosen.rule,
                 "asked": chosen.asked,
                 "reason": chosen.reason,
@@ -140,16 +149,22 @@ def _candidates(chosen: Selection) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from dash_hpc.store import option_column
+
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    within = "within one s.e." if chosen.rule == "one_se" else "lowest"
-    for heading in ("λ₁", "λ₂", "validation MSE", "standard error", "sparsity", "runs", "failed", within):
+    within = ("within one s.e.", "as sparse") if chosen.rule == "one_se" else ("lowest",)
+    lambdas = {"λ₁": "lambda_ppi", "λ₂": "lambda_motif"} if chosen.lambda_ppi == chosen.lambda_ppi else {}
+    options = {name: option_column(name) for name in chosen.options}
+    for heading in (*lambdas, *options, "validation MSE", "standard error", "sparsity", "runs", "failed", *within):
         table.add_column(heading, justify="right")
     for row in chosen.candidates.to_dict("records"):
         error = f"{row['se']:.2e}" if row["se"] == row["se"] else "–"
-        numbers = (f"{row['lambda_ppi']:g}", f"{row['lambda_motif']:g}", f"{row['validation_mse']:.3e}", error)
-        counts = (f"{row['sparsity']:.1%}", str(row["n_runs"]), str(row["n_failed"]))
-        verdict = "★ chosen" if row["chosen"] else "yes" if row["eligible"] else "no"
-        table.add_row(*numbers, *counts, verdict, style="bold" if row["chosen"] else None)
+        setting = [f"{row[column]:g}" for column in lambdas.values()] + [str(row[name]) for name in options.values()]
+        numbers = (f"{row['validation_mse']:.3e}", error)
+        counts = (f"{row['sparsity']:.2%}", str(row["n_runs"]), str(row["n_failed"]))
+        verdicts = ["★ chosen" if row["chosen"] else "yes" if row["eligible"] else "no"]
+        verdicts += ["yes" if row["sparsest"] else "no"] if chosen.rule == "one_se" else []
+        table.add_row(*setting, *numbers, *counts, *verdicts, style="bold" if row["chosen"] else None)
     return table
 
 

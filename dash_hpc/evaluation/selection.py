@@ -240,11 +240,12 @@ def _reason(
         return f"{name} is the only candidate with finished runs: there was nothing to choose between."
     lowest = f"the lowest mean validation MSE ({best['validation_mse']:.3g}) of {n} candidates"
     if applied == "one_se":
-        within = (
-            f"{int(candidates['eligible'].sum())} candidates (of {n}) whose mean validation MSE is within one "
-            f"standard error of the lowest ({best['validation_mse']:.3g} ± {best['se']:.2g}, limit {limit:.3g})"
-        )
-        alike = int(candidates["sparsest"].sum())
+        eligible, alike = int(candidates["eligible"].sum()), int(candidates["sparsest"].sum())
+        se = f"{best['validation_mse']:.3g} ± {best['se']:.2g}, limit {limit:.3g}"
+        if eligible == 1:
+            return f"{name}: {lowest}, and no other is within one standard error of it ({se})."
+        within = f"{eligible} candidates (of {n}) whose mean validation MSE is within one standard error of the lowest"
+        within += f" ({se})"
         if alike == 1:
             return f"{name}: the sparsest of the {within}."
         return (

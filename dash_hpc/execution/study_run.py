@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dash_hpc
 from dash_hpc.errors import Interrupted, OtherVersion, StoreError, UsageError
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.folder import begin_anew, held_by_driver
@@ -147,6 +149,7 @@ def run_study(
             journal = Journal(folder / "log" / "driver.log")
             own_part = part_of(store.planned, part)
             notices = _set_damaged_aside(store, own_part)
+            notices += _done_by_others(store, own_part)
             if lease.taken_from is not None:
                 notices.insert(0, f"taken over from {lease.taken_from}, which is dead")
             todo = [run_id for run_id in own_part if store.status(run_id) != "done"]
@@ -318,6 +321,19 @@ def _set_damaged_aside(store: Store, run_ids: Sequence[str]) -> list[str]:
     if damaged:
         store.refresh()
     return notices
+
+
+def _done_by_others(store: Store, run_ids: Sequence[str]) -> list[str]:
+    """Say which runs another version of the program has done: means will be over both."""
+    makers = store.column("made.program")
+    programs = [makers[run_id] for run_id in run_ids if store.status(run_id) == "done" and run_id in makers]
+    others = Counter(name for name in programs if not f"{name} ".startswith(f"dash-hpc {dash_hpc.__version__} "))
+    return [
+        f"{count} run{'s' * (count > 1)} done before by another version, {name}; this is dash-hpc "
+        f"{dash_hpc.__version__}, and means will mix them (another output folder keeps them apart)"
+        for name, count in others.items()
+        if not name.startswith("unknown")
+    ]
 
 
 def _remove_left_checkpoints(store: Store, run_ids: Collection[str]) -> None:

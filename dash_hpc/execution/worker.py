@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+import dash_hpc
 from dash_hpc.environment import seconds
 from dash_hpc.errors import CheckpointUnfit, DashHpcError, RunFailed, StoreError
 from dash_hpc.execution.lease import Held, Lease, LeaseLost, Observer, lease_seconds
@@ -224,6 +225,12 @@ class _Job:
             self.circumstances["moved"] = earlier["moved"]
         self.circumstances["resumed"] = [*earlier.get("resumed", []), step]
         self.writer.provenance = self.circumstances
+        if {"dash_hpc", "code"} & set(changed):
+            before = earlier.get("dash_hpc")
+            also = ", of other code" if before == dash_hpc.__version__ else ""
+            self.notes.append(
+                f"goes on after epoch {stored.epoch} of dash-hpc {before}{also} with dash-hpc {dash_hpc.__version__}"
+            )
 
     def moved(self, device: str, reason: str) -> None:
         """Note in the provenance that the run goes on elsewhere."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda
+from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda, varying_options
+from dash_hpc.store import Mixture, option_column
 
-__all__ = ["Group", "Material", "collect", "mean_sd"]
+__all__ = ["Group", "Material", "collect", "mean_sd", "sparsity_column"]
 
-_BIOPRUNE_SEEDS = (0, 1, 2)
+# Draws of the untrained control: few for its course over all events, enough for a spread where it is compared.
+_COURSE_DRAWS, _SPREAD_DRAWS = 3, 20
 # Table and report of one study are made one after the other: the second need not read everything again.
 _RECENT: WeakKeyDictionary[Any, tuple[Any, Material]] = WeakKeyDictionary()
 _BIOPRUNE_GENES = 2500  # above this the untrained control takes minutes: it is left out, and the report says so
@@ -69,11 +71,16 @@ class Material:
     controls : dict of float
         Controls stored with the runs, mean over runs.
     bioprune : pandas.DataFrame or None
-        Training-free control: mean over seeds by event, columns sparsity, balanced_accuracy, tpr, tnr, n, sd.
+        Training-free control: mean over draws by event, columns sparsity, study_sparsity, active_weights,
+        balanced_accuracy, balanced_accuracy_reference_tfs, tpr, tnr, n (draws), sd (of balanced_accuracy).
+    bioprune_event : int or None
+        The event whose sparsity is nearest to that of the chosen setting (else of all): there are the most draws.
     notes : tuple of str
         What cannot be said, a sentence each.
     data_notes : tuple of str
         Facts about the data that belong beside every result.
+    mixtures : tuple of Mixture
+        In what the done runs differ besides their specs.
     """
 
     store: Any
@@ -86,8 +93,22 @@ class Material:
     data_problem: str
     controls: dict[str, float] = field(default_factory=dict)
     bioprune: pd.DataFrame | None = None
+    bioprune_event: int | None = None
     notes: tuple[str, ...] = ()
     data_notes: tuple[str, ...] = ()
+    mixtures: tuple[Mixture, ...] = ()
+
+    @property
+    def base_weights(self) -> int | None:
+        """4·m·G with the m of the study: what sparsities are shares of, whatever m a strategy has; None if unknown."""
+        hidden = self.spec.get("model", {}).get("hidden")
+        genes = None if self.dataset is None else self.dataset.n_genes
+        if hidden and genes is None and "study_sparsity" in self.runs:
+            known = self.runs[["active_weights", "study_sparsity"]].dropna()
+            known = known[known["study_sparsity"] < 1]
+            if len(known):
+                return round(float(known["active_weights"].iloc[0]) / (1 - float(known["study_sparsity"].iloc[0])))
+        return 4 * int(hidden) * int(genes) if hidden and genes else None
 
     @property
     def chosen(self) -> Group | None:
@@ -122,6 +143,11 @@ class Material:
             chosen = [group for group in members if group.chosen]
             shown.append(chosen[0] if chosen else min(members, key=_validation))
         return shown
+
+
+def sparsity_column(groups: Sequence[Group]) -> str:
+    """The sparsity that models are compared by: on the study's base, or on their own in records without it."""
+    return "study_sparsity" if any("study_sparsity" in group.done for group in groups) else "sparsity"
 
 
 def mean_sd(values: Any) -> tuple[float, float, int]:
@@ -167,10 +193,10 @@ def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
         for name in runs.columns
         if str(name).startswith("control_") or name == "persistence_mse"
     }
-    bioprune = None
+    bioprune, event = None, None
     if dataset is not None and dataset.truth is not None and dataset.prior is not None:
         if dataset.truth.shape[0] <= _BIOPRUNE_GENES:
-            bioprune = _untrained(dataset, spec)
+            bioprune, event = _untrained(dataset, spec, groups)
         else:
             notes.append(
                 f"The training-free BioPrune control was not computed: {dataset.truth.shape[0]:,} genes are more than "
@@ -189,8 +215,10 @@ def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
         problem,
         controls,
         bioprune,
+        event,
         tuple(notes),
         data_notes,
+        tuple(store.mixtures()),
     )
     _RECENT[store] = (state, material)
     return material
@@ -207,21 +235,15 @@ def _select(runs: pd.DataFrame, rule: str) -> tuple[Selection | None, str]:
         return None, f"{str(error)[:1].upper()}{str(error)[1:]}."
 
 
-def _option_names(strategy: str) -> list[str]:
-    from dash_hpc.study import STRATEGIES
-
-    return list(STRATEGIES[strategy].model_fields) if strategy in STRATEGIES else []
-
-
 def _groups(runs: pd.DataFrame, selection: Selection | None) -> tuple[Group, ...]:
     groups: list[Group] = []
     for strategy in dict.fromkeys(runs["strategy"]) if not runs.empty else ():
         mine = runs[runs["strategy"] == strategy]
-        options = [name for name in _option_names(str(strategy)) if name in mine.columns]
-        lambdas = [name for name in ("lambda_ppi", "lambda_motif") if name in options]
-        others = [n for n in options if n not in lambdas and mine[n].astype(str).nunique() > 1]
+        has_lambda = not mine[["lambda_ppi", "lambda_motif"]].isna().all(axis=None)
+        lambdas = ["lambda_ppi", "lambda_motif"] if has_lambda else []
+        others = varying_options(mine, str(strategy))
         keys = [*others, *lambdas]
-        parts = mine.groupby(keys, sort=True, dropna=False) if keys else [((), mine)]
+        parts = mine.groupby([*map(option_column, keys)], sort=True, dropna=False) if keys else [((), mine)]
         for values, members in parts:
             by_name: Mapping[str, Any] = dict(zip(keys, values, strict=True))
             variant = ", ".join([str(strategy), *(f"{n} {by_name[n]}" for n in others)])
@@ -260,22 +282,36 @@ def _dataset(store: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:
         return None, str(error)
 
 
-def _untrained(dataset: Any, spec: Mapping[str, Any]) -> pd.DataFrame | None:
+def _untrained(
+    dataset: Any, spec: Mapping[str, Any], groups: Sequence[Group]
+) -> tuple[pd.DataFrame | None, int | None]:
+    """The untrained control by event, and the event that stands beside the models."""
     schedule = spec["schedule"]
     every, last = int(schedule["every"]), int(spec["training"]["epochs"])
     later = sum(1 for epoch in range(every, last, every) if epoch > schedule["first_epoch"]) if every else 0
+
+    def curve(draws: range, events: int, only: Sequence[int] | None = None) -> pd.DataFrame:
+        hidden = int(spec["model"]["hidden"])
+        options: dict[str, Any] = {"hidden": hidden, "schedule": schedule, "seeds": draws, "events": events}
+        return bioprune_curve(dataset.prior, dataset.truth, only=only, **options)
+
     try:
-        curve = bioprune_curve(
-            dataset.prior,
-            dataset.truth,
-            hidden=int(spec["model"]["hidden"]),
-            schedule=schedule,
-            seeds=_BIOPRUNE_SEEDS,
-            events=1 + later,
-        )
+        course = curve(range(_COURSE_DRAWS), 1 + later)
+        event = _nearest(course.groupby("event")["sparsity"].mean(), groups)
+        # Comparing takes most of the time, and the spread is read at one event alone.
+        more = curve(range(_COURSE_DRAWS, _SPREAD_DRAWS), event + 1, (event,))
     except DashHpcError:
-        return None  # a prior that cannot be scored: the control is then absent from table and figure
-    table = curve.groupby("event")[["sparsity", "balanced_accuracy", "tpr", "tnr"]].mean()
-    table["sd"] = curve.groupby("event")["balanced_accuracy"].std()
-    table["n"] = len(_BIOPRUNE_SEEDS)
-    return table
+        return None, None  # a prior that cannot be scored: the control is then absent from table and figure
+    by_event = pd.concat([course, more]).groupby("event")
+    table = by_event.mean().drop(columns="seed")
+    table["study_sparsity"] = table["sparsity"]  # its m is that of the study
+    table["sd"], table["n"] = by_event["balanced_accuracy"].std(), by_event.size()
+    return table, event
+
+
+def _nearest(sparsity: pd.Series, groups: Sequence[Group]) -> int:
+    """The event after which the untrained network is as sparse as the chosen setting, else as all models."""
+    groups = [group for group in groups if group.chosen] or groups
+    column = sparsity_column(groups)
+    target = mean_sd([mean_sd(group.done[column])[0] for group in groups if column in group.done])[0]
+    return int(sparsity.index[-1] if not np.isfinite(target) else (sparsity - target).abs().idxmin())

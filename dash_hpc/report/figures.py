@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from dash_hpc.report.collect import Group, Material, mean_sd
+from dash_hpc.report.collect import Group, Material, mean_sd, sparsity_column
 from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
 
 __all__ = ["lambda_maps", "tradeoff", "training_curves"]
 
-_SPARSITY_TICKS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+_SPARSITY_TICKS = (-9.0, -4.0, -1.0, 0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _MOST_STRATEGIES = 6
 _DENSE = 60  # cells of a heat map above which its numbers are small
 _PAGE_INCHES = 12.6
@@ -26,11 +26,15 @@ _SEQUENTIAL = LinearSegmentedColormap.from_list("dash", ["#f3f7fb", "#9cc3e0", "
 
 def _place(sparsity: Any) -> np.ndarray:
     """Position on the axis: the share of kept weights on a log scale, so that 90, 95 and 99 % stand apart."""
-    return -np.log10(np.clip(1.0 - np.asarray(sparsity, dtype=float), 1e-4, 1.0))
+    return -np.log10(np.maximum(1.0 - np.asarray(sparsity, dtype=float), 1e-4))
 
 
 def tradeoff(material: Material) -> Figure | None:
-    """Draw balanced accuracy (where a reference is known) and one-step error against sparsity, with the controls."""
+    """Draw balanced accuracy (where a reference is known) and one-step error against sparsity, with the controls.
+
+    All sparsities are shares of the study's 4·m·G, so that models with an m of their own stand where their number of
+    active weights, written below the axis, puts them.
+    """
     groups = [group for group in material.groups if not group.done.empty and "sparsity" in group.done]
     if not groups:
         return None
@@ -45,8 +49,8 @@ def tradeoff(material: Material) -> Figure | None:
         axes = np.atleast_1d(figure.subplots(1, len(panels)))
         for axis, metric in zip(axes, panels, strict=True):
             for group in groups:
-                _points(axis, group, metric)
-            _sparsity_axis(axis, groups)
+                _points(axis, group, metric, sparsity_column(groups))
+            _sparsity_axis(axis, groups, material)
             tidy(axis, grid="both")
         for axis, metric in zip(axes, panels, strict=True):
             (_accuracy_controls if metric == "balanced_accuracy" else _error_control)(axis, material, metric)
@@ -58,13 +62,13 @@ def _has(groups: list[Group], metric: str) -> bool:
     return any(metric in group.done and group.done[metric].notna().any() for group in groups)
 
 
-def _points(axis: Any, group: Group, metric: str) -> None:
-    if metric not in group.done:
+def _points(axis: Any, group: Group, metric: str, sparsity: str) -> None:
+    if metric not in group.done or sparsity not in group.done:
         return
     shade, faint = colour(group.strategy), group.strategy == "dash" and not group.chosen
-    x, y = _place(group.done["sparsity"]), group.done[metric].astype(float)
+    x, y = _place(group.done[sparsity]), group.done[metric].astype(float)
     axis.scatter(x, y, s=10, color=shade, alpha=0.18 if faint else 0.45, linewidths=0, zorder=2)
-    (mx, _, _), (my, sy, _) = mean_sd(group.done["sparsity"]), mean_sd(y)
+    (mx, _, _), (my, sy, _) = mean_sd(group.done[sparsity]), mean_sd(y)
     sx = mean_sd(x)[1]
     axis.errorbar(
         _place(mx),
@@ -82,15 +86,32 @@ def _points(axis: Any, group: Group, metric: str) -> None:
     )
 
 
-def _sparsity_axis(axis: Any, groups: list[Group]) -> None:
-    largest = max(float(group.done["sparsity"].max()) for group in groups)
+def _sparsity_axis(axis: Any, groups: list[Group], material: Material) -> None:
+    column = sparsity_column(groups)
+    base = material.base_weights if column == "study_sparsity" else None
+    values = pd.concat([group.done[column] for group in groups if column in group.done]).dropna()
+    largest, smallest = (float(values.max()), min(0.0, float(values.min()))) if len(values) else (0.0, 0.0)
     stop = next((tick for tick in _SPARSITY_TICKS if tick > largest), 0.9999)
-    ticks = [tick for tick in _SPARSITY_TICKS if tick <= stop]
+    start = next((tick for tick in reversed(_SPARSITY_TICKS) if tick <= smallest), smallest)
+    ticks = [tick for tick in _SPARSITY_TICKS if start <= tick <= stop]
+    labels = [f"{100 * tick:g}" for tick in ticks]
+    name = "model sparsity (% of weights that are 0; kept share on a log scale)"
+    if base is not None:
+        labels = [f"{label}\n{_short(base * (1 - tick))}" for label, tick in zip(labels, ticks, strict=True)]
+        name = f"sparsity (% of the study's 4·m·G = {base:,} weights that are 0)\nbelow it: active weights, log scale"
     axis.xaxis.set_major_locator(FixedLocator([float(_place(tick)) for tick in ticks]))
-    axis.xaxis.set_major_formatter(FixedFormatter([f"{100 * tick:g}" for tick in ticks]))
+    axis.xaxis.set_major_formatter(FixedFormatter(labels))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlim(-0.06, float(_place(stop)) + 0.02)
-    axis.set_xlabel("model sparsity (% of weights that are 0; kept share on a log scale)")
+    axis.set_xlim(float(_place(start)) - 0.06, float(_place(stop)) + 0.02)
+    axis.set_xlabel(name)
+
+
+def _short(count: float) -> str:
+    """A number of weights in few letters: 340, 8.4k, 56k, 1.2M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.{1 if count < 10 * size else 0}f}{unit}"
+    return f"{count:.0f}"
 
 
 def _accuracy_controls(axis: Any, material: Material, metric: str) -> None:
@@ -118,7 +139,7 @@ def _accuracy_controls(axis: Any, material: Material, metric: str) -> None:
         )
     if material.bioprune is not None:
         limit = axis.get_xlim()[1]
-        x = _place(material.bioprune["sparsity"])
+        x = _place(material.bioprune["study_sparsity"])
         inside = x <= limit
         shade = colour("bioprune")
         axis.plot(x[inside], material.bioprune[metric].to_numpy()[inside], color=shade, lw=1.2, alpha=0.9, zorder=2)
@@ -299,9 +320,15 @@ def training_curves(material: Material) -> Figure | None:
         axes[0, 0].set_yscale("log")
         axes[0, 0].set_ylabel("validation MSE (log)")
         axes[1, 0].set_ylabel("sparsity (%)")
-        axes[1, 0].set_ylim(-3, 103)
+        axes[1, 0].set_ylim(min(-3, axes[1, 0].get_ylim()[0]), 103)
         _plain_log_ticks(axes[0, 0])
     return figure
+
+
+def _on_study_base(sparsity: Any, row: pd.Series) -> Any:
+    """A course of sparsities on the model's own base as one on the study's; as it is where that is not known."""
+    own, common = row.get("sparsity", math.nan), row.get("study_sparsity", math.nan)
+    return 1 - (1 - sparsity) * (1 - common) / (1 - own) if own < 1 and common == common else sparsity
 
 
 def _histories(material: Material, group: Group) -> list[tuple[pd.DataFrame, list[int], float]]:
@@ -311,6 +338,7 @@ def _histories(material: Material, group: Group) -> list[tuple[pd.DataFrame, lis
         history = pd.DataFrame(record.history)
         if history.empty or "validation_mse" not in history:
             continue
+        history["sparsity"] = _on_study_base(history["sparsity"], row)
         events = sorted({int(epoch) for epoch in record.events.get("epoch", [])})
         found.append((history, events, float(row.get("epoch", math.nan))))
     return found

@@ -16,11 +16,21 @@ from markupsafe import Markup
 
 from dash_hpc.errors import DashHpcError
 from dash_hpc.report import figures, network_figures, words
+from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import Material, collect
 from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.published import CITATION, published_rows
 from dash_hpc.report.style import render
-from dash_hpc.report.summary import column_units, control_rows, model_rows, row_cells, shorten, used_columns
+from dash_hpc.report.summary import (
+    REFERENCE_TFS,
+    column_units,
+    control_rows,
+    model_rows,
+    on_one_base,
+    row_cells,
+    shorten,
+    used_columns,
+)
 from dash_hpc.store import publish_bytes, publish_text
 
 __all__ = ["write_report"]
@@ -44,7 +54,11 @@ def _tradeoff_caption(material: Material) -> str:
         return f"{text}The dashed line is the error of predicting no change at all."
     text += "Dashed lines are predictors without any training. "
     if material.bioprune is not None:
-        text += "The green line is BioPrune without training along its pruning events. "
+        few, many = int(material.bioprune["n"].min()), int(material.bioprune["n"].max())
+        text += (
+            f"The green line is BioPrune without training along its pruning events, mean of {few} draws ({many} at the "
+            "event that stands in the table). "
+        )
     return f"{text}A model has learned something about the edges only where it stands above them."
 
 
@@ -187,6 +201,7 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
     rows = [*shown, *controls]
     columns = used_columns(rows)
     cells = row_cells(rows, columns)
+    names = [name for name, _, _ in columns]
     network = None
     if material.main_run is not None:
         network = network_tables(material.store, material.main_run, material.dataset)
@@ -198,10 +213,14 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "counts": material.store.counts(),
         "facts": words.facts(material),
         "tiles": words.tiles(material),
+        "alerts": alerts(material),
         "verdicts": words.verdicts(material, models, controls),
         "columns": list(zip((heading for _, heading, _ in columns), column_units(rows, columns), strict=True)),
         "models": [{"cells": line, "chosen": row["chosen"]} for row, line in zip(shown, cells, strict=False)],
         "left_out": left_out,
+        "base": on_one_base(material) if "study_sparsity" in names else "",
+        "own_base": "study_sparsity" in names and "sparsity" in names,
+        "reference_tfs": REFERENCE_TFS if "balanced_accuracy_reference_tfs" in names else "",
         "controls": cells[len(shown) :],
         "has_truth": material.has_truth,
         "selection": material.selection,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import Group, Material, collect, mean_sd
 
 __all__ = [
     "COLUMNS",
+    "REFERENCE_TFS",
     "column_units",
     "control_rows",
     "format_metric",
     "model_rows",
+    "on_one_base",
     "row_cells",
     "shorten",
     "summary_rows",
@@ -27,8 +29,11 @@ __all__ = [
 
 #: Metric, heading, how it is written.
 COLUMNS = (
-    ("sparsity", "sparsity", "percent"),
+    ("active_weights", "weights", "count"),
+    ("study_sparsity", "sparsity", "percent"),
+    ("sparsity", "own m", "percent"),
     ("balanced_accuracy", "BA", "share"),
+    ("balanced_accuracy_reference_tfs", "BA ref.", "share"),
     ("tpr", "TPR", "share"),
     ("tnr", "TNR", "share"),
     ("auc", "AUC", "share"),
@@ -37,10 +42,14 @@ COLUMNS = (
     ("test_mse", "test MSE", "error"),
     ("validation_mse", "valid. MSE", "error"),
 )
+#: What "BA ref." is.
+REFERENCE_TFS = (
+    "balanced accuracy (reference's regulators), over the pairs whose regulator has an edge in the reference network"
+)
 _SHOWN_CANDIDATES = 12
 # The terminal's table has to fit beside what else is on the screen.
 _REPORT_ONLY = ("recovered_missing", "rejected_spurious")
-_WITH_SPREAD = ("sparsity", "balanced_accuracy", "test_mse")
+_WITH_SPREAD = ("balanced_accuracy", "test_mse")
 
 
 def summary_rows(store: Any) -> list[dict[str, Any]]:
@@ -102,24 +111,26 @@ def control_rows(material: Material) -> list[dict[str, Any]]:
                     key,
                     label,
                     balanced_accuracy=have[f"control_{key}_ba"],
+                    balanced_accuracy_reference_tfs=have.get(f"control_{key}_ba_reference_tfs"),
                     tpr=have.get(f"control_{key}_tpr"),
                     tnr=have.get(f"control_{key}_tnr"),
                 )
             )
-    if material.bioprune is not None and len(material.bioprune):
-        point = _nearest(material, material.bioprune)
-        row = _control(
-            "bioprune",
-            "BioPrune, no training",
-            **{name: float(point[name]) for name in ("sparsity", "balanced_accuracy", "tpr", "tnr")},
-        )
+    if material.bioprune is not None and material.bioprune_event is not None:
+        point = material.bioprune.loc[material.bioprune_event]
+        measured = [name for name, _, _ in COLUMNS if name in point]
+        row = _control("bioprune", "BioPrune, no training", **{name: float(point[name]) for name in measured})
         row["n_runs"] = int(point["n"])
         row["balanced_accuracy_sd"] = float(point["sd"])
         rows.append(row)
     shown = material.chosen.done if material.chosen is not None else material.runs
-    shuffled = mean_sd(shown["control_shuffled_ba"])[0] if "control_shuffled_ba" in shown else math.nan
-    if math.isfinite(shuffled):
-        rows.append(_control("shuffled", "model with genes shuffled", balanced_accuracy=shuffled))
+    shuffled = {
+        f"balanced_accuracy{suffix}": mean_sd(shown[f"control_shuffled_ba{suffix}"])[0]
+        for suffix in ("", "_reference_tfs")
+        if f"control_shuffled_ba{suffix}" in shown
+    }
+    if any(math.isfinite(value) for value in shuffled.values()):
+        rows.append(_control("shuffled", "model with genes shuffled", **shuffled))
     persistence = {
         "test_mse": have.get("control_persistence_mse", have.get("persistence_mse")),
         "validation_mse": have.get("control_persistence_validation_mse"),
@@ -134,34 +145,28 @@ def _control(key: str, label: str, **values: float | None) -> dict[str, Any]:
     return row | {name: value for name, value in values.items() if value is not None}
 
 
-def _nearest(material: Material, curve: pd.DataFrame) -> pd.Series:
-    """The training-free network closest in sparsity to what it stands beside: the chosen λ, else all models."""
-    groups = [material.chosen] if material.chosen is not None else list(material.groups)
-    target = mean_sd([mean_sd(group.done["sparsity"])[0] for group in groups if "sparsity" in group.done])[0]
-    if not math.isfinite(target):
-        return curve.iloc[-1]
-    return curve.loc[(curve["sparsity"] - target).abs().idxmin()]
-
-
 def summary_table(store: Any) -> Table:
     """Return the table that a study ends with, for a rich console: means over seeds, controls below a rule.
 
-    Sparsity, balanced accuracy and test MSE with their s.d.; the report has it for all columns. Candidates of
-    λ beyond a dozen are cut to the chosen one and those with the lowest validation MSE; a row says how many
-    were left out.
+    Balanced accuracy and test MSE with their s.d.; the report has it for all columns, and more of them. Candidates of
+    λ beyond a dozen are cut to the chosen one and those with the lowest validation MSE; a row says how many were left
+    out.
     """
     material = collect(store)
     rows, left_out = shorten(model_rows(material), _SHOWN_CANDIDATES)
     controls = control_rows(material)
     everything = [*rows, *controls]
-    columns = [column for column in used_columns(everything) if column[0] not in _REPORT_ONLY]
+    used = used_columns(everything)
+    left_to_report = {*_REPORT_ONLY, *(("validation_mse",) if any(name == "test_mse" for name, _, _ in used) else ())}
+    columns = [column for column in used if column[0] not in left_to_report]
     powers = _powers(everything, columns)
     table = Table(
         title=escape(_title(material)),
         title_justify="left",
-        caption=_caption(material),
+        caption=escape(_caption(material, [name for name, _, _ in columns])),
         caption_justify="left",
         box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     table.add_column("strategy (λ₁, λ₂)", no_wrap=True)
@@ -197,8 +202,8 @@ def _number(row: dict[str, Any], name: str, style: str, power: int) -> tuple[str
     value, sd = row.get(name), row.get(f"{name}_sd", math.nan)
     if value is None or not math.isfinite(value):
         return "–", ""
-    scale, digits = {"percent": (100.0, 1), "share": (1.0, 3)}.get(style, (10.0**-power, 2))
-    return f"{value * scale:.{digits}f}", f"± {sd * scale:.{digits}f}" if math.isfinite(sd) else ""
+    scale, digits = {"count": (1.0, 0), "percent": (100.0, 1), "share": (1.0, 3)}.get(style, (10.0**-power, 2))
+    return f"{value * scale:,.{digits}f}", f"± {sd * scale:,.{digits}f}" if math.isfinite(sd) else ""
 
 
 def _short(row: dict[str, Any], name: str, style: str, power: int) -> str:
@@ -207,8 +212,15 @@ def _short(row: dict[str, Any], name: str, style: str, power: int) -> str:
 
 
 def used_columns(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """The columns in which at least one row has a value."""
-    return [column for column in COLUMNS if any(column[0] in row for row in rows)]
+    """The columns in which at least one row has a value.
+
+    A model's sparsity on its own base stands there only where it is not that on the study's base.
+    """
+    used = [column for column in COLUMNS if any(column[0] in row for row in rows)]
+    if not any("study_sparsity" in row for row in rows):
+        return [(name, "sparsity" if name == "sparsity" else heading, style) for name, heading, style in used]
+    differs = any("sparsity" in row and row.get("study_sparsity") != row["sparsity"] for row in rows)
+    return [column for column in used if differs or column[0] != "sparsity"]
 
 
 def column_units(rows: list[dict[str, Any]], columns: Any) -> list[str]:
@@ -250,10 +262,12 @@ def _count(row: dict[str, Any]) -> str:
 
 
 def format_metric(row: dict[str, Any], name: str, style: str) -> str:
-    """Write mean ± s.d.: a percentage with one decimal, a share with three, an error with three digits."""
+    """Write mean ± s.d.: a count, a percentage with one decimal, a share with three, an error with three digits."""
     value, sd = row.get(name), row.get(f"{name}_sd", math.nan)
     if value is None or not math.isfinite(value):
         return "–"
+    if style == "count":
+        return f"{value:,.0f}" if not math.isfinite(sd) else f"{value:,.0f} ± {sd:,.0f}"
     if style == "percent":
         return f"{100 * value:.1f} %" if not math.isfinite(sd) else f"{100 * value:.1f} ± {100 * sd:.1f} %"
     if style == "share":
@@ -281,6 +295,13 @@ def _title(material: Material) -> str:
     return f"{name}: kept models, mean ± s.d. over seeds"
 
 
+def on_one_base(material: Material) -> str:
+    """What a sparsity is a share of, in words."""
+    base, hidden = material.base_weights, material.spec.get("model", {}).get("hidden")
+    size = f" = {base:,}" if base else ""
+    return f"zeros among the 4·m·G{size} weights that the study's m = {hidden} gives a model"
+
+
 def _worse_than_nothing(material: Material) -> str:
     """A warning when the model that is shown predicts worse than no change at all; else empty."""
     group = material.chosen
@@ -293,11 +314,15 @@ def _worse_than_nothing(material: Material) -> str:
     return f"The chosen model predicts worse than no change: do not read its network{hint}."
 
 
-def _caption(material: Material) -> str:
+def _caption(material: Material, columns: list[str]) -> str:
     lines = [f"★ chosen on validation MSE: {material.selection.reason}" if material.selection else ""]
-    lines.append(_worse_than_nothing(material))
+    lines += [*alerts(material), _worse_than_nothing(material)]
+    if "sparsity" in columns and "study_sparsity" in columns:
+        lines.append(f"Sparsity: {on_one_base(material)}; “own m”: of the weights that the model's own m gives it.")
     if not material.has_truth:
         lines.append("No reference network: nothing here says whether the edges are true.")
     elif material.controls:
         lines.append("BA over all ordered gene pairs, self-pairs included. Dim rows: predictors without training.")
+    if "balanced_accuracy_reference_tfs" in columns:
+        lines.append(f"BA ref.: {REFERENCE_TFS}.")
     return "\n".join(line for line in lines if line)

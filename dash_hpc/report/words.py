@@ -9,11 +9,13 @@ from typing import Any
 
 from dash_hpc.data import summarise
 from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import prior_network
+from dash_hpc.evaluation import prior_network, setting_name
+from dash_hpc.report.alerts import mixed_makers
 from dash_hpc.report.collect import Material, mean_sd
 from dash_hpc.report.network_tables import NetworkTables
 from dash_hpc.report.published import published_rows
 from dash_hpc.report.summary import format_metric, model_rows
+from dash_hpc.store import MADE_WITH, Mixture, option_column
 
 __all__ = [
     "again",
@@ -130,7 +132,13 @@ def tiles(material: Material) -> list[dict[str, str]]:
             mean_only = {metric: row[metric]}
             shown.append({"value": format_metric(mean_only, metric, style), "label": label, "beside": beside})
 
-    add("sparsity", "of the weights are 0", "percent", f"mean of {len(group.done)} runs")
+    weights = format_metric({"n": row.get("active_weights")}, "n", "count")
+    runs = f"mean of {len(group.done)} runs"
+    if "study_sparsity" in row:
+        base = f" of {material.base_weights:,}" if material.base_weights else ""
+        add("study_sparsity", "of the weights are 0", "percent", f"{weights}{base} weights are active, {runs}")
+    else:
+        add("sparsity", "of the weights are 0", "percent", runs)
     prior = f"the prior itself {have['control_prior_ba']:.3f}" if "control_prior_ba" in have else ""
     add("balanced_accuracy", "balanced accuracy", "share", prior)
     still = format_metric(have, "control_persistence_mse", "error")
@@ -196,10 +204,11 @@ def candidates(material: Material) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "lambda": f"({row['lambda_ppi']:g}, {row['lambda_motif']:g})",
+            "setting": setting_name(row, {name: row[option_column(name)] for name in material.selection.options}),
             "mse": f"{row['validation_mse']:.3e}",
             "se": f"{row['se']:.1e}" if row["se"] == row["se"] else "–",
             "sparsity": f"{100 * row['sparsity']:.1f} %",
+            "sparsest": bool(row["sparsest"]),
             "runs": int(row["n_runs"]),
             "failed": int(row["n_failed"]),
             "eligible": bool(row["eligible"]),
@@ -246,6 +255,7 @@ def limits(material: Material, problems: list[str]) -> list[str]:
     elif 1 < smallest < 5:
         listed.append(f"Means and standard deviations rest on as few as {smallest} seeds.")
     listed += [f"Left out: {problem}." for problem in material.store.problems]
+    listed += mixed_makers(material)
     pending = material.store.counts()
     open_runs = pending.get("pending", 0) + pending.get("running", 0)
     if open_runs:
@@ -281,6 +291,7 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("Ended", _moment(found.get("ended"))),
         ("All runs together", f"{_duration(float(seconds))}, {how}" if seconds else ""),
         ("Software", software),
+        *((f"{MADE_WITH[m.column][:1].upper()}{MADE_WITH[m.column][1:]}", _counts(m)) for m in material.mixtures),
         ("With", ", ".join(f"{label} {found[key]}" for key, label in _VERSIONS.items() if found.get(key))),
         ("Native operators", _native(found.get("native"))),
         ("Container", _image(found.get("container"))),
@@ -290,6 +301,10 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("Command", _command(found.get("command") or [])),
     ]
     return [(label, text) for label, text in listed if text]
+
+
+def _counts(mixture: Mixture) -> str:
+    return "; ".join(f"{name}: {count} run{'s' * (count != 1)}" for name, count in mixture.counts.items())
 
 
 def _device(found: Mapping[str, Any]) -> str:

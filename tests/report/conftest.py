@@ -52,10 +52,11 @@ PROVENANCE = {
 PRUNED = ("W_sums", "W_prods", "U_sums", "U_prods")
 
 
-def record(folder, spec, dataset, *, sparsity):
+def record(folder, spec, dataset, *, sparsity, made_with):
     """Write one finished run: random weights of the given sparsity, and a history that ends near its error."""
     rng = np.random.default_rng(int(spec.id, 16) % 2**32)
-    model = Phoenix.initial(dataset.n_genes, 4, rng)
+    # A structured model has an m of its own.
+    model = Phoenix.initial(dataset.n_genes, 9 if spec.spec["strategy"]["name"] == "structured" else 4, rng)
     weights = model.arrays()
     masks = {name: rng.random(weights[name].shape) >= sparsity for name in PRUNED}
     for name, mask in masks.items():
@@ -71,7 +72,7 @@ def record(folder, spec, dataset, *, sparsity):
         "seconds": np.full(12, 0.1),
     }
     events = [{"epoch": 3, "tensor": name, "n_before": 80, "n_pruned": 56, "threshold": 0.1} for name in PRUNED]
-    writer = RunWriter(folder, spec.id, spec.spec, PROVENANCE)
+    writer = RunWriter(folder, spec.id, spec.spec, {**PROVENANCE, **made_with})
     writer.finish(
         history=history,
         events=events if sparsity else [],
@@ -85,8 +86,11 @@ def record(folder, spec, dataset, *, sparsity):
     )
 
 
-def fill(folder, text=STUDY, *, fail=()):
-    """Fill ``folder`` with the runs of a study; run numbers in ``fail`` are recorded as failed."""
+def fill(folder, text=STUDY, *, fail=(), made_with=None):
+    """Fill ``folder`` with the runs of a study; run numbers in ``fail`` are recorded as failed.
+
+    ``made_with`` has what is different in the provenance of some runs, by their numbers.
+    """
     study = parse_study(text)
     runs = plan(study, "")
     write_plan(folder, [(run.id, run.spec) for run in runs], study=study.name, base=folder)
@@ -98,7 +102,8 @@ def fill(folder, text=STUDY, *, fail=()):
             writer.fail("diverged at epoch 2 <state> & infinite")
             continue
         dataset = build(run.spec["data"], seed=run.spec["seed"], base=folder)
-        record(folder, run, dataset, sparsity=0.0 if run.spec["strategy"]["name"] == "none" else 0.75)
+        sparsity = 0.0 if run.spec["strategy"]["name"] == "none" else 0.75
+        record(folder, run, dataset, sparsity=sparsity, made_with=(made_with or {}).get(number, {}))
     return open_store(folder)
 
 
