@@ -14,6 +14,7 @@ import numpy as np
 
 from dash_hpc.errors import DashHpcError, StoreError
 from dash_hpc.execution.local import LocalExecutor
+from dash_hpc.execution.memory import report_bytes
 from dash_hpc.execution.packing import choose_packing, run_bytes
 from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.probe import densities, probe
@@ -26,7 +27,7 @@ __all__ = ["DiskNeed", "Forecast", "disk_need", "forecast", "require_space"]
 PROBE_SECONDS = 10.0
 _BLOCK = 4096
 _START_SECONDS = 2.0
-_DRIVER_BYTES = 300_000_000
+_DRIVER_BYTES, _DRIVER_BYTES_PER_RUN = 100_000_000, 20_000
 _REPORT_BYTES = 5_000_000
 _INDEX_BYTES_PER_RUN = 2_000
 _OTHER_FILES = 40
@@ -59,7 +60,11 @@ class Forecast:
     free : FreeSpace or None
         At the output folder.
     worker_bytes, memory_bytes : int or None
-        Of one worker at its peak, and of all with the driver; None without a probe.
+        Of one worker at its peak, and of all with the driver while runs are under way; None without a probe.
+    training_bytes, evaluation_bytes : int or None
+        Of one worker at its peak while it trains, and while it evaluates at the end of a run.
+    report_bytes : int or None
+        Of the driver at its peak, when it writes the report after all runs.
     run_seconds : dict
         Seconds of a run by strategy, to the last epoch: an early stop makes it shorter. Empty without a probe.
     seconds : float or None
@@ -81,6 +86,9 @@ class Forecast:
     notes: tuple[str, ...] = ()
     pack: int = 1
     device: str = ""
+    training_bytes: int | None = None
+    evaluation_bytes: int | None = None
+    report_bytes: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -99,6 +107,13 @@ class Forecast:
         if self.worker_bytes is not None and self.memory_bytes is not None:
             each = f"{in_bytes(self.worker_bytes)} for each of {workers}"
             text.append(f"memory: {in_bytes(self.memory_bytes)} ({each}, the rest for the driver)")
+        if self.training_bytes is not None and self.evaluation_bytes is not None:
+            text.append(
+                f"evaluation: {in_bytes(self.evaluation_bytes)} in a worker when a run ends (training: "
+                f"{in_bytes(self.training_bytes)})"
+            )
+        if self.report_bytes is not None:
+            text.append(f"report: {in_bytes(self.report_bytes)} in the driver after all runs")
         if self.seconds is not None:
             parts = ", ".join(f"{name} {_duration(each)}" for name, each in (self.run_seconds or {}).items())
             text.append(f"time: at most about {_duration(self.seconds)} with {workers} (a run: {parts})")
@@ -155,15 +170,20 @@ def forecast(
     total = max(sum(durations) / workers, durations[0]) + _START_SECONDS
     notes = ["early stops, which shorten runs, are not foreseen"] if study.training.early_stop else []
     if not found["evaluated"]:
-        notes.append("evaluation after training took too long to measure and is left out")
+        notes.append("the time of evaluation after training is left out: it would take longer than the probe")
     if choice.packing.device != "cpu":
         notes.append("time and memory were measured on the CPU, one run after the other, not on the GPU")
-    each_worker = found["peak_bytes"] + (side_by_side - 1) * run_bytes(runs[0].spec, genes)
+    more = (side_by_side - 1) * run_bytes(runs[0].spec, genes)
+    training, evaluation = found["training_bytes"] + more, found["evaluation_bytes"] + more
+    each_worker = max(training, evaluation)
     return replace(
         plain,
         pairs=found["pairs"],
         worker_bytes=each_worker,
-        memory_bytes=each_worker * workers + _DRIVER_BYTES,
+        memory_bytes=each_worker * workers + _DRIVER_BYTES + _DRIVER_BYTES_PER_RUN * len(runs),
+        training_bytes=training,
+        evaluation_bytes=evaluation,
+        report_bytes=report_bytes(genes, _variants(runs), prior=found["prior"], truth=found["truth"]),
         run_seconds=each,
         seconds=total,
         notes=tuple(notes),
@@ -192,6 +212,13 @@ def require_space(folder: Path | str, runs: Sequence[RunSpec], genes: int, worke
         raise StoreError(
             f"{folder}: {count} may need {need.files:,} files, but {free.files:,} are free there; {remedy}"
         )
+
+
+def _variants(runs: Sequence[RunSpec]) -> int:
+    """How many networks the report draws: one for each strategy and setting of its options besides λ."""
+    lambdas = ("lambda_ppi", "lambda_motif")
+    own = [{key: value for key, value in run.spec["strategy"].items() if key not in lambdas} for run in runs]
+    return len({canonical_json(options) for options in own})
 
 
 def disk_need(runs: Sequence[RunSpec], genes: int, workers: int) -> DiskNeed:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, TimeCourse
-    from dash_hpc.training import Fit
+    from dash_hpc.training import Fit, Kept
 
 __all__ = ["densities", "probe"]
 
 _FIRST_PAIRS = 16
 _EPOCHS = 40
 _LONG_ENOUGH = 0.25
+#: Of the time for the probe; the rest is for evaluation, which is left out where it would take longer.
+_TRAINING_SHARE = 0.8
+_EVALUATION_SECONDS_PER_PAIR = 1.5e-7
 
 
 class _Enough(Exception):
@@ -50,8 +52,9 @@ def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict
     Returns
     -------
     dict
-        ``pairs``; ``peak_bytes`` of this process; ``evaluated``: whether evaluation was measured; ``strategies``: for
-        each name the ``seconds`` of a run to its last epoch and those of its dense ``epoch``.
+        ``pairs``; ``training_bytes`` and ``evaluation_bytes``, the peaks of this process in either; ``prior``,
+        ``truth``: whether the data have them; ``evaluated``: whether evaluation was measured; ``strategies``: for each
+        name the ``seconds`` of a run to its last epoch and those of its dense ``epoch``.
     """
     from dash_hpc.execution.threads import one_thread
 
@@ -62,21 +65,39 @@ def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict
 def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> dict[str, Any]:
     from dash_hpc.data import build
     from dash_hpc.evaluation import evaluate
+    from dash_hpc.execution.memory import evaluation_bytes, peak_bytes, resident_bytes
 
     began = time.perf_counter()
     dataset = build(specs[0]["data"], seed=specs[0]["seed"], base=base)
     data_seconds = time.perf_counter() - began
     pairs = len(dataset.train.pairs())
     found: dict[str, Any] = {}
-    evaluation: float | None = None
+    kept: list[tuple[Mapping[str, Any], Kept]] = []
     for k, spec in enumerate(specs):
-        left = seconds - (time.perf_counter() - began)
+        left = _TRAINING_SHARE * seconds - (time.perf_counter() - began)
         rows, event, fit = _times(dataset, spec, max(left, 0.5) / (len(specs) - k))
-        if evaluation is None and fit.kept is not None and time.perf_counter() - began < seconds:
-            started = time.perf_counter()
-            evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"])
-            evaluation = time.perf_counter() - started
+        kept += [(spec, fit.kept)] if fit.kept is not None else []
         found[spec["strategy"]["name"]] = (spec, rows, event)
+    training_bytes = peak_bytes()
+    # A dense model, if there is one: its evaluation takes more time and memory.
+    kept.sort(key=lambda item: issparse(item[1].weights["W_sums"]))
+    courses = [course for course in (dataset.train, dataset.validation, dataset.test) if course is not None]
+    compressed = bool(kept) and issparse(kept[0][1].weights["W_sums"])
+    in_evaluation = resident_bytes() + evaluation_bytes(
+        dataset.n_genes,
+        max(len(course.pairs()) for course in courses),
+        truth=dataset.truth is not None,
+        sources=0 if dataset.prior is None else int(np.count_nonzero(np.diff(csr_array(dataset.prior.motif).indptr))),
+        compressed=compressed,
+    )
+    evaluation: float | None = None
+    left = seconds - (time.perf_counter() - began)
+    if kept and (compressed or _EVALUATION_SECONDS_PER_PAIR * dataset.n_genes**2 < left):
+        spec, model = kept[0]
+        started = time.perf_counter()
+        evaluate(model.weights, model.masks, dataset, solver=spec["solver"])
+        evaluation = time.perf_counter() - started
+        in_evaluation = peak_bytes()
     strategies = {}
     for name, (spec, rows, event) in found.items():
         epochs = int(spec["training"]["epochs"])
@@ -85,9 +106,15 @@ def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> di
         events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
         total = float(np.interp(course, shares, costs).sum()) + events * (event or 0.0)
         strategies[name] = {"seconds": total + data_seconds + (evaluation or 0.0), "epoch": float(costs[-1])}
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"pairs": pairs, "peak_bytes": peak, "evaluated": evaluation is not None, "strategies": strategies}
+    return {
+        "pairs": pairs,
+        "training_bytes": training_bytes,
+        "evaluation_bytes": in_evaluation,
+        "prior": dataset.prior is not None,
+        "truth": dataset.truth is not None,
+        "evaluated": evaluation is not None,
+        "strategies": strategies,
+    }
 
 
 def _times(

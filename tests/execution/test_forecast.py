@@ -65,7 +65,8 @@ def test_probe_measures_each_strategy(study: Study) -> None:
     found = probe(list(firsts.values()), str(study.base), 2.0)
     assert set(found["strategies"]) == {"none", "dash"}
     assert found["pairs"] > 10
-    assert found["peak_bytes"] > 50_000_000
+    assert found["training_bytes"] > 50_000_000
+    assert found["evaluation_bytes"] > 50_000_000
     assert found["evaluated"]
     for own in found["strategies"].values():
         assert 0 < own["epoch"] < own["seconds"]
@@ -79,7 +80,7 @@ def test_forecast_of_a_study(study: Study, tmp_path: Path) -> None:
     assert found.memory_bytes is not None
     assert found.worker_bytes is not None
     assert found.memory_bytes > 2 * found.worker_bytes
-    assert [line.split(":")[0] for line in found.lines()] == ["disk", "memory", "time"]
+    assert [line.split(":")[0] for line in found.lines()] == ["disk", "memory", "evaluation", "report", "time"]
     assert not (tmp_path / "out").exists()
     assert forecast(study, seconds=0).seconds is None
 
