@@ -135,7 +135,7 @@ def test_dry_run_counts_and_writes_nothing(study: Path) -> None:
     first, *rest = result.stdout.splitlines()
     assert first == f"tiny: 9 runs, output in {study.parent / 'out'}"
     heads = [line.split(":")[0] for line in rest if not line.startswith(" ")]
-    assert heads == ["data", "disk", "memory", "time", "note"]
+    assert heads == ["data", "disk", "memory", "evaluation", "report", "time", "note"]
     assert list(study.parent.iterdir()) == [study]
     plan = json.loads(call("run", study, "--dry-run", "--json").stdout)
     assert [run["strategy"]["name"] for run in plan["runs"]] == ["none"] * 2 + ["dash"] * 4
