@@ -78,7 +78,8 @@ def snapshot(store: Store, active: Collection[str] | None = None) -> Snapshot:
     under_way = set(active)
     ended = {run_id: state for run_id, state in states.items() if state != "running" and run_id not in under_way}
     done = [run_id for run_id, state in ended.items() if state == "done"]
-    best, sparsity = store.column("validation_mse"), store.column("sparsity")
+    # On one base where the records have it: a strategy's own m would make shares of different things.
+    best, sparsity = store.column("validation_mse"), store.column("study_sparsity") or store.column("sparsity")
     return Snapshot(
         name=store.name or store.folder.name,
         planned=len(store.planned) or len(states),

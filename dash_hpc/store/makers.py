@@ -15,6 +15,9 @@ __all__ = ["MADE_WITH", "Mixture", "made_with", "mixtures"]
 
 _UNKNOWN = "unknown"
 _THEN = ", then "
+_MOST_TOLD = 8
+# The texts come from files that somebody may have sent.
+_MOST_LETTERS = 100
 
 #: Column of the table of runs -> what it is called when runs differ in it. The first decides about everything, the
 #: others about last bits, which training makes larger.
@@ -50,12 +53,14 @@ class Mixture:
         return list(dict.fromkeys(part for value in self.counts for part in value.split(_THEN)))
 
     def __str__(self) -> str:
-        listed = "; ".join(f"{value} ({count} run{'s' * (count != 1)})" for value, count in self.counts.items())
+        told = [f"{value} ({count} run{'s' * (count != 1)})" for value, count in self.counts.items()]
+        more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        listed = "; ".join(told[:_MOST_TOLD]) + more
         return f"results of {len(self.names)} {MADE_WITH[self.column]} stand side by side: {listed}"
 
 
 def made_with(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns of ``MADE_WITH`` for one run; what it went through in turn is joined by ", then "."""
+    """Return the columns of ``MADE_WITH`` for one run; all that it went through is joined by ", then "."""
     # Each step says what was before it; going back from the end gives the state of every stretch.
     steps = [(str(step.get("at")), step.get("before")) for step in _steps(provenance, "resumed")]
     steps += [(str(step.get("at")), {"device": step.get("from")}) for step in _steps(provenance, "moved")]
@@ -64,11 +69,7 @@ def made_with(provenance: Mapping[str, Any]) -> dict[str, str]:
     for _, before in sorted(steps, key=lambda step: step[0], reverse=True):
         state |= before if isinstance(before, Mapping) else {}
         course.insert(0, _values(state))
-    found = {}
-    for column in MADE_WITH:
-        values = [values[column] for values in course]
-        found[column] = _THEN.join(value for k, value in enumerate(values) if k == 0 or value != values[k - 1])
-    return found
+    return {column: _THEN.join(dict.fromkeys(_plain(values[column]) for values in course)) for column in MADE_WITH}
 
 
 def mixtures(rows: Iterable[Mapping[str, Any]]) -> list[Mixture]:
@@ -86,6 +87,10 @@ def mixtures(rows: Iterable[Mapping[str, Any]]) -> list[Mixture]:
 def _steps(provenance: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     steps = provenance.get(key)
     return [step for step in steps if isinstance(step, Mapping)] if isinstance(steps, list) else []
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "�" for letter in text[:_MOST_LETTERS])
 
 
 def _values(facts: Mapping[str, Any]) -> dict[str, str]:

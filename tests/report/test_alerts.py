@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from rich.measure import Measurement
 
 from dash_hpc.cli import app
 from dash_hpc.report import summary_rows, summary_table, write_report
@@ -120,6 +121,9 @@ def test_sparsity_stands_on_one_base_beside_the_models_own(tmp_path, make_store,
     assert rows["structured"]["sparsity"] > rows["structured"]["study_sparsity"]
     text = printed(store)
     assert "own m" in text
+    console = Console(width=1000)
+    # As wide as the table was before it had these columns.
+    assert Measurement.get(console, console.options, summary_table(store)).maximum <= 120
     assert "4·m·G = 320 weights that the study's m = 4 gives a model" in text
     page = write_report(store).read_text(encoding="utf-8")
     assert "4·m·G = 320 weights" in page

@@ -123,6 +123,16 @@ def test_a_run_that_moved_and_was_resumed_names_its_devices_in_turn() -> None:
     assert made_with(facts)["made.device"] == "H100, then cpu, then H200"
 
 
+def test_texts_of_files_are_short_and_plain() -> None:
+    steps = [{"at": f"{k:03d}", "before": {"cpu": ("EPYC", "Xeon")[k % 2]}} for k in range(50)]
+    made = made_with({**HERE, "numpy": "2\x1b[31m" + "9" * 10**6, "resumed": steps})
+    assert made["made.cpu"] == "EPYC, then Xeon"
+    assert made["made.numpy"] == "2�[31m" + "9" * 94
+    many = mixtures(rows(*({**HERE, "torch": f"2.{k}"} for k in range(20))))
+    assert str(many[0]).endswith("2.7 (1 run) and 12 more")
+    assert str(many[0]).startswith("results of 20 versions of PyTorch")
+
+
 @pytest.mark.parametrize("facts", [{"resumed": "x"}, {"resumed": [3]}, {"moved": {"a": 1}}, {"native": 7}])
 def test_strange_provenance_is_no_crash(facts: dict[str, Any]) -> None:
     assert set(made_with(facts)) == set(made_with(HERE))
