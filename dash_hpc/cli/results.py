@@ -125,7 +125,8 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
     from dash_hpc.evaluation import select_lambda
     from dash_hpc.store import open_store
 
-    chosen = select_lambda(open_store(folder).runs, rule, strategy=strategy)  # type: ignore[arg-type]
+    store = open_store(folder)
+    chosen = select_lambda(store.runs, rule, strategy=strategy)  # type: ignore[arg-type]
     if as_json:
         print_json(
             {
@@ -142,6 +143,8 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
         return
     print_table(_candidates(chosen))
     click.echo(chosen.reason)
+    for mixture in store.mixtures():
+        click.echo(f"mixture: {mixture}")
     click.echo(f"best run {chosen.run_id}: dash_hpc.open_store({str(folder)!r}).network({chosen.run_id!r})")
 
 
