@@ -90,7 +90,7 @@ struct TrainArgs {
     SolveOptions options;
     int64_t n_batches;
     const int64_t *batch_ptr, *batch_index;
-    const T *y0, *y1;   // [N, G]
+    const T *y0, *y1;   // [N, G]; NaN in y1: not observed
     const double* dt;   // [N]
     double lr[N_TENSORS];
     double beta1, beta2, eps;

@@ -1,4 +1,5 @@
 // train_epoch: solve, mean squared error, discrete adjoint and masked Adam for every batch of an epoch.
+#include "../core/observed.hpp"
 #include "adjoint.hpp"
 #include "operators.hpp"
 #include "prior_loss.hpp"
@@ -84,24 +85,25 @@ class Trainer {
             std::memcpy(to, from, count(i) * sizeof(T));
     }
 
-    // Gradients of the batch's mean squared error; returns the loss and sets the status.
+    // Gradients of the mean squared error over the batch's observed values; returns the loss and sets the status.
     double gradients(const int64_t* index, int64_t B) {
         grads_.clear(model_);
         double loss = 0;
+        const double values = double(observed_values(a_.y1, a_.G, index, B));
         samples_.reserve(B);
         if (B) std::memcpy(samples_.data(), index, B * sizeof(int64_t));
         for_tiles(samples_.data(), B, a_.dt, model_.tiles(), [&](auto lanes, const int64_t* sample, int n) {
             if (a_.status != kSolved) return;
             if constexpr (decltype(lanes)::value == 4)
-                loss += tile(narrow_, sample, n, B);
+                loss += tile(narrow_, sample, n, values);
             else
-                loss += tile(wide_, sample, n, B);
+                loss += tile(wide_, sample, n, values);
         });
-        return loss / (double(B) * a_.G);
+        return loss / values;
     }
 
     template <int L>
-    double tile(TrainTile<T, L>& lanes, const int64_t* index, int n, int64_t B) {
+    double tile(TrainTile<T, L>& lanes, const int64_t* index, int n, double values) {
         const int64_t G = a_.G;
         const T* row[L];
         double dt[L] = {};
@@ -115,14 +117,14 @@ class Trainer {
             if (result[l].status > a_.status) a_.status = result[l].status;
         }
         if (a_.status != kSolved) return 0;
-        const T scale = static_cast<T>(2.0 * a_.tau / (double(B) * G));
+        const T scale = static_cast<T>(2.0 * a_.tau / values);
         lanes.sweep.prepare(model_);
         T* bar = lanes.sweep.bar;
         double total = 0;
         for (int l = 0; l < n; ++l) {
             const T* target = a_.y1 + index[l] * G;
             for (int64_t g = 0; g < G; ++g) {
-                const T miss = lanes.integrator.y[g * L + l] - target[g];
+                const T miss = missed_by(lanes.integrator.y[g * L + l], target[g]);
                 total += double(miss) * double(miss);
                 bar[g * L + l] = scale * miss;
             }

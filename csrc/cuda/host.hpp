@@ -32,7 +32,7 @@ struct HostRun {
     int64_t step;
     SolveOptions options;
     int64_t N;
-    const T *y0, *y1;   // [N, G]
+    const T *y0, *y1;   // [N, G]; NaN in y1: not observed
     const double* dt;   // [N]
     int64_t n_batches;
     const int64_t *batch_ptr, *batch_index;

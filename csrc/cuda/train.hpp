@@ -1,6 +1,7 @@
 // train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam (mirrors
 // csrc/cpu/train_epoch.cpp). Weights stay in working memory from the first batch to the last.
 #pragma once
+#include "../core/observed.hpp"
 #include "prior_loss.hpp"
 
 namespace dash {
@@ -20,6 +21,11 @@ template <class T, int K>
 DASH_BLOCK int64_t batch_size(const Context<T, K>* c) {
     const int64_t* begin = c->run->batch_ptr + c->outcome.next_batch;
     return begin[1] - begin[0];
+}
+// Observed end values of the current batch.
+template <class T, int K>
+DASH_BLOCK double batch_values(const Context<T, K>* c) {
+    return double(c->run->observed[c->outcome.next_batch]);
 }
 template <class T, int K>
 DASH_BLOCK Pairs<T> pairs_at_hand(const Context<T, K>* c) {
@@ -48,14 +54,14 @@ DASH_PHASE void add_loss(B block, Context<T, K>* c) {
         const TrainView<T>* run = c->run;
         const Pairs<T> pairs = pairs_at_hand(c);
         const Place at = place_of<K>(row, c->genes);
-        const T scale = static_cast<T>(2.0 * run->tau / (double(batch_size(c)) * c->G));
+        const T scale = static_cast<T>(2.0 * run->tau / batch_values(c));
         Four<double> q{};
         const Four<T> y = c->y[row];
         Four<T> bar{};
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
             const T* target = pairs.row(run->y1, at.tile * kSamples + s, c->G);
             if (target == nullptr || at.at >= c->G) continue;
-            const T miss = y.s[s] - target[at.at];
+            const T miss = missed_by(y.s[s], target[at.at]);
             bar.s[s] = scale * miss;
             q.s[s] = double(miss) * double(miss);
         }
@@ -177,7 +183,7 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
         });
         return false;
     }
-    block.own(1, [=](int) { c->loss /= double(batch_size(c)) * c->G; });
+    block.own(1, [=](int) { c->loss /= batch_values(c); });
     if (c->run->prior.points > 0) prior_loss(block, c);
     check_finite(block, c);
     if (*c->bad) {

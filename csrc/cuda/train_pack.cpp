@@ -1,6 +1,7 @@
 // An epoch of many runs: views, launches, results.
 #include <algorithm>
 
+#include "../core/observed.hpp"
 #include "pack.hpp"
 
 namespace dash {
@@ -17,8 +18,13 @@ class TrainPack {
     TrainPack(std::vector<HostRun<T>>& runs, const Choices& choices) : runs_(runs), choices_(choices) {
         const Timer timer(timings().host);
         patterns_.resize(runs_.size());
+        observed_.resize(runs_.size());
         parallel_for(runs_.size(), [&](size_t k) {
-            patterns_[k] = ModelPattern<T>(runs_[k].model, choices.compress_below);
+            const HostRun<T>& run = runs_[k];
+            patterns_[k] = ModelPattern<T>(run.model, choices.compress_below);
+            for (int64_t b = 0; b < run.n_batches; ++b)
+                observed_[k].push_back(observed_values(run.y1, run.model.G, run.batch_index + run.batch_ptr[b],
+                                                       run.batch_ptr[b + 1] - run.batch_ptr[b]));
         });
         stage_.fill([this] { put(); });
     }
@@ -100,6 +106,7 @@ class TrainPack {
             view.batch_index = fixed.put(run.batch_index, run.batch_ptr[run.n_batches]);
             view.y0 = fixed.put_once(run.y0, run.N * G, known);
             view.y1 = fixed.put_once(run.y1, run.N * G, known);
+            view.observed = fixed.put(observed_[k].data(), run.n_batches);
             view.dt = fixed.put_once(run.dt, run.N, known);
             for (int i = 0; i < N_TENSORS; ++i) view.lr[i] = run.lr[i];
             view.tau = run.tau;
@@ -133,6 +140,7 @@ class TrainPack {
     std::vector<HostRun<T>>& runs_;
     Choices choices_;
     std::vector<ModelPattern<T>> patterns_;
+    std::vector<std::vector<int64_t>> observed_;  // of each run: end values by batch
     std::vector<TrainView<T>> views_;
     TrainView<T>* device_views_ = nullptr;
     Outcome* outcomes_ = nullptr;

@@ -65,7 +65,8 @@ struct TrainView {
     SolveOptions options;
     const int64_t *batch_ptr, *batch_index;
     int64_t n_batches;
-    const T *y0, *y1;  // [N, G]
+    const T *y0, *y1;  // [N, G]; NaN in y1: not observed
+    const int64_t* observed;  // [n_batches] end values that are observed, 1 or more
     const double* dt;  // [N]
     double lr[N_TENSORS];
     double beta1, beta2, eps;

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dash_hpc.errors import SolveError, UsageError
 from dash_hpc.ops import reference
+from dash_hpc.ops.mse import masked_mean_square
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.state import STATUS_REASONS, TENSORS, Solution
@@ -197,7 +198,7 @@ def batch_loss(
     params : mapping of Tensor
         The seven (effective) tensors.
     y0, y1 : (B, G) Tensor
-        Observed start and end states, dtype of ``params``.
+        Observed start and end states, dtype of ``params``; NaN in ``y1`` = not observed, does not count.
     dt : (B,) float64 Tensor
     solver : SolverOptions or mapping
 
@@ -211,4 +212,4 @@ def batch_loss(
     if bool((status != 0).any()):
         worst = int(torch.nonzero(status)[0])
         raise SolveError(f"pair {worst} of the batch was not solved: {STATUS_REASONS[int(status[worst])]}")
-    return (predicted - y1).square().mean()
+    return masked_mean_square(predicted, y1)

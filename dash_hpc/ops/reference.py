@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dash_hpc.ops.mse import masked_mean_square
 from dash_hpc.ops.state import PRUNABLE, TENSORS
 
 __all__ = ["RHS_ORDER", "TABLEAUS", "Tableau", "batch_mse", "integrate", "replay", "rhs", "train_epoch"]
@@ -276,10 +277,10 @@ def adjoint(
 def batch_mse(
     params: Mapping[str, Tensor], y0: Tensor, y1: Tensor, dt: Tensor, **solver: float | int | str
 ) -> tuple[Tensor, Integration]:
-    """Mean squared error of one-step predictions (differentiable), and the integration behind it."""
+    """Mean squared error of one-step predictions where y1 is not NaN, differentiable, and the integration behind it."""
     run = integrate(params, y0, dt, **solver)  # type: ignore[arg-type]
     predicted = replay(params, y0, run.step_sizes, str(solver["method"]))
-    return (predicted - y1).square().mean(), run
+    return masked_mean_square(predicted, y1), run
 
 
 def train_epoch(

@@ -215,7 +215,8 @@ class EpochResult:
     Attributes
     ----------
     loss : (n_batches,) float64
-        Mean squared error of each batch before its optimiser step; NaN for batches that were not reached.
+        Mean squared error of each batch over its observed values, before its optimiser step (0 when none was observed);
+        NaN for batches that were not reached.
     evaluations : int
         Evaluations of the right-hand side over all samples, rejected steps included.
     status : int

@@ -27,9 +27,10 @@ class EpochJob:
     state : TrainState
         Weights, moments, masks and step count; changed in place.
     y0, y1 : (N, G) arrays
-        Observed states at the start and the end of each pair, cast to the weights' dtype.
+        Observed states at the start and the end of each pair, cast to the weights' dtype. NaN in ``y1`` = not observed:
+        such a value takes no part in the loss, which is the mean over the observed values of a batch.
     dt : (N,) array
-        Interval of each pair, in the data's unit of time.
+        Interval of each pair, in the unit of time of v.
     batch_ptr : (n_batches + 1,) int array
         Batch k holds the pairs ``batch_index[batch_ptr[k]:batch_ptr[k + 1]]``; one Adam step each, in order.
     batch_index : (N_used,) int array

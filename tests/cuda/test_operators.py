@@ -74,6 +74,23 @@ def test_train_epoch_equals_the_cpu(gpu, size, density, form):
         assert not work.state.weights[name][~work.state.masks[name]].any()
 
 
+@pytest.mark.parametrize("size", [(1, 1, 3), (33, 9, 6), (130, 20, 9)])
+def test_ends_that_were_not_observed_are_left_out_as_on_the_cpu(gpu, size):
+    G, m, n = size
+    y0, y1, dt = problems.pairs(G, n)
+    y1[stream(0, "holes").random(y1.shape) < 0.2] = np.nan
+    y1[-1] = np.nan  # of one pair nothing was observed, and it is a batch of its own
+    work = problems.job(problems.model(G, m, 0.5), y0, y1, dt)
+    order = np.append(work.batch_index[work.batch_index != n - 1], n - 1)
+    work = dataclasses.replace(work, batch_ptr=np.array([0, n - 1, n]), batch_index=order)
+    wanted_state, wanted = problems.on_cpu(work)
+    [found] = gpu.train_pack([work])
+    assert (found.status, wanted.status) == (0, 0)
+    np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
+    assert found.loss[-1] == 0
+    assert problems.difference(work.state, wanted_state) < 1e-7
+
+
 @pytest.mark.parametrize("multipliers", [False, True])
 @pytest.mark.parametrize("density", DENSITIES)
 @pytest.mark.parametrize("size", [(1, 1, 3, 5), (33, 9, 4, 130), (64, 16, 5, 801)])

@@ -39,6 +39,17 @@ def test_train_epoch_equals_the_cpu(team, size, density):
     assert problems.difference(work.state, wanted_state) < 1e-7
 
 
+def test_ends_that_were_not_observed_are_left_out_as_on_the_cpu(team):
+    y0, y1, dt = problems.pairs(33, 40)
+    y1[np.random.default_rng(0).random(y1.shape) < 0.2] = np.nan
+    work = problems.job(problems.model(33, 9, 0.5), y0, y1, dt, batch=17, solver=SolverOptions())
+    wanted_state, wanted = problems.on_cpu(work)
+    [found] = team.train_pack([work])
+    assert (found.status, wanted.status) == (0, 0)
+    np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
+    assert problems.difference(work.state, wanted_state) < 1e-7
+
+
 @pytest.mark.parametrize("method", ["dopri5", "rk4"])
 @pytest.mark.parametrize("density", [1.0, 0.08, "mixed"])
 @pytest.mark.parametrize("size", [(1, 1, 3), (33, 9, 17), (130, 20, 5)])

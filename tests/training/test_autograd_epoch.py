@@ -68,6 +68,19 @@ def test_two_epochs_equal_the_operator(dataset: DataSet, solver: dict[str, Any],
         assert (ours.weights[name][ours.masks[name]] != 0).any()
 
 
+def test_ends_that_were_not_observed_count_as_little_as_in_the_operator(dataset: DataSet) -> None:
+    y0, y1, *others = pairs_of(dataset)
+    y1 = np.where(np.random.default_rng(0).random(y1.shape) < 0.2, np.nan, y1)
+    ours, theirs = masked_state(), masked_state()
+    epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0))
+    mine = epoch(EpochJob(ours, y0, y1, *others, **ADAM, solver=SOLVER))
+    other = train_epoch(theirs, y0, y1, *others, **ADAM, solver=SOLVER)
+    assert mine.reason is other.reason is None
+    np.testing.assert_allclose(mine.loss, other.loss, rtol=1e-9)
+    for name in TENSORS:
+        np.testing.assert_allclose(ours.moment1[name], theirs.moment1[name], atol=1e-9, rtol=0)
+
+
 def test_prior_loss_pulls_towards_the_prior(dataset: DataSet) -> None:
     assert dataset.prior is not None
     loss = PriorLoss(
