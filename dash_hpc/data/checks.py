@@ -46,9 +46,4 @@ def checked_series(
         point = known[wrong[0] + 1] + 1
         what = "repeats the time before it" if after == before else f"comes after {before:g}"
         raise DataError(f"{place(n_genes)}: time {after:g} (time point {point}) {what}; times must increase strictly")
-    lost = np.flatnonzero(np.isnan(values).all(axis=0))
-    if len(lost):
-        raise DataError(
-            f"{place(int(lost[0]))}: gene {genes[lost[0]]} has no value at all; remove the gene or the trajectory"
-        )
     return frozen_array(times), frozen_array(values)

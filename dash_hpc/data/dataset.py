@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.genes import check_same_genes
+from dash_hpc.data.missing import DEFAULT_MAX_MISSING
 from dash_hpc.data.networks import read_network
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
@@ -50,7 +51,7 @@ class DataSet:
     Raises
     ------
     DataError
-        Parts with other genes, or training or validation data without a single complete pair of time points.
+        Parts with other genes, or training or validation data without a single step that can be used.
     """
 
     name: str
@@ -74,7 +75,10 @@ class DataSet:
             raise PriorError(f"the reference network must be [{n}, {n}], got {list(self.truth.shape)}")
         for part, data in (("training", self.train), ("validation", self.validation)):
             if not len(data.pairs()):
-                raise DataError(f"the {part} data has no two neighbouring time points without missing values")
+                raise DataError(
+                    f"the {part} data has no two neighbouring time points that can be used: everywhere a time is "
+                    f"missing, or more than {data.max_missing:.3g} of the genes at the start (data.max_missing)"
+                )
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -105,7 +109,7 @@ def build(spec: Mapping[str, Any], *, seed: int, base: Path) -> DataSet:
     """
     if spec.get("kind") == "simulate":
         return _simulated(spec, seed)
-    return _from_sources(resolve(spec, Path(base)), float(spec.get("expression_noise") or 0.0), seed)
+    return _from_sources(resolve(spec, Path(base)), spec, seed)
 
 
 def digest(spec: Mapping[str, Any], *, base: Path) -> str:
@@ -149,23 +153,29 @@ def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
     )
 
 
-def _from_sources(sources: Sources, noise: float, seed: int) -> DataSet:
+def _from_sources(sources: Sources, spec: Mapping[str, Any], seed: int) -> DataSet:
+    noise = float(spec.get("expression_noise") or 0.0)
+    max_missing = float(spec.get("max_missing", DEFAULT_MAX_MISSING))
     notes = [*sources.notes, *_noise_note(noise)]
     heard: list[str] = []
-    train = TimeCourse.read_csv(sources.train, sources.genes, heard=heard)
+
+    def read(path: Path, names: Path | tuple[str, ...] | None) -> TimeCourse:
+        return replace(TimeCourse.read_csv(path, names, heard=heard), max_missing=max_missing)
+
+    train = read(sources.train, sources.genes)
     train = train.with_noise(noise, stream(seed, "expression-noise"))
     names = train.genes if sources.genes is None else sources.genes
     if sources.validation is not None:
-        validation = TimeCourse.read_csv(sources.validation, names, heard=heard)
+        validation = read(sources.validation, names)
         validation = validation.with_noise(noise, stream(seed, "expression-noise", "validation"))
     else:
         train, validation, held = _split(train, sources.hold_out)
         notes.append(held)
-    test = None if sources.test is None else TimeCourse.read_csv(sources.test, names, heard=heard)
+    test = None if sources.test is None else read(sources.test, names)
     remarks = tuple(dict.fromkeys(heard))
     notes.extend(remarks)
     for part, data in (("training", train), ("validation", validation), ("test", test)):
-        notes.extend(_dropped_pairs(part, data))
+        notes.extend(_missing_notes(part, data))
     notes.extend(_scale_note(train, validation, test))
     prior, prior_notes = _read_prior(sources, train.genes)
     notes.extend(prior_notes)
@@ -241,11 +251,5 @@ def _scale_note(*parts: TimeCourse | None) -> tuple[str, ...]:
     return (f"expression reaches {largest:,.4g}; the model is made for values of about 0 to 1, so scale the data",)
 
 
-def _dropped_pairs(part: str, data: TimeCourse | None) -> tuple[str, ...]:
-    if data is None:
-        return ()
-    possible = sum(len(trajectory) - 1 for trajectory in data.trajectories)
-    dropped = possible - len(data.pairs())
-    if not dropped:
-        return ()
-    return (f"{part} data: {dropped} of {possible} pairs dropped, a time or value is missing at one end",)
+def _missing_notes(part: str, data: TimeCourse | None) -> tuple[str, ...]:
+    return () if data is None else tuple(f"{part} data: {note}" for note in data.losses().notes(data.max_missing))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from dash_hpc.data.checks import frozen_array
 from dash_hpc.data.timecourse import TimeCourse, Trajectory, valid_starts
 from dash_hpc.errors import DataError, UsageError
 
@@ -72,12 +72,13 @@ def split_pairs(
     Raises
     ------
     DataError
-        There are not enough complete transitions.
+        There are not enough transitions that can be used.
     """
-    starts = [(k, int(i)) for k, t in enumerate(timecourse.trajectories) for i in valid_starts(t)]
+    limit = timecourse.max_missing
+    starts = [(k, int(i)) for k, t in enumerate(timecourse.trajectories) for i in valid_starts(t, limit)]
     if not 0 < n_validation < len(starts):
         raise DataError(
-            f"cannot hold out {n_validation} of {len(starts)} complete pairs of time points; "
+            f"cannot hold out {n_validation} of {len(starts)} pairs of time points that can be used; "
             "at least one must be left on either side"
         )
     chosen = sorted(starts[i] for i in rng.permutation(len(starts))[:n_validation])
@@ -86,14 +87,9 @@ def split_pairs(
         cuts = [i for owner, i in chosen if owner == k]
         for first, last in zip([0, *(i + 1 for i in cuts)], [*cuts, len(trajectory) - 1], strict=True):
             if last > first:
-                train.append(_stretch(trajectory, first, last))
-    validation = [_stretch(timecourse.trajectories[k], i, i + 1) for k, i in chosen]
+                train.append(trajectory.part(first, last))
+    validation = [timecourse.trajectories[k].part(i, i + 1) for k, i in chosen]
     single = len(timecourse) == 1
     names = ", ".join(str(i) if single else f"{k}:{i}" for k, i in chosen)
     note = f"validation pairs (start point, from 0): {names}"
-    return TimeCourse(timecourse.genes, tuple(train)), TimeCourse(timecourse.genes, tuple(validation)), note
-
-
-def _stretch(trajectory: Trajectory, first: int, last: int) -> Trajectory:
-    rows = slice(first, last + 1)
-    return Trajectory(frozen_array(trajectory.times[rows].copy()), frozen_array(trajectory.values[rows].copy()))
+    return replace(timecourse, trajectories=tuple(train)), replace(timecourse, trajectories=tuple(validation)), note

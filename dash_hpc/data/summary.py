@@ -115,16 +115,23 @@ def foresee(spec: Mapping[str, Any]) -> DataSummary:
 
 
 def _count_pairs(told: DataSummary, parts: Mapping[str, TimeCourse]) -> None:
-    used = []
+    used, missing = [], []
     for part, data in parts.items():
-        possible = sum(len(trajectory) - 1 for trajectory in data.trajectories)
-        kept = len(data.pairs())
+        losses = data.losses()
+        possible, kept = losses.possible, losses.used
         told.counts[f"{part}_trajectories"] = len(data)
         told.counts[f"{part}_pairs"] = kept
         told.counts[f"{part}_pairs_dropped"] = possible - kept
         used.append(f"{kept:,} {part}" + (f" ({possible - kept:,} of {possible:,} dropped)" if kept < possible else ""))
+        told.counts[f"{part}_values_missing"] = losses.values
+        told.counts[f"{part}_starts_filled"] = losses.filled
+        told.counts[f"{part}_ends_not_counted"] = losses.not_counted
+        if losses.values:
+            missing.append(f"{part}: {losses.account()}")
+        told.warnings += [f"{part} data: {warning}" for warning in losses.warnings(data.max_missing)]
     told.facts["trajectories"] = ", ".join(f"{len(data):,} {part}" for part, data in parts.items())
     told.facts["pairs"] = ", ".join(used)
+    told.facts["missing values"] = "; ".join(missing) or "none"
 
 
 def _range(told: DataSummary, parts: Sequence[TimeCourse]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dash_hpc.data.checks import FloatArray, checked_series, frozen_array
 from dash_hpc.data.genes import gene_tuple
+from dash_hpc.data.missing import DEFAULT_MAX_MISSING, Losses, counted_ends, filled_starts, usable_starts
 from dash_hpc.data.readers import read_trajectories, write_trajectories
 from dash_hpc.errors import DataError, UsageError
 
@@ -27,13 +28,23 @@ class Trajectory:
         Strictly increasing, in the unit of the data (h, min, pseudotime); NaN = the time is not known.
     values : (T, G) float64
         Expression; NaN = missing.
+    starts : (T, G) float64, optional
+        The values with the missing ones filled in, for a step to start from; left out, a :class:`TimeCourse` makes it.
     """
 
     times: FloatArray
     values: FloatArray
+    starts: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def part(self, first: int, last: int) -> Trajectory:
+        """Return the time points ``first`` to ``last``, both included; what was filled in stays as it is."""
+        rows = slice(first, last + 1)
+        times, values = frozen_array(self.times[rows].copy()), frozen_array(self.values[rows].copy())
+        whole = self.starts is None or self.starts is self.values
+        return Trajectory(times, values, values if whole else frozen_array(self.starts[rows].copy()))  # type: ignore[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +53,12 @@ class Pairs:
 
     Attributes
     ----------
-    y0, y1 : (N, G) float64, C-contiguous
-        State at the start and at the end.
+    y0 : (N, G) float64, C-contiguous
+        State at the start; missing values are filled in.
+    y1 : (N, G) float64, C-contiguous
+        State at the end; NaN = does not count in an error, because the gene was not measured at both ends.
     t0, t1 : (N,) float64
-        The two times, ``t1 > t0``.
+        The two times, ``t1 > t0``, in the unit of the data.
     trajectory : (N,) int64
         Index of the trajectory each pair comes from, counted from 0.
     """
@@ -80,10 +93,19 @@ class TimeCourse:
     genes : tuple of str
         Distinct names, in the order of the columns of every ``values``.
     trajectories : tuple of Trajectory
+    max_missing : float
+        Largest share of the genes that may be missing where a step starts.
     """
 
     genes: tuple[str, ...]
     trajectories: tuple[Trajectory, ...]
+    max_missing: float = DEFAULT_MAX_MISSING
+
+    def __post_init__(self) -> None:
+        if any(trajectory.starts is None for trajectory in self.trajectories):
+            starts = filled_starts([(t.times, t.values) for t in self.trajectories], self.genes)
+            filled = tuple(replace(t, starts=s) for t, s in zip(self.trajectories, starts, strict=True))
+            object.__setattr__(self, "trajectories", filled)
 
     @property
     def n_genes(self) -> int:
@@ -117,8 +139,8 @@ class TimeCourse:
         Raises
         ------
         DataError
-            Shapes that do not fit, infinite values, repeated or unsorted times, a gene without any value in a
-            trajectory, duplicate names.
+            Shapes that do not fit, infinite values, repeated or unsorted times, a gene without any value, duplicate
+            names.
         """
         value_list = [np.array(v, dtype=np.float64, order="C") for v in values]
         time_list = [np.array(t, dtype=np.float64) for t in times]
@@ -166,7 +188,10 @@ class TimeCourse:
             Naming file, line and, where there is one, gene and trajectory (counted from 0).
         """
         names, series = read_trajectories(path, genes, heard=heard)
-        return cls(names, tuple(Trajectory(times, values) for times, values in series))
+        try:
+            return cls(names, tuple(Trajectory(times, values) for times, values in series))
+        except DataError as reason:
+            raise DataError(f"{path}: {reason}") from None
 
     def write_csv(self, path: str | Path) -> None:
         """Write the layout that :meth:`read_csv` reads, every number in full; ``.gz`` in the name compresses.
@@ -176,25 +201,53 @@ class TimeCourse:
         write_trajectories(path, [(t.times, t.values) for t in self.trajectories])
 
     def pairs(self) -> Pairs:
-        """All transitions between neighbouring time points, in the order of trajectories and times.
+        """All transitions between neighbouring time points that can be used, in the order of trajectories and times.
 
-        A transition with a missing time or a missing value at either end is dropped; a gap is not bridged.
+        Missing start values are filled in (:func:`dash_hpc.data.missing.filled_starts`); an end value counts where its
+        gene was measured at both ends. A transition is left out where a time is missing, where more than
+        ``max_missing`` of the genes are missing at its start, or where none counts; a gap is not bridged.
         """
-        parts = []
-        for k, trajectory in enumerate(self.trajectories):
-            start = valid_starts(trajectory)
-            parts.append((k, trajectory, start))
+        parts = [(k, t, valid_starts(t, self.max_missing)) for k, t in enumerate(self.trajectories)]
         n = sum(len(start) for _, _, start in parts)
         y0, y1 = np.empty((n, self.n_genes)), np.empty((n, self.n_genes))
         t0, t1, index = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
         at = 0
         for k, trajectory, start in parts:
             rows = slice(at, at + len(start))
-            y0[rows], y1[rows] = trajectory.values[start], trajectory.values[start + 1]
+            starts = trajectory.values if trajectory.starts is None else trajectory.starts
+            y0[rows], y1[rows] = starts[start], counted_ends(trajectory.values, start)
             t0[rows], t1[rows] = trajectory.times[start], trajectory.times[start + 1]
             index[rows] = k
             at += len(start)
         return Pairs(y0, y1, t0, t1, index)
+
+    def losses(self) -> Losses:
+        """Count what missing times and values cost."""
+        counts = np.zeros(3, dtype=np.int64)
+        filled = not_counted = missing = 0
+        counted = np.zeros(self.n_genes, dtype=np.int64)
+        for trajectory in self.trajectories:
+            start, no_time, too_few = usable_starts(trajectory.times, trajectory.values, self.max_missing)
+            counts += (len(start), no_time, too_few)
+            gone = np.isnan(trajectory.values)
+            missing += int(gone.sum())
+            filled += int(gone[start].sum())
+            counts_here = ~(gone[start] | gone[start + 1])
+            counted += counts_here.sum(axis=0)
+            not_counted += int((~counts_here).sum())
+        used, no_time, too_few = (int(count) for count in counts)
+        return Losses(
+            possible=used + no_time + too_few,
+            used=used,
+            no_time=no_time,
+            too_few=too_few,
+            values=missing,
+            all_values=sum(trajectory.values.size for trajectory in self.trajectories),
+            filled=filled,
+            not_counted=not_counted,
+            entries=used * self.n_genes,
+            never=tuple(int(gene) for gene in np.flatnonzero(counted == 0)),
+        )
 
     def select(self, indices: Iterable[int]) -> TimeCourse:
         """Return the trajectories at ``indices`` (counted from 0), in that order.
@@ -211,12 +264,13 @@ class TimeCourse:
             if not 0 <= index < len(self):
                 raise UsageError(f"trajectory index {index} is not in 0..{len(self) - 1}")
             chosen.append(self.trajectories[index])
-        return TimeCourse(self.genes, tuple(chosen))
+        return replace(self, trajectories=tuple(chosen))
 
     def with_noise(self, sd: float, rng: np.random.Generator) -> TimeCourse:
         """Add independent N(0, sd²) noise to every value, the first time point and input genes included.
 
-        Values are not clipped and missing values stay missing. ``sd = 0`` returns the same data and draws nothing.
+        Values are not clipped and missing values stay missing; what steps start from is filled in anew, from noisy
+        values. ``sd = 0`` returns the same data and draws nothing.
 
         Raises
         ------
@@ -227,16 +281,13 @@ class TimeCourse:
             raise UsageError(f"expression noise must be a number of 0 or more, got {sd!r}")
         if sd == 0:
             return self
-        return TimeCourse(
-            self.genes,
-            tuple(
-                Trajectory(t.times, frozen_array(t.values + sd * rng.standard_normal(t.values.shape)))
-                for t in self.trajectories
-            ),
+        noisy = (frozen_array(t.values + sd * rng.standard_normal(t.values.shape)) for t in self.trajectories)
+        return replace(
+            self,
+            trajectories=tuple(Trajectory(t.times, values) for t, values in zip(self.trajectories, noisy, strict=True)),
         )
 
 
-def valid_starts(trajectory: Trajectory) -> NDArray[np.int64]:
-    """Indices i for which both time point i and i + 1 are complete."""
-    valid = np.isfinite(trajectory.times) & np.isfinite(trajectory.values).all(axis=1)
-    return np.flatnonzero(valid[:-1] & valid[1:])
+def valid_starts(trajectory: Trajectory, max_missing: float = DEFAULT_MAX_MISSING) -> NDArray[np.int64]:
+    """Indices i for which the transition from time point i to i + 1 can be used."""
+    return usable_starts(trajectory.times, trajectory.values, max_missing)[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import RunFailed
+from dash_hpc.ops.mse import mean_squared_error
 
 __all__ = ["pairwise_mse", "persistence_mse", "predict_pairs"]
 
@@ -62,14 +63,14 @@ def _place(what: str, pairs: Any, k: int) -> str:
 def pairwise_mse(
     weights: Mapping[str, np.ndarray], pairs: Any, *, solver: Mapping[str, Any], what: str = "pair"
 ) -> float:
-    """Mean squared one-step error over all pairs and genes (sum of squares / count).
+    """Mean squared one-step error over all end values that count (sum of squares / count).
 
     In units of expression squared. Raises ``RunFailed`` as `predict_pairs` does.
     """
     predicted = predict_pairs(weights, pairs, solver=solver, what=what)
-    return float(np.mean((predicted.astype(np.float64) - pairs.y1) ** 2))
+    return mean_squared_error(predicted, pairs.y1)
 
 
 def persistence_mse(pairs: Any) -> float:
-    """Mean squared error of predicting that nothing changes, y1 = y0, over all pairs and genes."""
-    return float(np.mean((np.asarray(pairs.y1, dtype=np.float64) - pairs.y0) ** 2))
+    """Mean squared error of predicting that nothing changes, y1 = y0, over all end values that count."""
+    return mean_squared_error(pairs.y0, np.asarray(pairs.y1, dtype=np.float64))

@@ -189,17 +189,19 @@ def _fit(dataset: DataSet, spec: Mapping[str, Any], seconds: float, epochs: int)
 
 def _first(course: TimeCourse, pairs: int) -> TimeCourse:
     """Return a time course of the first ``pairs`` pairs or a few more; at least one."""
-    from dash_hpc.data.timecourse import TimeCourse, Trajectory, valid_starts
+    from dataclasses import replace
+
+    from dash_hpc.data.timecourse import Trajectory, valid_starts
 
     kept: list[Trajectory] = []
     left = pairs
     for trajectory in course.trajectories:
-        starts = valid_starts(trajectory)
+        starts = valid_starts(trajectory, course.max_missing)
         if len(starts) == 0:
             continue
         points = len(trajectory) if len(starts) <= left else int(starts[left - 1]) + 2
-        kept.append(Trajectory(trajectory.times[:points], trajectory.values[:points]))
+        kept.append(trajectory.part(0, points - 1))
         left -= min(len(starts), left)
         if left <= 0:
             break
-    return TimeCourse(course.genes, tuple(kept))
+    return replace(course, trajectories=tuple(kept))

@@ -205,7 +205,7 @@ def _different_genes(pairs: Any, trajectories: np.ndarray) -> np.ndarray:
         courses = np.stack([part.mean(axis=0) for part in np.array_split(pairs.y0[mine], _STRETCHES)])
         courses = courses - courses.mean(axis=0)
     else:
-        courses = (pairs.y1 - pairs.y0)[mine]
+        courses = np.nan_to_num((pairs.y1 - pairs.y0)[mine])
     size = np.linalg.norm(courses, axis=0)
     pool = np.argsort(-size, kind="stable")[: max(_PANEL_GENES, len(size) // 8)]
     courses = courses[:, pool] / np.maximum(size[pool], 1e-300)
@@ -266,7 +266,7 @@ def _steps(
 
 def _change(axis: Any, pairs: Any, end: np.ndarray, what: str) -> None:
     measured, predicted = (pairs.y1 - pairs.y0).ravel(), (end - pairs.y0).ravel()
-    usable = np.isfinite(predicted)
+    usable = np.isfinite(predicted) & np.isfinite(measured)
     measured, predicted = measured[usable], predicted[usable]
     limit = float(np.quantile(np.abs(np.concatenate([measured, predicted])), 0.999)) or 1.0
     bins = np.linspace(-limit, limit, 121)

@@ -14,6 +14,9 @@ CatalogueName = Literal["sim350", "hema_b", "breast_500", "breast_2000", "yeast_
 CATALOGUE_NAMES: tuple[str, ...] = ("sim350", "hema_b", "breast_500", "breast_2000", "yeast_500")
 
 
+_MAX_MISSING = "a step is left out where a larger share of the genes is missing at its start"
+
+
 class SimulatedData(Section):
     """``kind = "simulate"``: an in-silico network with Hill kinetics (after Bhuva et al. 2019, Genome Biology 20).
 
@@ -62,6 +65,7 @@ class CatalogueData(Section):
     name: CatalogueName = Field(description="which one")
     expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+    max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
 
 class FilesData(Section):
@@ -92,6 +96,7 @@ class FilesData(Section):
         default=None, description="columns of a reference network that is a list, as in prior_columns"
     )
     expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
+    max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
 
 DATA_KINDS: dict[str, type[Section]] = {

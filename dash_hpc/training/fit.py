@@ -67,8 +67,8 @@ class Fit:
     Attributes
     ----------
     history : dict of lists
-        One entry per epoch and column: epoch (from 1), train_mse (mean over the epoch's pairs, each before its
-        optimiser step), validation_mse (after the epoch), lr (of all tensors but v), sparsity (share of zeros among
+        One entry per epoch and column: epoch (from 1), train_mse (mean over the epoch's observed values, each before
+        its optimiser step), validation_mse (after the epoch), lr (of all tensors but v), sparsity (share of zeros among
         W and ReLU(v)·U after the epoch, dead multipliers included), seconds (whole epoch) and its parts
         seconds_train, seconds_validation, seconds_score, seconds_select (wall clock). The seconds differ between
         identical runs; all other columns do not.

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import PriorError, RunFailed, UsageError
 from dash_hpc.ops.events import ScoreJob, SelectJob
+from dash_hpc.ops.mse import mean_squared_error, observed_counts
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
@@ -87,6 +88,7 @@ class Trainer:
         self.validation_pairs = dataset.validation.pairs()
         self._train_arrays = _arrays(self.train_pairs, dtype)
         self._validation_arrays = _arrays(self.validation_pairs, dtype)
+        self._weight_of_pair = observed_counts(self.train_pairs.y1) / dataset.n_genes
 
         weights = self.strategy.initial(model, stream(self.seed, "weights"))
         masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in PRUNABLE}
@@ -290,7 +292,7 @@ class Trainer:
             batch = int(np.argmax(~np.isfinite(result.loss)))
             reason = result.reason or "the loss is not finite"
             raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
-        return float(np.average(result.loss, weights=np.diff(pointer)))
+        return float(np.average(result.loss, weights=np.add.reduceat(self._weight_of_pair[index], pointer[:-1])))
 
     def _validate(
         self, epoch: int, weights: dict[str, Matrix], clock: dict[str, float]
@@ -303,8 +305,7 @@ class Trainer:
             pair = int(np.argmin(solution.ok))
             trajectory = int(self.validation_pairs.trajectory[pair])
             raise RunFailed(f"epoch {epoch}, validation pair {pair} (trajectory {trajectory}): {solution.reason(pair)}")
-        difference = np.asarray(solution.y1, dtype=np.float64) - y1
-        mse = float(np.mean(np.square(difference)))
+        mse = mean_squared_error(solution.y1, y1)
         if not np.isfinite(mse):
             raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
         return mse

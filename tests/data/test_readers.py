@@ -115,10 +115,6 @@ def test_numbers_are_read_to_the_last_bit(tmp_path: Path) -> None:
         (GOOD.replace("0,2,", "2,0,"), "x.csv:7: trajectory 1: time 0 (time point 2) comes after 2; times must"),
         (GOOD.replace("0,2,", ",,"), "x.csv:7: trajectory 1: the line of times is empty"),
         (
-            GOOD.replace("4,5,\n", ",,\n"),
-            "x.csv:6: trajectory 1: gene gene2 has no value at all; remove the gene or the trajectory",
-        ),
-        (
             b"2,1\n1,2\xa0\n2,2\n0,1\n",
             "x.csv:2: cell 2 is '2\\\\xa0', not a finite number (trajectory 0, gene gene1); save the file as UTF-8",
         ),

@@ -80,12 +80,12 @@ def test_counts_are_those_of_pandas(folder: Path) -> None:
     assert json.loads(json.dumps(told.as_dict()))["counts"]["genes"] == 4
 
 
-def test_dropped_pairs_and_what_was_recognised(folder: Path) -> None:
+def test_missing_values_and_what_was_recognised(folder: Path) -> None:
     lines = (folder / "train.csv").read_text().split("\n")
     lines[11] = "n/a," + lines[11].split(",", 1)[1]
     (folder / "train.csv").write_text("\n".join(lines))
     told = summarise(build(spec(), seed=0, base=folder))
-    assert told.counts["training_pairs_dropped"] == 1
+    assert (told.counts["training_values_missing"], told.counts["training_pairs_dropped"]) == (1, 0)
     assert any("with another word than NA" in remark and "line 12, cell 1" in remark for remark in told.remarks)
     assert any(line.startswith("  recognised: train.csv: 1 cell with") for line in told.lines())
 

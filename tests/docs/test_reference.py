@@ -6,6 +6,7 @@ import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dash_hpc.data import CATALOGUE, TimeCourse
@@ -110,8 +111,10 @@ def test_the_expression_file_in_the_documentation_is_read_as_described(tmp_path)
     course = TimeCourse.read_csv(file)
     assert course.n_genes == 3
     assert [len(trajectory.times) for trajectory in course.trajectories] == [4, 3]
-    # The missing value costs the two steps around it.
-    assert len(course.pairs()) == 3 - 2 + 2
+    # One of three genes is missing at t = 2: no step starts there, and the one that ends there counts for the others.
+    pairs = course.pairs()
+    assert len(pairs) == 3 - 1 + 2
+    assert np.isnan(pairs.y1).sum() == np.isnan(pairs.y1[0, 2]) == 1
 
 
 def test_the_table_of_published_data_is_that_of_the_catalogue():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dash_hpc.data import DataSet
+from dash_hpc.data import DataSet, TimeCourse
 from dash_hpc.errors import PriorError, RunFailed
 from dash_hpc.ops.solver import solve_arrays
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult
@@ -201,3 +201,25 @@ def test_scores_that_cannot_be_used_fail_the_run(dataset: DataSet, make_spec: Ma
     trainer.strategy.load_state({f"omega_{b}": np.full((4, 10), np.nan) for b in ("sums", "prods")})
     with pytest.raises(RunFailed, match=r"epoch 2: prune scores"):
         trainer.fit()
+
+
+def test_data_with_missing_values_train_on_what_was_observed(dataset: DataSet, make_spec: MakeSpec) -> None:
+    rng = np.random.default_rng(5)
+    values = [t.values.copy() for t in dataset.train.trajectories]
+    for array in values:
+        array[rng.random(array.shape) < 0.1] = np.nan
+    values[2][1, :6] = np.nan  # more than a quarter: no step starts there, and that batch is smaller
+    holes = TimeCourse.from_arrays(values, [t.times for t in dataset.train.trajectories], dataset.genes)
+    data = replace(dataset, train=holes)
+    assert len(data.train.pairs()) < 18
+    # with a rate of almost 0 the epoch's error is that of its last model, over all observed values
+    spec = make_spec(dtype="float64", epochs=1, lr=1e-12, min_lr=0.0)
+    trainer = Trainer(data, spec)
+    fit = trainer.fit()
+    assert fit.kept is not None
+    pairs = data.train.pairs()
+    assert np.isnan(pairs.y1).any()
+    end = solve_arrays(trainer.state.weights, pairs.y0, pairs.t1 - pairs.t0, solver=trainer.solver).y1
+    assert fit.history["train_mse"][0] == pytest.approx(np.nanmean((end - pairs.y1) ** 2), rel=1e-8)
+    longer = Trainer(data, make_spec(epochs=20, early_stop=0)).fit()
+    assert longer.history["train_mse"][-1] < 0.5 * longer.history["train_mse"][0]
