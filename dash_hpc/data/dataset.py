@@ -21,6 +21,7 @@ from dash_hpc.data.sources import Sources, resolve
 from dash_hpc.data.splits import split_by_index, split_fraction, split_pairs
 from dash_hpc.data.textfile import read_raw
 from dash_hpc.data.timecourse import TimeCourse
+from dash_hpc.data.timeunit import check_unit, typical_unit
 from dash_hpc.errors import DataError, PriorError, UsageError
 from dash_hpc.rng import stream
 
@@ -47,6 +48,9 @@ class DataSet:
         What reading the reference network found.
     remarks : tuple of str
         What was recognised in the files beyond their plain form, a sentence each.
+    time_unit : float, optional
+        Size of the unit that models are trained in, in the data's unit of time. Left out, and "auto" in a study:
+        :func:`dash_hpc.data.timeunit.typical_unit`, so that hours, minutes and seconds give the same model.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     truth_record: NetworkRecord | None = None
     remarks: tuple[str, ...] = ()
+    time_unit: float = 0.0
 
     def __post_init__(self) -> None:
         check_same_genes(self.train.genes, self.validation.genes, "the validation data")
@@ -79,6 +84,7 @@ class DataSet:
                     f"the {part} data has no two neighbouring time points that can be used: everywhere a time is "
                     f"missing, or more than {data.max_missing:.3g} of the genes at the start (data.max_missing)"
                 )
+        object.__setattr__(self, "time_unit", check_unit(self.time_unit or typical_unit(self.train)))
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -129,6 +135,7 @@ def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
     from dash_hpc.data.simulator import simulate  # loads the ODE integrators: only where they are needed
 
     system = simulate(spec)
+    _, unit = _reading(spec)
     data_seed = int(spec["seed"])
     noise = float(spec.get("expression_noise") or 0.0)
     noisy = system.train_val.with_noise(noise, stream(seed, "expression-noise"))
@@ -150,12 +157,19 @@ def _simulated(spec: Mapping[str, Any], seed: int) -> DataSet:
             *notes,
             held,
         ),
+        time_unit=unit or typical_unit(system.train_val),
     )
+
+
+def _reading(spec: Mapping[str, Any]) -> tuple[float, float]:
+    """Largest share of missing genes, and the unit to train in; 0 for one of the data's own."""
+    unit = spec.get("time_unit") or "auto"
+    return float(spec.get("max_missing", DEFAULT_MAX_MISSING)), 0.0 if unit == "auto" else check_unit(float(unit))
 
 
 def _from_sources(sources: Sources, spec: Mapping[str, Any], seed: int) -> DataSet:
     noise = float(spec.get("expression_noise") or 0.0)
-    max_missing = float(spec.get("max_missing", DEFAULT_MAX_MISSING))
+    max_missing, unit = _reading(spec)
     notes = [*sources.notes, *_noise_note(noise)]
     heard: list[str] = []
 
@@ -164,6 +178,7 @@ def _from_sources(sources: Sources, spec: Mapping[str, Any], seed: int) -> DataS
 
     train = read(sources.train, sources.genes)
     train = train.with_noise(noise, stream(seed, "expression-noise"))
+    unit = unit or typical_unit(train)  # of whole trajectories: a split may cut them
     names = train.genes if sources.genes is None else sources.genes
     if sources.validation is not None:
         validation = read(sources.validation, names)
@@ -188,7 +203,7 @@ def _from_sources(sources: Sources, spec: Mapping[str, Any], seed: int) -> DataS
         notes.extend(f"reference network: {note}" for note in truth_record.notes())
     elif not any("reference network" in note for note in notes):
         notes.append("no reference network: balanced accuracy cannot be computed")
-    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes), truth_record, remarks)
+    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes), truth_record, remarks, unit)
 
 
 def _split(data: TimeCourse, hold_out: object) -> tuple[TimeCourse, TimeCourse, str]:

@@ -13,6 +13,7 @@ from dash_hpc.data.dataset import DataSet
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.timecourse import TimeCourse
+from dash_hpc.data.timeunit import length_unit
 
 __all__ = ["DataSummary", "foresee", "summarise"]
 
@@ -73,6 +74,7 @@ def summarise(dataset: DataSet) -> DataSummary:
     parts = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
     _count_pairs(told, {part: data for part, data in parts.items() if data is not None})
     _range(told, [data for data in parts.values() if data is not None])
+    _unit(told, dataset.time_unit)
     prior = dataset.prior
     if prior is None:
         told.facts["prior"] = "none"
@@ -104,6 +106,8 @@ def foresee(spec: Mapping[str, Any]) -> DataSummary:
     told.facts["trajectories"] = ", ".join(f"{count:,} {part}" for part, count in counted.items())
     told.facts["pairs"] = ", ".join(f"{count:,} {part}" for part, count in steps.items())
     told.facts["times"] = f"{spec['times'][0]:g} to {spec['times'][-1]:g}"
+    asked = spec.get("time_unit") or "auto"
+    _unit(told, length_unit(spec["times"][-1] - spec["times"][0]) if asked == "auto" else float(asked))
     told.facts["noise"] = f"s.d. {float(spec['expression_noise']):g} on expression"
     moved = round(float(spec["prior_noise"]) * int(spec["edges"]))
     told.facts["prior"] = f"{int(spec['edges']):,} true edges, {moved:,} of them moved to random places"
@@ -145,6 +149,13 @@ def _range(told: DataSummary, parts: Sequence[TimeCourse]) -> None:
     told.facts["times"] = f"{first:g} to {last:g}, steps of {_span(float(steps.min()), float(steps.max()))}"
     told.facts["expression"] = f"{low:.4g} to {high:.4g}"
     told.counts |= {"lowest": low, "highest": high, "first_time": first, "last_time": last}
+
+
+def _unit(told: DataSummary, size: float) -> None:
+    told.facts["unit of time"] = (
+        f"models train in units of {size:.4g} (data.time_unit); rates and results are in the unit of the times"
+    )
+    told.counts["time_unit"] = size
 
 
 def _span(low: float, high: float) -> str:

@@ -72,6 +72,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.t0)
 
+    def in_unit(self, size: float) -> Pairs:
+        """Return the pairs with times in a unit that is ``size`` of theirs long."""
+        return replace(self, t0=self.t0 / size, t1=self.t1 / size)
+
     def take(self, indices: ArrayLike) -> Pairs:
         """Return the pairs at ``indices`` (integers or a boolean mask), in that order."""
         chosen = np.asarray(indices)

@@ -44,13 +44,13 @@ def evaluate(
     Parameters
     ----------
     weights : mapping
-        The seven PHOENIX tensors: W (m, G), b (m,), U (G, m), v (G,); masked entries 0. Matrices may be
-        ``csr_array``.
+        The seven PHOENIX tensors: W (m, G), b (m,), U (G, m), v (G,) per unit of the data's time; masked entries 0.
+        Matrices may be ``csr_array``.
     masks : mapping or None
         True = active, for the four prunable tensors, in the shape of their values.
     dataset : DataSet
     solver : mapping
-        Solver options of the run.
+        Solver options of the run, as in its study.
     hidden : int, optional
         m of the study (``model.hidden``). A strategy may have an m of its own, so that its share of zeros compares with
         no other's. With the study's there are ``active_weights`` and ``study_sparsity``, 1 − active weights / (4·m·G).
@@ -115,7 +115,9 @@ def prediction_metrics(weights: Tensors, dataset: Any, *, solver: Mapping[str, A
     """Pairwise one-step MSE on the training, validation and test data that there are (train_mse, …)."""
     result = {}
     for name, pairs in _pair_sets(dataset).items():
-        result[f"{name}_mse"] = pairwise_mse(weights, pairs, solver=solver, what=f"{name} pair")
+        result[f"{name}_mse"] = pairwise_mse(
+            weights, pairs, solver=solver, what=f"{name} pair", time_unit=dataset.time_unit
+        )
     return result
 
 

@@ -9,25 +9,34 @@ import numpy as np
 
 from dash_hpc.errors import RunFailed
 from dash_hpc.ops.mse import mean_squared_error
+from dash_hpc.ops.timeunit import TimeUnit
 
 __all__ = ["pairwise_mse", "persistence_mse", "predict_pairs"]
 
 
 def predict_pairs(
-    weights: Mapping[str, np.ndarray], pairs: Any, *, solver: Mapping[str, Any], what: str = "pair"
+    weights: Mapping[str, np.ndarray],
+    pairs: Any,
+    *,
+    solver: Mapping[str, Any],
+    what: str = "pair",
+    time_unit: float = 1.0,
 ) -> np.ndarray:
     """Solve the model from the start of every pair to its end.
 
     Parameters
     ----------
     weights : mapping
-        The seven PHOENIX arrays.
+        The seven PHOENIX arrays; v per unit of the pairs' time.
     pairs : Pairs
         ``y0`` (N, G), ``t0`` and ``t1`` (N,).
     solver : mapping
         As in the study file: method, rtol, atol, step, max_steps.
     what : str
         Names the data in an error, for example ``"test pair"``.
+    time_unit : float
+        Solve in units of this many of the pairs' units of time: that of training (:class:`DataSet`), so that rounding
+        and step sizes do not depend on the unit of the data.
 
     Returns
     -------
@@ -41,7 +50,9 @@ def predict_pairs(
     """
     from dash_hpc.ops import solve_arrays
 
-    solution = solve_arrays(dict(weights), pairs.y0, pairs.t1 - pairs.t0, solver=solver)
+    unit = TimeUnit(time_unit)
+    intervals = unit.intervals(pairs.t1 - pairs.t0)
+    solution = solve_arrays(unit.inside(weights), pairs.y0, intervals, solver=unit.solver(solver))
     ok = np.asarray(solution.ok)
     if not ok.all():
         bad = int(np.flatnonzero(~ok)[0])
@@ -61,13 +72,18 @@ def _place(what: str, pairs: Any, k: int) -> str:
 
 
 def pairwise_mse(
-    weights: Mapping[str, np.ndarray], pairs: Any, *, solver: Mapping[str, Any], what: str = "pair"
+    weights: Mapping[str, np.ndarray],
+    pairs: Any,
+    *,
+    solver: Mapping[str, Any],
+    what: str = "pair",
+    time_unit: float = 1.0,
 ) -> float:
     """Mean squared one-step error over all end values that count (sum of squares / count).
 
-    In units of expression squared. Raises ``RunFailed`` as `predict_pairs` does.
+    In units of expression squared. Parameters and ``RunFailed`` as in `predict_pairs`.
     """
-    predicted = predict_pairs(weights, pairs, solver=solver, what=what)
+    predicted = predict_pairs(weights, pairs, solver=solver, what=what, time_unit=time_unit)
     return mean_squared_error(predicted, pairs.y1)
 
 

@@ -248,6 +248,7 @@ class _Job:
         began = time.perf_counter()
         dataset = _dataset(canonical_json(spec["data"]), spec["seed"], str(self.base), spec["data_digest"])
         built = time.perf_counter()
+        self.circumstances["time_unit"] = writer.provenance["time_unit"] = dataset.time_unit
 
         advanced = False
 

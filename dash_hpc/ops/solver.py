@@ -30,7 +30,7 @@ class SolverOptions:
     rtol, atol : float
         dopri5 only: relative and absolute tolerance of the local error (RMS over genes).
     step : float
-        rk4 only: largest step, in the data's unit of time.
+        rk4 only: largest step, in the unit of time of the intervals.
     max_steps : int
         Limit on accepted plus rejected steps per sample.
     """
@@ -50,11 +50,12 @@ class SolverOptions:
 
     @classmethod
     def of(cls, solver: Mapping[str, Any] | SolverOptions) -> SolverOptions:
-        """Accept options as a mapping (from a study) or as they are."""
+        """Accept options as a mapping (from a study, where ``step`` may be "auto": the default) or as they are."""
         if isinstance(solver, SolverOptions):
             return solver
+        given = {key: value for key, value in solver.items() if (key, value) != ("step", "auto")}
         try:
-            return cls(**solver)
+            return cls(**given)
         except TypeError:
             legal = ", ".join(f"{name}={value!r}" for name, value in asdict(cls()).items())
             unknown = sorted(set(solver) - set(asdict(cls())))

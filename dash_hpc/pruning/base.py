@@ -28,7 +28,10 @@ TakeScores = Callable[[BranchScores], EventScores]
 
 @dataclass(frozen=True)
 class Context:
-    """What a strategy may look at when it starts: the data set, the training pairs, the solver's options, the seed."""
+    """What a strategy may look at when it starts: data set, training pairs, the solver's options, seed.
+
+    Times of ``pairs`` and ``solver`` are in the unit that the weights' v belongs to, those of ``dataset`` in its own.
+    """
 
     dataset: DataSet
     pairs: Pairs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import confusion, effects, prior_network, structural_edges
+from dash_hpc.ops.solver import SolverOptions
+from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.report.collect import Material
 from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
 
@@ -156,12 +158,17 @@ def trajectories(material: Material) -> Figure | None:
     if course is None or len(course.pairs()) == 0:
         return None
     weights = {name: value for name, value in material.store.weights(material.main_run).items() if name != "masks"}
-    solver = material.store.spec(material.main_run)["solver"]
+    unit = TimeUnit(material.dataset.time_unit)
+    weights, solver = unit.inside(weights), unit.solver(material.store.spec(material.main_run)["solver"])
+
+    def solve(start: np.ndarray, interval: np.ndarray) -> np.ndarray:
+        return _solve(weights, start, unit.intervals(interval), solver)
+
     group = next(group for group in material.groups if material.main_run in group.runs.index)
     shade = colour(group.strategy)
     pairs = course.pairs()
     try:
-        end = _solve(weights, pairs.y0, pairs.t1 - pairs.t0, solver)
+        end = solve(pairs.y0, pairs.t1 - pairs.t0)
     except DashHpcError:
         return None
     shown = np.unique(pairs.trajectory)[: 1 if len(pairs) > 100 else _PANEL_TRAJECTORIES]
@@ -174,7 +181,7 @@ def trajectories(material: Material) -> Figure | None:
             axis = figure.add_subplot(grid[k // 3, k % 3], sharex=first)
             first = first or axis
             for trajectory in shown:
-                _steps(axis, weights, solver, pairs, end, int(trajectory), int(gene), shade)
+                _steps(axis, solve, pairs, end, int(trajectory), int(gene), shade)
             panel_title(axis, course.genes[gene])
             tidy(axis)
             if k >= 3:
@@ -218,7 +225,7 @@ def _different_genes(pairs: Any, trajectories: np.ndarray) -> np.ndarray:
     return np.sort(pool[chosen])
 
 
-def _solve(weights: Any, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, Any]) -> np.ndarray:
+def _solve(weights: Any, y0: np.ndarray, dt: np.ndarray, solver: SolverOptions) -> np.ndarray:
     from dash_hpc.ops import solve_arrays
 
     solution = solve_arrays(weights, np.ascontiguousarray(y0), np.ascontiguousarray(dt), solver=solver)
@@ -227,8 +234,7 @@ def _solve(weights: Any, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, An
 
 def _steps(
     axis: Any,
-    weights: Any,
-    solver: Mapping[str, Any],
+    solve: Callable[[np.ndarray, np.ndarray], np.ndarray],
     pairs: Any,
     end: np.ndarray,
     trajectory: int,
@@ -242,9 +248,8 @@ def _steps(
         axis.plot(t1, end[mine, gene], "o", ms=1.8, color=shade, mew=0, zorder=4)
     else:
         part = np.linspace(0, 1, _FINE + 1)[1:]
-        fine = _solve(weights, np.repeat(pairs.y0[mine], _FINE, axis=0), ((t1 - t0)[:, None] * part).ravel(), solver)[
-            :, gene
-        ].reshape(len(mine), _FINE)
+        fine = solve(np.repeat(pairs.y0[mine], _FINE, axis=0), ((t1 - t0)[:, None] * part).ravel())[:, gene]
+        fine = fine.reshape(len(mine), _FINE)
         for k in range(len(mine)):
             start = pairs.y0[mine[k], gene]
             axis.plot([t0[k], t1[k]], [start, start], color="#b0b5bc", lw=1.0, zorder=1)
@@ -254,7 +259,7 @@ def _steps(
     times = np.unique(np.concatenate([t0[:1], t1]))
     if not long:
         times = np.unique(np.concatenate([times, np.linspace(times[0], times[-1], 5 * _FINE)]))
-    whole = _solve(weights, np.repeat(pairs.y0[mine[:1]], len(times) - 1, axis=0), times[1:] - times[0], solver)
+    whole = solve(np.repeat(pairs.y0[mine[:1]], len(times) - 1, axis=0), times[1:] - times[0])
     roll = np.append(pairs.y0[mine[0], gene], whole[:, gene])
     axis.plot(times, roll, color=shade, lw=1.8 if long else 1.1, ls=(0, (2, 2)), zorder=5 if long else 2)
     measured = np.append(pairs.y0[mine[:1], gene], pairs.y1[mine, gene])

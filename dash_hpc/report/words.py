@@ -63,7 +63,8 @@ def facts(material: Material) -> list[tuple[str, str]]:
     if solver["method"] == "dopri5":
         listed.append(("Solver", f"dopri5, rtol {solver['rtol']:g}, atol {solver['atol']:g}"))
     else:
-        listed.append(("Solver", f"{solver['method']}, steps of at most {solver['step']:g}"))
+        step = "0.125 of the unit of time" if solver["step"] == "auto" else f"{solver['step']:g}"
+        listed.append(("Solver", f"{solver['method']}, steps of at most {step}"))
     listed.append(("Training", _training(spec["training"])))
     listed.append(("Pruning", _pruning(spec["schedule"])))
     seeds = {int(seed) for seed in material.runs["seed"]} if len(material.runs) else set()

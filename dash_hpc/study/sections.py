@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -67,6 +68,17 @@ class ModelSection(Section):
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of weights and states")
 
 
+def _step(value: Any) -> Any:
+    """A step of rk4: the default, or a time."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 < value < math.inf):
+        return value if value == "auto" else float(value)
+    raise ValueError('must be "auto" or a number above 0')
+
+
+StepKey = Annotated[Literal["auto"] | float, BeforeValidator(_step)]
+
+
 class SolverSection(Section):
     """``[solver]``: how the ODE is integrated between two time points."""
 
@@ -75,7 +87,10 @@ class SolverSection(Section):
     )
     rtol: float = Field(default=1e-5, gt=0, le=1, description="relative tolerance (dopri5)")
     atol: float = Field(default=1e-7, gt=0, le=1, description="absolute tolerance, in units of expression (dopri5)")
-    step: float = Field(default=0.125, gt=0, description="largest step, in units of time (rk4)")
+    step: StepKey = Field(
+        default="auto",
+        description="largest step, in the data's unit of time (rk4); auto: 0.125 of the unit that models train in",
+    )
     max_steps: int = Field(default=10_000, ge=1, description="a solve that needs more steps fails with that reason")
 
 
@@ -144,6 +159,17 @@ class SweepSection(Section):
         BeforeValidator(expand),
         AfterValidator(distinct),
     ] = Field(default=(0,), description='one seed, a list, or a range such as "0..4" (both ends included)')
+
+
+def _time_unit(value: Any) -> Any:
+    """A unit of time: one of the data's own, or its length."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value == "auto" or (number and 1e-30 <= value <= 1e30):
+        return value if value == "auto" else float(value)
+    raise ValueError('must be "auto" or a number between 1e-30 and 1e30')
+
+
+TimeUnitKey = Annotated[Literal["auto"] | float, BeforeValidator(_time_unit)]
 
 
 def _split(value: Any) -> Any:

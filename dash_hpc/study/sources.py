@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dash_hpc.study.sections import ColumnNames, Section, Split, problem_at
+from dash_hpc.study.sections import ColumnNames, Section, Split, TimeUnitKey, problem_at
 
 __all__ = ["CATALOGUE_NAMES", "DATA_KINDS", "CatalogueData", "DataSection", "FilesData", "SimulatedData"]
 
@@ -14,6 +14,10 @@ CatalogueName = Literal["sim350", "hema_b", "breast_500", "breast_2000", "yeast_
 CATALOGUE_NAMES: tuple[str, ...] = ("sim350", "hema_b", "breast_500", "breast_2000", "yeast_500")
 
 
+_TIME_UNIT = (
+    "models train in units of this many of the data's units of time; auto: 1/9 of the median length of a trajectory, "
+    "so that hours, minutes and seconds give the same model; 1: in the unit of the data, as the published programs do"
+)
 _MAX_MISSING = "a step is left out where a larger share of the genes is missing at its start"
 
 
@@ -41,6 +45,7 @@ class SimulatedData(Section):
         default=0.05, ge=0, le=1, description="share of the prior's edges moved to random places"
     )
     validation: float = Field(default=0.1, gt=0, lt=1, description="share of the trajectories kept for validation")
+    time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
 
     @model_validator(mode="after")
     def _consistent(self) -> SimulatedData:
@@ -65,6 +70,7 @@ class CatalogueData(Section):
     name: CatalogueName = Field(description="which one")
     expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+    time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
 
@@ -96,6 +102,7 @@ class FilesData(Section):
         default=None, description="columns of a reference network that is a list, as in prior_columns"
     )
     expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
+    time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
 

@@ -46,7 +46,7 @@ class Kept:
     Attributes
     ----------
     weights : dict of ndarray or csr_array
-        The seven tensors, run dtype; pruned entries are exactly 0.
+        The seven tensors, run dtype; pruned entries are exactly 0. v is per unit of the data's time.
     masks : dict of bool ndarray
         Active entries of the four prunable tensors at that epoch, in the shape of the tensors' values.
     epoch : int

@@ -15,6 +15,7 @@ from dash_hpc.ops.mse import mean_squared_error, observed_counts
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
+from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Context
 from dash_hpc.pruning.registry import create
@@ -65,7 +66,9 @@ class Trainer:
     Epochs count from 1. An event happens at the start of its epoch; pruned weights and their Adam moments are set to
     0, the other moments are kept. With ``reset_lr_at_events`` the rates start anew with a fresh plateau rule. The
     early-stop count is not reset. The model with the lowest validation error is kept; once a strategy has pruned, only
-    pruned models are candidates. Results depend on the spec and the data alone, not on time, processes or threads.
+    pruned models are candidates. Time runs in a unit of its own in here (``dataset.time_unit``); options are given, and
+    ``Fit.kept`` comes, in the unit of the data. Results depend on the spec and the data alone, not on time, processes
+    or threads.
     """
 
     def __init__(
@@ -76,7 +79,8 @@ class Trainer:
     ) -> None:
         self.dataset = dataset
         self.training: Mapping[str, Any] = spec["training"]
-        self.solver: Mapping[str, Any] = spec["solver"]
+        self.time_unit = TimeUnit(dataset.time_unit)
+        self.solver = self.time_unit.solver(spec["solver"])
         self.seed: int = spec["seed"]
         self.progress = progress
         self.strategy = create(spec["strategy"], spec["schedule"], dataset, self.seed)
@@ -86,13 +90,14 @@ class Trainer:
         dtype = np.dtype(model["dtype"])
         self.train_pairs = dataset.train.pairs()
         self.validation_pairs = dataset.validation.pairs()
-        self._train_arrays = _arrays(self.train_pairs, dtype)
-        self._validation_arrays = _arrays(self.validation_pairs, dtype)
+        self._train_arrays = self._arrays(self.train_pairs, dtype)
+        self._validation_arrays = self._arrays(self.validation_pairs, dtype)
         self._weight_of_pair = observed_counts(self.train_pairs.y1) / dataset.n_genes
 
         weights = self.strategy.initial(model, stream(self.seed, "weights"))
         masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in PRUNABLE}
-        self.strategy.start(weights, masks, Context(dataset, self.train_pairs, self.solver, self.seed))
+        inside = self.train_pairs.in_unit(dataset.time_unit)
+        self.strategy.start(weights, masks, Context(dataset, inside, self.solver.as_dict(), self.seed))
         self.state = TrainState.fresh(weights, masks)
 
         self._epoch_in_torch: AutogradEpoch | None = None
@@ -192,7 +197,7 @@ class Trainer:
             validation_mse = yield from self._validate(epoch, weights, clock)
             if best.step(epoch, validation_mse):
                 masks = {name: mask.copy() for name, mask in self.state.masks.items()}
-                fit.kept = Kept(weights, masks, epoch, validation_mse)
+                fit.kept = Kept(self.time_unit.outside(weights), masks, epoch, validation_mse)
             lr = plateau.lr["W_sums"]
             plateau.step(validation_mse)
 
@@ -310,6 +315,10 @@ class Trainer:
             raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
         return mse
 
+    def _arrays(self, pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
+        return y0, y1, self.time_unit.intervals(pairs.t1 - pairs.t0)
+
     def _fresh_plateau(self, *, after_event: bool) -> Plateau:
         options = self.training
         base, fast = float(options["lr"]), float(options["lr"]) * float(options["v_lr_factor"])
@@ -357,8 +366,3 @@ def run_course(course: Generator[Any, Any, Result]) -> Result:
             answer = do_alone(job)
         except Exception as error:  # the course knows what it means
             answer = error
-
-
-def _arrays(pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
-    return y0, y1, np.ascontiguousarray(pairs.t1 - pairs.t0, dtype=np.float64)

@@ -163,3 +163,5 @@ def test_the_summary_counts_what_is_missing_and_warns_of_what_is_lost(tmp_path: 
         "ends (data.max_missing)",
         "training data: 1 genes have no two neighbouring values: nothing is learnt of their course",
     ]
+    assert told.counts["time_unit"] == 400.0
+    assert "units of 400 " in told.facts["unit of time"]

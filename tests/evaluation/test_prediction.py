@@ -47,7 +47,14 @@ def test_a_failed_pair_is_named():
 def dataset(**changes):
     motif = sp.csr_array(np.array([[0, 1.0, 0], [0, 0, 1.0], [0, 0, 0]]))
     truth = sp.csr_array(np.array([[0, 1.0, 1.0], [0, 0, 0], [0, 0, 0]]))
-    parts = {"train": course(1), "validation": course(2), "test": course(3), "truth": truth, "notes": ()}
+    parts = {
+        "train": course(1),
+        "validation": course(2),
+        "test": course(3),
+        "truth": truth,
+        "notes": (),
+        "time_unit": 1.0,
+    }
     return SimpleNamespace(**(parts | {"prior": Prior.from_arrays(motif)} | changes))
 
 

@@ -1,4 +1,4 @@
-"""Whole studies on files as users have them: values missing."""
+"""Whole studies on files as users have them: times in another unit, values missing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dash_hpc
+from dash_hpc import Phoenix
 from dash_hpc.data import TimeCourse
 from dash_hpc.execution import run_study
+from dash_hpc.ops import TENSORS
 from dash_hpc.report import write_report
 from dash_hpc.store import Store
 
@@ -55,6 +58,24 @@ def stored(folder: Path, data: TimeCourse) -> Store:
     (folder / "prior.csv").write_text("regulator,target\nA,B\nA,C\nB,D\nB,E\nC,F\nC,G\nA,H\n")
     (folder / "own.toml").write_text(STUDY)
     return run_study(folder / "own.toml", output=folder / "out", workers=1, progress="none")
+
+
+def test_hours_and_seconds_give_one_model_in_their_own_units(tmp_path: Path) -> None:
+    stores = {factor: stored(tmp_path / f"in-{factor:g}", course(factor)) for factor in (1.0, 3600.0)}
+    hours, seconds = (store.network(store.runs.index[0]).weights for store in stores.values())
+    for name in TENSORS:
+        np.testing.assert_allclose(seconds[name] * (3600 if name == "v" else 1), hours[name], rtol=1e-9)
+    for factor, store in stores.items():
+        assert store.provenance(store.runs.index[0])["time_unit"] == factor  # trajectories of 9 hours
+    found = [store.metrics(store.runs.index[0]) for store in stores.values()]
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    # what the README does with a stored network, over times of the data
+    state = course(1.0).pairs().y0[:3]
+    ends = [
+        dash_hpc.solve(Phoenix.from_arrays(**weights), state, 0.0, 2.0 * factor, rtol=1e-9, atol=1e-11, check=True).y1
+        for weights, factor in ((hours, 1.0), (seconds, 3600.0))
+    ]
+    np.testing.assert_allclose(ends[1].detach(), ends[0].detach(), rtol=1e-7)
 
 
 def test_values_that_are_missing_are_left_out_of_errors_and_counted(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_sim350_is_the_published_setting() -> None:
         "name": "sim350",
         "expression_noise": 0.025,
         "prior_noise": 0.05,
+        "time_unit": "auto",
         "max_missing": 0.25,
     }
     assert (study.model.hidden, study.training.epochs, study.training.lr) == (40, 200, 1e-3)
