@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.genes import check_same_genes
-from dash_hpc.data.missing import DEFAULT_MAX_MISSING
+from dash_hpc.data.missing import DEFAULT_MAX_MISSING, nothing_usable
 from dash_hpc.data.networks import read_network
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
@@ -22,7 +22,7 @@ from dash_hpc.data.splits import split_by_index, split_fraction, split_pairs
 from dash_hpc.data.textfile import read_raw
 from dash_hpc.data.timecourse import TimeCourse
 from dash_hpc.data.timeunit import check_unit, typical_unit
-from dash_hpc.errors import DataError, PriorError, UsageError
+from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.rng import stream
 
 __all__ = ["DataSet", "build", "digest"]
@@ -80,10 +80,7 @@ class DataSet:
             raise PriorError(f"the reference network must be [{n}, {n}], got {list(self.truth.shape)}")
         for part, data in (("training", self.train), ("validation", self.validation)):
             if not len(data.pairs()):
-                raise DataError(
-                    f"the {part} data has no two neighbouring time points that can be used: everywhere a time is "
-                    f"missing, or more than {data.max_missing:.3g} of the genes at the start (data.max_missing)"
-                )
+                raise nothing_usable(f"{part} data", data.max_missing)
         object.__setattr__(self, "time_unit", check_unit(self.time_unit or typical_unit(self.train)))
 
     @property

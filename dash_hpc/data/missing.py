@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dash_hpc.data.checks import FloatArray, frozen_array
 from dash_hpc.errors import DataError
 
-__all__ = ["DEFAULT_MAX_MISSING", "Losses", "counted_ends", "filled_starts", "usable_starts"]
+__all__ = ["DEFAULT_MAX_MISSING", "Losses", "counted_ends", "filled_starts", "nothing_usable", "usable_starts"]
 
 #: Share of the genes that may be missing where a step starts.
 DEFAULT_MAX_MISSING = 0.25
@@ -72,7 +72,9 @@ class Losses:
                 "at the start, or all at one of the ends (data.max_missing)"
             )
         if self.never:
-            told.append(f"{len(self.never):,} genes have no two neighbouring values: nothing is learnt of their course")
+            told.append(
+                f"genes without two neighbouring values: {len(self.never):,}; nothing is learnt of their course"
+            )
         return tuple(told)
 
     def notes(self, max_missing: float) -> tuple[str, ...]:
@@ -135,6 +137,14 @@ def counted_ends(values: FloatArray, start: NDArray[np.int64]) -> FloatArray:
     ends = values[start + 1]
     ends[np.isnan(values[start])] = np.nan
     return ends
+
+
+def nothing_usable(part: str, max_missing: float) -> DataError:
+    """The error for data of which no step can be used."""
+    return DataError(
+        f"the {part} has no two neighbouring time points that can be used: everywhere a time is missing, or more than "
+        f"{max_missing:.3g} of the genes at the start (data.max_missing)"
+    )
 
 
 def usable_starts(times: FloatArray, values: FloatArray, max_missing: float) -> tuple[NDArray[np.int64], int, int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dash_hpc.data.missing import nothing_usable
 from dash_hpc.data.timecourse import TimeCourse, Trajectory, valid_starts
 from dash_hpc.errors import DataError, UsageError
 
@@ -76,6 +77,8 @@ def split_pairs(
     """
     limit = timecourse.max_missing
     starts = [(k, int(i)) for k, t in enumerate(timecourse.trajectories) for i in valid_starts(t, limit)]
+    if not starts:
+        raise nothing_usable("training file", limit)
     if not 0 < n_validation < len(starts):
         raise DataError(
             f"cannot hold out {n_validation} of {len(starts)} pairs of time points that can be used; "

@@ -70,7 +70,7 @@ def test_a_gene_of_which_nothing_counts_is_told() -> None:
     values[::2, 1] = NAN  # never two neighbouring values
     losses = TimeCourse.from_arrays([values], [range(5)]).losses()
     assert losses.never == (1,)
-    assert any("1 genes have no two neighbouring values" in note for note in losses.notes(0.25))
+    assert any("genes without two neighbouring values: 1;" in note for note in losses.notes(0.25))
 
 
 def test_a_split_keeps_what_was_filled_in_from_the_whole_trajectory() -> None:
@@ -117,6 +117,15 @@ def test_data_without_a_usable_step_are_refused_with_the_key(tmp_path: Path) -> 
         build(spec, seed=0, base=tmp_path)
 
 
+def test_a_single_trajectory_without_a_usable_step_is_refused_with_the_key(tmp_path: Path) -> None:
+    values = np.full((6, 4), 0.5)
+    values[:, :2] = np.where(np.arange(6)[:, None] % 2, 0.5, NAN)
+    values[1::2, 2:] = NAN
+    TimeCourse.from_arrays([values], [range(6)]).write_csv(tmp_path / "x.csv")
+    with pytest.raises(DataError, match=r"the training file has no two neighbouring .* \(data.max_missing"):
+        build({"kind": "files", "train": "x.csv", "validation": 0.25}, seed=0, base=tmp_path)
+
+
 def test_max_missing_of_the_study_is_used(tmp_path: Path) -> None:
     values = np.full((4, 3, 4), 0.5)
     values[:, 1, :2] = NAN
@@ -161,7 +170,7 @@ def test_the_summary_counts_what_is_missing_and_warns_of_what_is_lost(tmp_path: 
     assert told.warnings == [
         "training data: 1 of 12 pairs dropped, over 0.25 of the genes are missing at the start, or all at one of the "
         "ends (data.max_missing)",
-        "training data: 1 genes have no two neighbouring values: nothing is learnt of their course",
+        "training data: genes without two neighbouring values: 1; nothing is learnt of their course",
     ]
     assert told.counts["time_unit"] == 400.0
     assert "units of 400 " in told.facts["unit of time"]
