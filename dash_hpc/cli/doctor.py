@@ -132,9 +132,12 @@ def _gpu() -> str:
 
 
 def _cores() -> str:
-    total = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    return f"{usable} usable of {total}"
+    from dash_hpc.execution.cgroup import quota_cores
+    from dash_hpc.execution.threads import available_cores
+
+    quota = quota_cores()
+    limit = "" if quota is None else f" (CPU quota of the control group: {quota})"
+    return f"{available_cores()} usable of {os.cpu_count() or 1}{limit}"
 
 
 def _data_root(problems: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Which cores and which GPU a rank works on.
 
 Ranks of one host share its cores evenly, in the order of their numbers, unless the launcher has bound them already or
-Slurm granted only a part of a host without saying which part. Ranks take GPUs in turn.
+Slurm, or a CPU quota, granted only a part of a host without saying which part. Ranks take GPUs in turn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from dash_hpc.execution.cgroup import quota_cores
 
 __all__ = ["Binding", "Place", "apply", "bindings", "describe", "here", "visible_gpus", "warnings_of"]
 
@@ -55,13 +57,14 @@ def here(rank: int, environ: Mapping[str, str] | None = None) -> Place:
         cores = tuple(sorted(os.sched_getaffinity(0)))
     else:
         cores = tuple(range(os.cpu_count() or 1))
-    granted = environ.get("SLURM_CPUS_ON_NODE", "")
+    slurm = environ.get("SLURM_CPUS_ON_NODE", "")
+    granted = int(slurm) if slurm.isascii() and slurm.isdigit() else len(cores)
     return Place(
         rank=rank,
         host=socket.gethostname(),
         pid=os.getpid(),
         cores=cores,
-        granted=int(granted) if granted.isdigit() else len(cores),
+        granted=min(granted, quota_cores() or granted),
         gpus=visible_gpus(environ),
     )
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from dash_hpc.execution.cgroup import quota_cores
+
 __all__ = ["ONE_THREAD", "available_cores", "one_thread", "thread_count"]
 
 ONE_THREAD = {
@@ -25,10 +27,9 @@ ONE_THREAD = {
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this process may use: those it is bound to, or fewer by a CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, quota_cores() or cores)
 
 
 def thread_count() -> int:
