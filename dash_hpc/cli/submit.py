@@ -10,6 +10,7 @@ import click
 
 from dash_hpc.cli.common import Command, json_option, parse_device, print_json
 from dash_hpc.errors import UsageError
+from dash_hpc.names import to_bytes
 
 __all__ = ["cancel", "submit"]
 
@@ -76,7 +77,7 @@ def submit(
     inputs = input_folders(plan.data_spec(), plan.base) if options.container else []
     script = job_script(plan.name, folder, options, inputs=inputs)
     if dry_run:
-        click.echo(script, nl=False)
+        click.echo(to_bytes(script), nl=False)
         return
 
     from dash_hpc.execution.slurm_submit import submit_study

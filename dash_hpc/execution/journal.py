@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from dash_hpc.names import readable
+
 __all__ = ["Journal", "open_log"]
 
 
@@ -33,6 +35,6 @@ class Journal:
         message = message.replace("\n", "\\n")
         line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')}  {message}"
         with suppress(OSError), open_log(self.path) as file:
-            file.write(f"{line}\n".encode())
+            file.write(f"{readable(line)}\n".encode())
         if echo and self.echo is not None:
             self.echo(line)

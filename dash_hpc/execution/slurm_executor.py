@@ -19,7 +19,8 @@ from dash_hpc.errors import DashHpcError, RunFailed, UsageError
 from dash_hpc.execution import slurm
 from dash_hpc.execution.slurm_options import JobOptions
 from dash_hpc.execution.slurm_script import call_script
-from dash_hpc.store import make_folder, publish_json, publish_text
+from dash_hpc.names import to_bytes
+from dash_hpc.store import make_folder, publish_bytes, publish_json
 
 __all__ = ["SlurmExecutor", "answer_call"]
 
@@ -97,7 +98,7 @@ class SlurmExecutor(Executor):
             place = self.folder / f"call-{k}"
             make_folder(place / "log")
             publish_json(place / "call.json", call)
-            publish_text(place / "call.sbatch", call_script(fn.__qualname__, place, self.options))
+            publish_bytes(place / "call.sbatch", to_bytes(call_script(fn.__qualname__, place, self.options)))
             job = slurm.submit(place / "call.sbatch")
             future.set_running_or_notify_cancel()
             self._open[job] = (future, place)
@@ -136,7 +137,7 @@ class SlurmExecutor(Executor):
                 self._ask(calls)
 
     def _ask(self, calls: dict[str, tuple[Future[Any], Path]]) -> None:
-        for job, states in slurm.job_states(calls).items():
+        for job, states in slurm.job_states(calls, slurm.SECONDS).items():
             # "UNKNOWN" is no answer: the wait goes on.
             if states[0].state not in _ENDED:
                 self._gone.pop(job, None)

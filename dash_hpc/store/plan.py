@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import OtherVersion, StoreError
+from dash_hpc.names import json_text
 from dash_hpc.store.envelope import open_regular
 from dash_hpc.store.publish import canonical_json, publish_text
 from dash_hpc.store.schema import run_path
@@ -79,7 +80,7 @@ def write_plan(
         "command": list(command),
         "sha256": _NO_DIGEST,
     }
-    lines = [json.dumps(header, ensure_ascii=False)]
+    lines = [json_text(header)]
     # The id comes first, so that a worker finds its line without parsing the others.
     lines += [f'{{"run_id":"{run_id}","spec":{canonical_json(spec)}}}' for run_id, spec in runs]
     text = "\n".join(lines) + "\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import StoreError
+from dash_hpc.names import json_text, readable
 from dash_hpc.store.files import FileLayer, free_space, in_bytes
 
 __all__ = [
@@ -52,7 +52,7 @@ _DISK_ERRORS = _FULL | _FORBIDDEN | _GONE | {errno.EIO, errno.EFBIG}
 
 def canonical_json(value: Any) -> str:
     """Return ``value`` as JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json_text(value, sort_keys=True, separators=(",", ":"))
 
 
 def is_temporary(path: Path) -> bool:
@@ -162,8 +162,11 @@ def _temporary(path: Path, need: int | None = None) -> Iterator[Path]:
 
 
 def publish_text(path: Path | str, text: str) -> None:
-    """Publish ``text`` (UTF-8, newlines as they are) as the whole content of ``path``."""
-    publish_bytes(path, text.encode())
+    """Publish ``text`` (UTF-8, newlines as they are) as the whole content of ``path``.
+
+    A byte of a name that is not UTF-8 is shown as an escape; see :mod:`dash_hpc.names`.
+    """
+    publish_bytes(path, readable(text).encode())
 
 
 def publish_sealed_text(path: Path | str, text: str) -> None:
@@ -186,7 +189,7 @@ def seal_of_text(data: bytes) -> bool | None:
 
 def publish_json(path: Path | str, value: Any) -> None:
     """Publish ``value`` as indented JSON with sorted keys."""
-    publish_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n")
+    publish_text(path, json_text(value, sort_keys=True, indent=2) + "\n")
 
 
 def set_aside(path: Path | str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dash_hpc.errors import StudyError
+from dash_hpc.names import is_utf8, readable
 from dash_hpc.study import toml
 from dash_hpc.study.problems import Path as KeyPath
 from dash_hpc.study.problems import nearest, problems
@@ -79,7 +80,7 @@ def parse_study(
             f"{place}: the study asks for {count.total:,} runs = {count.reason}; at most {MAX_RUNS:,} are allowed, "
             "so shorten the lists or split the study"
         )
-    _complete(raw, stem, base)
+    _complete(raw, stem, base, source)
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
@@ -96,7 +97,7 @@ def _not_toml(source: str, message: str) -> str:
     return f"{source}: not valid TOML: {message}"
 
 
-def _complete(raw: dict[str, Any], stem: str, base: Path | None) -> None:
+def _complete(raw: dict[str, Any], stem: str, base: Path | None, source: str) -> None:
     """Fill in what depends on the file: the study's name, and where relative data paths start."""
     section = raw.setdefault("study", {})
     if not isinstance(section, dict):
@@ -107,6 +108,11 @@ def _complete(raw: dict[str, Any], stem: str, base: Path | None) -> None:
         own = section.get("base", ".")
         if isinstance(own, str):
             section["base"] = str(base / own)
+            if not is_utf8(section["base"]):
+                raise StudyError(
+                    f"{source}: its data are in {readable(section['base'])}, a name that is not UTF-8, which the study "
+                    "file in the output cannot hold; rename the folder"
+                )
 
 
 def _line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
