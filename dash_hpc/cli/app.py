@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ import click
 
 from dash_hpc import __version__
 from dash_hpc.cli.common import Command, Group
+from dash_hpc.execution.streams import make_safe
 
 __all__ = ["app", "main"]
 
@@ -82,8 +84,17 @@ def app() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ``args`` are the words after ``dash-hpc`` (default: those of this process)."""
-    # Output into a terminal or file of another encoding must not end in an error over a λ.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    if args is None:
+        _take_names_as_bytes()
+    make_safe()
     app.main(args=args, prog_name="dash-hpc")
+
+
+def _take_names_as_bytes() -> None:
+    """Start again in Python's UTF-8 mode where the locale says otherwise.
+
+    Names of files then mean the same bytes under every locale: here, in the files of a store, on the hosts of a job.
+    """
+    mode = ["-X", "utf8"]
+    if sys.getfilesystemencoding() != "utf-8" and sys.orig_argv[1:3] != mode:
+        os.execv(sys.executable, [sys.executable, *mode, *sys.orig_argv[1:]])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 from dash_hpc.errors import DashHpcError
+from dash_hpc.execution.streams import failure, say
+from dash_hpc.names import json_text, readable
 
 __all__ = [
     "DONE",
@@ -33,6 +34,7 @@ FAILED = 1
 WRONG_USE = 2
 INTERRUPTED = 3
 
+_ONLY_ANSWERS = {"status", "select", "doctor"}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -57,6 +59,13 @@ class Command(click.Command):
             )
         )
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, after a note whether its output is all that it does."""
+        given = ctx.params
+        answers = (self.name in _ONLY_ANSWERS and not given.get("check")) or bool(given.get("dry_run"))
+        ctx.ensure_object(dict)["only answers"] = answers
+        return super().invoke(ctx)
+
 
 class Group(click.Group):
     """A group whose commands end in an exit code of the table above and at most one line of error."""
@@ -69,7 +78,7 @@ class Group(click.Group):
         extra.pop("standalone_mode", None)
         try:
             code = super().main(args=args, prog_name=prog_name, standalone_mode=False, obj=settings, **extra)
-            sys.stdout.flush()
+            code = _answered(code if isinstance(code, int) else DONE, settings)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(WRONG_USE)
@@ -79,10 +88,6 @@ class Group(click.Group):
             _leave(f"error: {error.format_message()}{where}", WRONG_USE, settings)
         except click.Abort:
             _leave("interrupted; what is done is kept, and the same command goes on from there", INTERRUPTED, settings)
-        except BrokenPipeError:
-            # The reader (head, say) has what it wanted; Python must not complain again when it closes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(DONE)
         except DashHpcError as error:
             label = "" if error.exit_code == INTERRUPTED else "error: "
             _leave(f"{label}{error}", error.exit_code, settings)
@@ -92,13 +97,23 @@ class Group(click.Group):
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             _leave(f"internal error: {reason}; --debug shows where, please report it", FAILED, settings)
-        sys.exit(code if isinstance(code, int) else DONE)
+        sys.exit(code)
+
+
+def _answered(code: int, settings: dict[str, Any]) -> int:
+    """Say when the answer could not be written; a command that does nothing but answer has then failed."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    if (lost := failure(sys.stdout)) is None:
+        return code
+    say(f"dash-hpc: standard output takes no more ({lost.strerror}): the answer is not complete")
+    return WRONG_USE if code == DONE and settings.get("only answers") else code
 
 
 def _leave(message: str, code: int, settings: dict[str, Any]) -> NoReturn:
     if settings["debug"]:
-        click.echo(traceback.format_exc().rstrip(), err=True)
-    click.echo(f"dash-hpc: {' '.join(message.split())}", err=True)
+        say(traceback.format_exc().rstrip())
+    say(f"dash-hpc: {readable(' '.join(message.split()))}")
     sys.exit(code)
 
 
@@ -151,7 +166,7 @@ def parse_part(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def print_json(answer: Any) -> None:
     """Print ``answer`` as one JSON document; NaN and infinity, which JSON does not have, become null."""
-    click.echo(json.dumps(_plain(answer), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json_text(_plain(answer), indent=2, allow_nan=False))
 
 
 def print_table(table: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from dash_hpc.errors import Interrupted, UsageError
 from dash_hpc.execution.lease import Lease
 from dash_hpc.execution.signals import StopFlag
+from dash_hpc.execution.streams import say
 from dash_hpc.store import is_store, make_folder
 
 __all__ = ["begin_anew", "held_by_driver"]
@@ -52,9 +52,9 @@ def held_by_driver(folder: Path, name: str = "driver", stop: StopFlag | None = N
             raise Interrupted(f"{stop.reason}: nothing was begun; the same command starts it")
         if not said and time.monotonic() - began > _RETRY_SECONDS:
             said = True
-            sys.stderr.write(
+            say(
                 f"dash-hpc: {in_the_way} was at work on {folder}; "
-                f"watching for at most {lease.seconds:g} s whether it still is\n"
+                f"watching for at most {lease.seconds:g} s whether it still is"
             )
         time.sleep(_LOOK_SECONDS)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc import errors
-from dash_hpc.errors import DashHpcError, RunFailed, UsageError
+from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
 from dash_hpc.execution.mpi_station import END, Station
 from dash_hpc.execution.signals import StopFlag
 from dash_hpc.store import publish_json
@@ -63,16 +63,17 @@ class MPIExecutor(Executor):
     def begin(self, log_folder: Path) -> list[str]:
         """Store the ranks as ``ranks.json`` in an existing folder, where workers then log; return them as text.
 
-        Raises
-        ------
-        StoreError
-            When the folder cannot be written.
+        A log that cannot be written is told, and stops nothing.
         """
         self._log_folder = str(log_folder)
         self.station.log_folder = log_folder
         ranks = [binding.to_dict() for binding in self.station.bindings]
-        publish_json(log_folder / "ranks.json", {"library": self.station.library, "ranks": ranks})
-        return self.station.lines()
+        lines = self.station.lines()
+        try:
+            publish_json(log_folder / "ranks.json", {"library": self.station.library, "ranks": ranks})
+        except StoreError as error:
+            lines.append(f"warning: {error}")
+        return lines
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``fn(*args)`` on some rank; what it may be and what comes back is as in :class:`LocalExecutor`."""

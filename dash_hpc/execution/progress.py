@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import numpy as np
 
 from dash_hpc.errors import StoreError, UsageError
+from dash_hpc.execution.streams import say
 from dash_hpc.store import Store
 
 if TYPE_CHECKING:
@@ -157,10 +159,10 @@ class Progress:
     ) -> None:
         if mode not in ("auto", "live", "plain", "none"):
             raise UsageError(f"progress must be auto, live, plain or none, got {mode!r}")
-        self._stream = stream or sys.stderr
+        shown_on = stream or sys.stderr
         if mode == "auto":
-            able = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-            mode = "live" if able else "plain"
+            mode = "live" if _able(shown_on) else "plain"
+        self._stream = shown_on
         self.mode = mode
         self._store = store
         self._workers = workers
@@ -178,15 +180,16 @@ class Progress:
 
             self._console = Console(file=self._stream)
             self._live = Live(console=self._console, auto_refresh=False)
-            self._live.start()
+            with _whoever_looks():
+                self._live.start()
 
     def echo(self, text: str) -> None:
         """Show one line of the journal without disturbing the table."""
         if self._console is not None:
-            self._console.print(text, markup=False, highlight=False)
+            with _whoever_looks():
+                self._console.print(text, markup=False, highlight=False)
         elif self.mode == "plain":
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            say(text, self._stream)
 
     def tick(self, active: Collection[str]) -> str | None:
         """Look, when it is time, and show; returns a line for the log when one is due."""
@@ -195,7 +198,8 @@ class Progress:
             return None
         state = self.look(active)
         if self._live is not None:
-            self._live.update(table(state), refresh=True)
+            with _whoever_looks():
+                self._live.update(table(state), refresh=True)
         self._next_look = start + max(1.0, _SHARE * (self._clock() - start))
         if start < self._next_line:
             return None
@@ -220,9 +224,24 @@ class Progress:
     def close(self) -> None:
         """Show the last state and leave the terminal as it was."""
         if self._live is not None:
-            self._live.update(table(self.look(())), refresh=True)
-            self._live.stop()
+            last = table(self.look(()))
+            with _whoever_looks():
+                self._live.update(last, refresh=True)
+            with _whoever_looks():
+                self._live.stop()
             self._live = None
+
+
+def _able(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def _whoever_looks() -> suppress:
+    """Go on when a terminal went away, or is a file that is full: what it shows is convenience."""
+    return suppress(OSError, ValueError)
 
 
 def _view(store: Store, run_id: str) -> RunView | None:

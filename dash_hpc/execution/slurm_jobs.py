@@ -145,8 +145,9 @@ def begin(
             "progress": progress,
         }
     )
-    _save(folder, history)
     lines.append(f"attempt {len(history.attempts)} of job {history.job} begins")
+    if problem := _save(folder, history):
+        lines.append(f"that cannot be noted ({problem})")
     return Verdict(0, "; ".join(lines))
 
 
@@ -207,7 +208,7 @@ def end(
         "code": code,
         "gained": max(0, progress - attempt.get("progress", progress)),
     }
-    _save(folder, history)
+    problem = _save(folder, history)
     counts = f"{done} of {len(states)} runs done, {failed} failed"
     if complete:
         # Of an array, the report job judges the study as a whole.
@@ -220,6 +221,10 @@ def end(
         return Verdict(1, f"{history.idle()} attempts in a row trained nothing ({cause}); {counts}; not requeued")
     if failed_here:
         cause = f"{cause} (failed: {', '.join(failed_here)})"
+    if problem:
+        return Verdict(
+            3, f"{cause} with {counts}; not requeued, for attempts cannot be counted ({problem}); submit again"
+        )
     tally = f"time-outs {history.count('time-out')}, pre-emptions {history.count('pre-emption')}"
     return Verdict(REQUEUE, f"{cause} with {counts}; back into the queue ({tally})")
 
@@ -290,8 +295,15 @@ def _history(folder: Path, job: str) -> History:
     return History(job, [item for item in attempts if isinstance(item, dict)] if isinstance(attempts, list) else [])
 
 
-def _save(folder: Path, history: History) -> None:
-    publish_json(folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts})
+def _save(folder: Path, history: History) -> str:
+    """Write the attempts down; return why that cannot be done, or "": a full log stops no runs."""
+    try:
+        publish_json(
+            folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts}
+        )
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def _load(path: Path) -> Any:
