@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dash_hpc.errors import StoreError
 from dash_hpc.execution import slurm
 from dash_hpc.execution.slurm_jobs import histories, jobs, record
 from dash_hpc.execution.slurm_options import JobOptions
 from dash_hpc.execution.slurm_script import report_script
+from dash_hpc.execution.streams import say
 from dash_hpc.execution.study_run import prepare
-from dash_hpc.store import publish_text
+from dash_hpc.names import to_bytes
+from dash_hpc.store import publish_bytes
 
 if TYPE_CHECKING:
     from dash_hpc.study import Study
@@ -43,7 +46,7 @@ def submit_study(study: Study, folder: Path, options: JobOptions, script: str) -
     job = slurm.submit(path)
     log = str(folder / "log" / ("slurm-%A_%a.out" if options.kind == "array" else f"slurm-{job}.out"))
     log = log.replace("%A", job)
-    record(folder, job, kind=options.kind, script=path.name, log=log)
+    _note(folder, job, kind=options.kind, script=path.name, log=log)
     if options.kind == "mpi":
         return job, "", log
     report = slurm.submit(
@@ -51,7 +54,7 @@ def submit_study(study: Study, folder: Path, options: JobOptions, script: str) -
         f"--dependency=afterok:{job}",
         "--kill-on-invalid-dep=yes",
     )
-    record(folder, report, kind="report", log=str(folder / "log" / f"slurm-{report}.out"))
+    _note(folder, report, kind="report", log=str(folder / "log" / f"slurm-{report}.out"))
     return job, report, log
 
 
@@ -96,7 +99,7 @@ def cancel_jobs(folder: Path) -> list[str]:
     SchedulerSilent
         When Slurm does not answer: nothing is known to be cancelled then.
     """
-    states = slurm.job_states(entry["job"] for entry in jobs(folder))
+    states = slurm.job_states((entry["job"] for entry in jobs(folder)), slurm.SECONDS)
     if any(state.reason == slurm.SILENT for group in states.values() for state in group):
         raise slurm.SchedulerSilent(
             f"{slurm.SILENT}, so nothing was cancelled; try again, or scancel {' '.join(states)}"
@@ -106,11 +109,19 @@ def cancel_jobs(folder: Path) -> list[str]:
     return wanted
 
 
+def _note(folder: Path, job: str, **facts: Any) -> None:
+    """Write a job down. Slurm has it already, so that a disk which is full by now must not hide its number."""
+    try:
+        record(folder, job, **facts)
+    except StoreError as error:
+        say(f"dash-hpc: job {job} is not written down, so status and cancel will not know it: {error}")
+
+
 def _keep(folder: Path, name: str, script: str) -> Path:
     k = 1
     while (path := folder / "log" / f"{name}-{k}.sbatch").exists():
         k += 1
-    publish_text(path, script)
+    publish_bytes(path, to_bytes(script))
     return path
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 FAKE = """#!{python}
-import json, sys
+import json, os, sys
 from pathlib import Path
 home = Path({home!r})
 name, words = Path(sys.argv[0]).name, sys.argv[1:]
 with (home / "calls.jsonl").open("a") as calls:
     calls.write(json.dumps([name, *words]) + "\\n")
+(home / f"environment-{{name}}.json").write_text(json.dumps(dict(os.environ)))
 state = json.loads((home / "state.json").read_text())
 answer = state.get(name)
 if name == "sbatch" and answer is None:
@@ -25,6 +26,9 @@ if name == "sbatch" and answer is None:
 if name == "squeue" and answer is not None and "--states=PENDING" in words:
     answer = state.get("squeue order", [0, ""])
 code, text = answer if answer is not None else [1, name + ": error: Slurm accounting storage is disabled"]
+if code == "endless":
+    while True:
+        print(text)
 if code == "hang":
     import time
     time.sleep(60)
@@ -41,7 +45,10 @@ class FakeSlurm:
         (home / "state.json").write_text("{}")
 
     def set(self, name: str, text: str = "", code: int | str = 0) -> None:
-        """Let the command ``name`` answer with ``text`` (on stderr when the code is not 0; "hang": not at all)."""
+        """Let the command ``name`` answer with ``text``.
+
+        It comes on stderr when the code is not 0; with "hang" not at all, with "endless" again and again.
+        """
         path = self.home / "state.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), name: [code, text]}))
 
@@ -50,6 +57,10 @@ class FakeSlurm:
         path = self.home / "calls.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [words[1:] for words in map(json.loads, lines) if words[0] == name]
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the environment of the last call of ``name``."""
+        return dict(json.loads((self.home / f"environment-{name}.json").read_text()))
 
 
 @pytest.fixture

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,19 +115,123 @@ def test_without_accounting_the_controller_is_asked(fake_slurm: FakeSlurm) -> No
     assert [(s.state, s.nodes) for s in slurm.job_states(["17"])["17"]] == [("COMPLETED", "n1")]
 
 
-def test_no_answer_is_unknown_never_finished(fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer_is_unknown_never_finished(fake_slurm: FakeSlurm) -> None:
     fake_slurm.set("squeue", "slurm_load_jobs error: Unable to contact slurm controller", 1)
     fake_slurm.set("sacct", "17|COMPLETED|0:0|n1\n")
     assert [(s.state, s.reason) for s in slurm.job_states(["17"])["17"]] == [
         ("UNKNOWN", "the scheduler does not answer")
     ]
-    monkeypatch.setattr(slurm, "SECONDS", 0.5)
     fake_slurm.set("squeue", "", "hang")
-    assert slurm.job_states(["17"])["17"][0].state == "UNKNOWN"
+    assert slurm.job_states(["17"], 0.5)["17"][0].state == "UNKNOWN"
     fake_slurm.set("squeue", "")
     fake_slurm.set("sacct", "", 1)
     fake_slurm.set("scontrol", "slurm_load_jobs error: Invalid job id specified", 1)
     assert slurm.job_states(["17"])["17"][0].reason == "Slurm no longer knows this job"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("squeue", "", "hang"),
+        ("squeue", "17|RUNNING|n1|1:00|N/A|main|None", "endless"),
+        ("squeue", "17|RUNNING|n1|1:00|N/A|main|None\n" * 200_000, 0),
+        ("squeue", "slurm_load_jobs error: x\n" * 300_000, 1),
+        ("sacct", "", "hang"),
+        ("sacct", "17|COMPLETED|0:0|n1", "endless"),
+        ("scontrol", "", "hang"),
+        ("scontrol", "JobId=17 JobState=COMPLETED ", "endless"),
+    ],
+)
+def test_status_is_there_in_seconds_whatever_the_scheduler_does(
+    study: Path, tmp_path: Path, fake_slurm: FakeSlurm, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, code: int | str,
+) -> None:  # fmt: skip
+    """Without end, a million lines, or nothing: unknown. 4 s are the limit of all questions together."""
+    folder = tmp_path / "out"
+    assert command(capfd, "submit", study, "--output", folder)[0] == 0
+    for other in ("squeue", "sacct", "scontrol"):
+        fake_slurm.set(other, "", 0 if other == "squeue" else 1)
+    fake_slurm.set(name, text, code)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+    answer, out, err = command(capfd, "status", folder, "--json")
+    # The rest is the time that the stand-ins, which are Python, take to start and to write on a busy machine.
+    assert time.monotonic() - began < 4.0 + 6.0
+    assert (answer, err) == (0, "")
+    [job] = json.loads(out)["jobs"]
+    assert (job["job"], job["state"]) == ("17", "UNKNOWN")
+    assert "not answer" in job["reason"] or "no longer knows" in job["reason"]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 100 << 10  # KiB
+
+
+def test_limit_of_the_questions_is_the_users(fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASH_HPC_SCHEDULER_SECONDS", "0.2")
+    fake_slurm.set("squeue", "", "hang")
+    began = time.monotonic()
+    assert slurm.job_states(["17"])["17"][0].reason == "the scheduler does not answer"
+    assert time.monotonic() - began < 3.5
+    monkeypatch.setenv("DASH_HPC_SCHEDULER_SECONDS", "soon")
+    with pytest.raises(UsageError, match="DASH_HPC_SCHEDULER_SECONDS must be a positive number"):
+        slurm.job_states(["17"])
+
+
+def test_strange_answers_are_no_states(fake_slurm: FakeSlurm) -> None:
+    fake_slurm.set(
+        "squeue", f"|||||||\n17_{'9' * 5000}|RUNNING||||m|\n17_²|RUNNING||||m|\n17\n\x00\n18|RUNNING|n|1|2|m|\n"
+    )
+    states = slurm.job_states(["17", "18"])
+    assert [s.state for s in states["17"]] == ["RUNNING", "RUNNING"]
+    assert [s.job for s in states["18"]] == ["18"]
+    fake_slurm.set("sbatch", "9" * 5000 + "\n")
+    with pytest.raises(UsageError, match="gave no job id") as told:
+        slurm.submit(Path("x"))
+    assert len(str(told.value)) < 500
+
+
+# What Slurm 22.05, its pmi2 plugin, Hydra and Open MPI 5 set in a step, and what belongs to site and user.
+STEP_NAMES = """SLURM_JOB_ID SLURM_JOBID SLURM_STEP_ID SLURM_STEPID SLURM_CPU_BIND SLURM_CPU_BIND_LIST
+SLURM_CPU_BIND_TYPE SLURM_CPU_BIND_VERBOSE SLURM_CPUS_PER_TASK SLURM_MEM_PER_CPU SLURM_MEM_PER_NODE SLURM_MEM_BIND
+SLURM_NTASKS SLURM_NPROCS SLURM_NNODES SLURM_NODELIST SLURM_DISTRIBUTION SLURM_TASKS_PER_NODE SLURM_PROCID SLURM_LOCALID
+SLURM_GTIDS SLURM_GPUS SLURM_EXPORT_ENV SLURM_STEP_NUM_TASKS SLURM_MPI_TYPE SLURM_OVERLAP SLURM_EXACT
+SLURM_WORKING_CLUSTER SLURMD_NODENAME SLURMD_DEBUG SLURM_THREADS_PER_CORE SLURM_HINT SBATCH_CPU_BIND
+SBATCH_MEM_BIND_LIST SRUN_DEBUG CUDA_VISIBLE_DEVICES PMI_RANK PMI_SIZE PMI_FD PMI_JOBID PMI2_FD PMIX_RANK PMIX_NAMESPACE
+PMIX_SERVER_URI41 OMPI_COMM_WORLD_SIZE OMPI_UNIVERSE_SIZE OMPI_FILE_LOCATION OMPI_MCA_num_procs PRTE_LAUNCHED
+HYDI_CONTROL_FD MPI_LOCALNRANKS MPI_LOCALRANKID MV2_COMM_WORLD_RANK PALS_RANKID"""
+OWN_NAMES = """SLURM_CONF SBATCH_PARTITION SBATCH_ACCOUNT SBATCH_EXPORT OMPI_MCA_btl OMPI_ALLOW_RUN_AS_ROOT PMIX_MCA_gds
+HYDRA_IFACE FI_PROVIDER OMP_NUM_THREADS HOME PATH DASH_HPC_DATA MY_SLURM_NOTE"""
+
+
+def test_job_inherits_nothing_of_the_step_that_submits_it(
+    study: Path, tmp_path: Path, fake_slurm: FakeSlurm, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    step, own = STEP_NAMES.split(), OWN_NAMES.split()
+    for name in (*step, *own):
+        if name not in ("PATH", "HOME"):
+            monkeypatch.setenv(name, "1")
+    assert command(capfd, "submit", study, "--output", tmp_path / "out")[0] == 0
+    seen = fake_slurm.environment("sbatch")
+    assert [name for name in step if name in seen] == []
+    assert [name for name in own if name not in seen] == []
+
+
+def test_gpus_of_a_workstation_are_the_users_choice(fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of any allocation nobody but the user has named them."""
+    for name in ("SLURM_JOB_ID", "SLURM_JOBID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    slurm.submit(Path("x"))
+    assert fake_slurm.environment("sbatch")["CUDA_VISIBLE_DEVICES"] == "2"
+
+
+def test_own_filters_of_the_user_do_not_hide_jobs(fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm/slurm.conf")
+    fake_slurm.set("squeue", "17|PENDING|n1|1:00|N/A|main|None\n")
+    assert slurm.job_states(["17"])["17"][0].state == "PENDING"
+    seen = fake_slurm.environment("squeue")
+    assert "SQUEUE_STATES" not in seen
+    assert seen["SLURM_CONF"] == "/etc/slurm/slurm.conf"
 
 
 def test_without_slurm_everything_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -275,6 +384,32 @@ def test_failed_node_is_remembered_though_it_is_back_at_the_next_attempt(folder:
     note_failed(folder, ["n2", "n9"], job)
     assert "failed: n2" in begin(folder, ["n1", "n2"], [], job).text
     assert failed_nodes(folder) == ["n2"]
+
+
+def test_log_that_cannot_be_written_ends_no_job(folder: Path) -> None:
+    """``log/`` is full: the attempt begins; without a count of attempts the job does not come back."""
+    for path in sorted((folder / "log").iterdir()):
+        path.unlink()
+    (folder / "log").rmdir()
+    (folder / "log").write_text("in the way")
+    verdict = begin(folder, ["n1"], environ={"SLURM_JOB_ID": "17"})
+    assert verdict.code == 0
+    assert "cannot be noted" in verdict.text
+    verdict = end(folder, 3, "USR1", 120, "RUNNING 1:00", environ={"SLURM_JOB_ID": "17"})
+    assert verdict.code == 3
+    assert "not requeued, for attempts cannot be counted" in verdict.text
+
+
+def test_script_names_a_folder_by_its_bytes(study: Path, tmp_path: Path, fake_slurm: FakeSlurm) -> None:
+    """Latin-1 ``ü``; also where the locale knows ASCII only."""
+    folder = os.fsencode(tmp_path) + b"/lat\xfcn"
+    words = [sys.executable, "-m", "dash_hpc", "submit", os.fsencode(study), b"--output", folder]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    for more in ([], ["--dry-run"]):
+        done = subprocess.run([*words, *more], capture_output=True, check=True, env=environment)
+    assert b"folder='" + folder + b"'\n" in done.stdout
+    assert (Path(os.fsdecode(folder)) / "log" / "job-1.sbatch").read_bytes() == done.stdout
+    assert fake_slurm.environment("sbatch")["PYTHONUTF8"] == "0"
 
 
 def test_record_of_a_job_survives_strange_files(folder: Path) -> None:
