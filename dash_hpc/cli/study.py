@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +92,8 @@ def run(
 
     Runs that are done are not repeated, and those under way go on: the same command resumes a study after a signal, a
     crash or a reboot. A run that fails is recorded with its reason; the others go on. On SIGTERM, SIGINT (Ctrl-C),
-    SIGUSR1 or SIGUSR2 the runs under way make a checkpoint and the command leaves with exit code 3; a second signal
-    leaves at once.
+    SIGHUP (unless under nohup), SIGUSR1 or SIGUSR2 the runs under way make a checkpoint and the command leaves with
+    exit code 3; a second signal leaves at once.
 
     \b
     Example:
@@ -111,11 +110,12 @@ def run(
         where = (workers, device, pack)
         return _work(study, overrides, output, where, part, fresh, move_to, dry_run, as_json, executor, stop)
 
-    if choose_engine(engine) == "local":
+    # A dry run starts nothing, whatever a launcher has left in the environment.
+    if dry_run or choose_engine(engine) == "local":
         from dash_hpc.execution.signals import StopFlag
 
         # Before the large imports: a signal that comes early must not mean death.
-        with StopFlag() as stop:
+        with StopFlag(starting=True) as stop:
             ctx.exit(work(stop=stop))
     from dash_hpc.execution.mpi import mpi_session
 
@@ -224,6 +224,6 @@ def _print_failures(store: Store, most: int = 5) -> None:
     failed = [run_id for run_id, state in store.column("status").items() if state == "failed"]
     reasons = store.column("reason")
     for run_id in failed[:most]:
-        print(f"failed: run {run_id}: {reasons[run_id]}", file=sys.stderr)
+        click.echo(f"failed: run {run_id}: {reasons[run_id]}", err=True)
     if len(failed) > most:
-        print(f"… and {len(failed) - most} more; dash-hpc status lists them", file=sys.stderr)
+        click.echo(f"… and {len(failed) - most} more; dash-hpc status lists them", err=True)

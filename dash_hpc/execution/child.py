@@ -1,10 +1,10 @@
 """Inside a worker process: take calls from standard input, answer on the former standard output.
 
 One line of JSON each way: ``{"call": "module:function", "args": [...]}``, then ``{"value": ...}`` or ``{"error": type,
-"message": text}``. The line ``{"stop": reason}``, or a signal, asks the call under way to end soon and the process to
-leave after it (exit code 3); one that comes before the first call waits for that. When standard input ends, the parent
-is gone and the process ends at once, in the middle of a run if need be: files are published whole, so nothing is
-damaged.
+"message": text}``. In between, ``{"begun": pid}`` says that a run's first epoch begins. The line ``{"stop": reason,
+"seconds": limit of a start}``, or a signal, asks the call under way to end soon and the process to leave after it (exit
+code 3); one that comes before the first call waits for that, within the limit. When standard input ends, the parent is
+gone and the process ends at once, in the middle of a run if need be: files are published whole, so nothing is damaged.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any
 
 from dash_hpc.execution.signals import EXIT_CODE, SIGNALS, process_flag
+from dash_hpc.execution.streams import make_safe
 
 __all__ = ["main"]
 
@@ -29,11 +30,15 @@ def main() -> None:
     The words of the command line are modules to import before the first call.
     """
     flag = process_flag().install()
+    flag.limit_start()
+    make_safe()
     # Blocked by the parent until here, so that one that came before is not lost, and not deadly.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # Prints of libraries belong in the log, not between the answers.
     os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    flag.on_begun = lambda: _answer(answers, {"begun": os.getpid()})
     calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls,), daemon=True).start()
     for module in sys.argv[1:]:
@@ -45,7 +50,9 @@ def main() -> None:
         served = True
         try:
             module, _, name = call["call"].partition(":")
-            answer = {"value": getattr(import_module(module), name)(*call["args"])}
+            function = getattr(import_module(module), name)
+            flag.begun()
+            answer = {"value": function(*call["args"])}
         except Exception as error:
             answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
         _answer(answers, answer)
@@ -56,7 +63,7 @@ def _listen(calls: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin:
         message = json.loads(line)
         if "stop" in message:
-            process_flag().set(message["stop"])
+            process_flag().set(message["stop"], message["seconds"])
         else:
             calls.put(message)
     os._exit(EXIT_CODE)

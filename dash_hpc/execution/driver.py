@@ -111,6 +111,8 @@ def drive(
             ended = set()
             time.sleep(_TICK_SECONDS if waiting else 0.0)
         for future in ended:
+            if stop is not None:
+                stop.begun()
             unit = active.pop(future)
             try:
                 value = future.result()

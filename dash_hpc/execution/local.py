@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -24,7 +25,7 @@ import dash_hpc
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, WorkerDied
 from dash_hpc.execution.journal import open_log
-from dash_hpc.execution.signals import EXIT_CODE, SIGNALS
+from dash_hpc.execution.signals import EXIT_CODE, SIGNALS, START_SECONDS
 from dash_hpc.execution.threads import ONE_THREAD
 
 __all__ = ["START_TRIES", "LocalExecutor"]
@@ -48,6 +49,8 @@ class LocalExecutor(Executor):
     name : str, default "worker"
     preload : sequence of str
         Modules that workers import before their first call. With any, the workers start at once.
+    on_begun : callable
+        Called, from some thread, whenever the first epoch of a run begins.
     gpus : sequence of str
         GPUs for the workers in turn, as CUDA_VISIBLE_DEVICES takes them; without any all see what this process sees.
 
@@ -65,6 +68,7 @@ class LocalExecutor(Executor):
         name: str = "worker",
         preload: Sequence[str] = (),
         gpus: Sequence[str] = (),
+        on_begun: Callable[[], Any] = lambda: None,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers must be 1 or more, got {workers!r}")
@@ -79,6 +83,7 @@ class LocalExecutor(Executor):
                 _log(log_folder, name, k),
                 tuple(preload),
                 {"CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} if gpus else {},
+                on_begun,
             )
             for k in range(workers)
         ]
@@ -124,12 +129,13 @@ class LocalExecutor(Executor):
             for slot in self._slots:
                 slot.join()
 
-    def ask_to_stop(self, reason: str) -> None:
+    def ask_to_stop(self, reason: str, seconds: float = START_SECONDS) -> None:
         """Ask for an end: ``process_flag`` is set in the workers. A worker ends its call soon and leaves; one that is
-        still loading gets its first call all the same. Other calls fail with :class:`Interrupted`.
+        still loading gets its first call all the same, if that can begin within ``seconds``. Other calls fail with
+        :class:`Interrupted`.
         """
         for slot in self._slots:
-            slot.ask(reason)
+            slot.ask(reason, seconds)
 
     def stop(self) -> None:
         """End everything now: waiting calls are cancelled, calls under way fail with :class:`WorkerDied`."""
@@ -159,11 +165,14 @@ class _Slot(threading.Thread):
         log: Path | None,
         preload: tuple[str, ...],
         environment: Mapping[str, str],
+        on_begun: Callable[[], Any],
     ) -> None:
         super().__init__(daemon=True)
+        self._on_begun = on_begun
         self._environment = environment
         self._preload = preload
         self._asked = ""
+        self._until = 0.0
         self._called = False
         self._calls = calls
         self._closed = closed
@@ -201,17 +210,17 @@ class _Slot(threading.Thread):
             with suppress(ProcessLookupError):
                 process.kill()
 
-    def ask(self, reason: str) -> None:
-        """Ask the process to leave after its call, from any thread."""
+    def ask(self, reason: str, seconds: float) -> None:
+        """Ask the process to leave after its call, from any thread; one that is loading has so many seconds."""
         with self._process_lock:
-            self._asked = reason
+            self._asked, self._until = reason, time.monotonic() + seconds
             process = self._process
         if process is not None:
-            self._tell(process, reason)
+            self._tell(process)
 
-    def _tell(self, process: subprocess.Popen[str], reason: str) -> None:
+    def _tell(self, process: subprocess.Popen[str]) -> None:
         with suppress(OSError, ValueError):
-            self._write(process, {"stop": reason})
+            self._write(process, {"stop": self._asked, "seconds": max(0.0, self._until - time.monotonic())})
 
     def _write(self, process: subprocess.Popen[str], message: dict[str, Any]) -> None:
         if process.stdin is None:
@@ -225,7 +234,8 @@ class _Slot(threading.Thread):
         self._called = True
         try:
             self._write(process, call)
-            line = process.stdout.readline() if process.stdout is not None else ""
+            while (line := process.stdout.readline() if process.stdout is not None else "").startswith('{"begun"'):
+                self._on_begun()
         except (BrokenPipeError, ConnectionResetError):
             line = ""
         if not line.endswith("\n"):
@@ -247,14 +257,14 @@ class _Slot(threading.Thread):
             if self._ending:
                 raise WorkerDied("the workers were stopped")
             # A study that is signalled while it starts, again and again, still gets on: the first call is served.
-            if self._asked and self._called:
+            if self._asked and (self._called or time.monotonic() >= self._until):
                 raise Interrupted(f"no more calls: {self._asked}")
             if self._process is not None and self._process.poll() is None:
                 return self._process
             self._process = process = _start(self._log, self._preload, self._environment)
             asked = self._asked
         if asked:
-            self._tell(process, asked)
+            self._tell(process)
         line = process.stdout.readline() if process.stdout is not None else ""
         if '"ready"' not in line:
             code = self._discard()
@@ -292,7 +302,7 @@ def _start(log: Path | None, preload: tuple[str, ...], own: Mapping[str, str]) -
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", _START, *preload],
+            [sys.executable, "-X", "utf8", "-c", _START, *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

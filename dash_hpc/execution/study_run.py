@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from dash_hpc.execution.packing import Choice, check_wishes, choose_packing
 from dash_hpc.execution.planning import data_summary, gene_count, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.execution.signals import StopFlag
+from dash_hpc.execution.streams import occupy, say
 from dash_hpc.store import (
     Store,
     is_store,
@@ -98,8 +99,8 @@ def run_study(
     move_to : path, optional
         New name for the former output folder, on the same file system; only with ``fresh``.
     stop : StopFlag, optional
-        Set by somebody else. By default SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 set one (in the main thread, or on any
-        rank of ``executor``); a second signal leaves at once.
+        Set by somebody else. By default SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 set one (in the main thread, or on
+        any rank of ``executor``); a second signal leaves at once.
 
     Returns
     -------
@@ -130,6 +131,7 @@ def run_study(
     check_wishes(device, pack, ranks=executor is not None)
     if part is not None and not 1 <= part[0] <= part[1]:
         raise UsageError(f"part {part[0]} of {part[1]}: parts count from 1")
+    occupy()
     folder = Path(output) if output is not None else study.output
     if move_to is not None and not fresh:
         raise UsageError("move_to belongs to fresh: a study that goes on stays where it is")
@@ -165,7 +167,9 @@ def run_study(
                 require_space(folder, [run for run in runs if run.id in wanted], genes, under_way)
                 _Execution(store, todo, choice, progress, journal, lease, stop or own).run(notices, executor)
             else:
-                journal.echo = None if progress == "none" else _say
+                if (flag := stop or own) is not None:
+                    flag.begun()
+                journal.echo = None if progress == "none" else say
                 for notice in notices:
                     journal.write(notice)
             lease.check()
@@ -235,7 +239,10 @@ class _Execution:
         for notice in [*notices, *([self.choice.line] if self.choice.line else ())]:
             journal.write(notice)
         log_folder = store.folder / "log"
-        executor = given or LocalExecutor(self.workers, log_folder, preload=PRELOAD, gpus=self.choice.gpus)
+        begun = self.stop.begun if self.stop is not None else lambda: None
+        executor = given or LocalExecutor(
+            self.workers, log_folder, preload=PRELOAD, gpus=self.choice.gpus, on_begun=begun
+        )
         try:
             drive(
                 store.folder,
@@ -246,7 +253,7 @@ class _Execution:
                 tick=self._tick,
                 packing=packing,
                 stop=self.stop,
-                on_stop=executor.ask_to_stop,
+                on_stop=self._ask(executor),
             )
             if self.stop is not None and self.stop.is_set() and self._unfinished():
                 raise self._interrupted(self.stop.reason)
@@ -264,6 +271,12 @@ class _Execution:
         text = self.shown.tick(active)
         if text is not None:
             self.journal.write(text, echo=self.shown.mode == "plain")
+
+    def _ask(self, executor: LocalExecutor | MPIExecutor) -> Callable[[str], None]:
+        """How the workers are asked to stop: those that still start have what the driver has left of the time."""
+        if isinstance(executor, LocalExecutor) and (stop := self.stop) is not None:
+            return lambda reason: executor.ask_to_stop(reason, stop.left())
+        return executor.ask_to_stop
 
     def _unfinished(self) -> bool:
         self.store.refresh()
@@ -292,10 +305,6 @@ def _refuse_foreign(folder: Path) -> None:
         raise UsageError(
             f"{folder}: not empty ({others[0]}{more}) and not the output of a study; choose a new output folder"
         )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the progress of a study that is done
 
 
 def _set_damaged_aside(store: Store, run_ids: Sequence[str]) -> list[str]:

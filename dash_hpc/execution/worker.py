@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
@@ -18,8 +17,10 @@ from dash_hpc.errors import CheckpointUnfit, DashHpcError, RunFailed, StoreError
 from dash_hpc.execution.lease import Held, Lease, LeaseLost, Observer, lease_seconds
 from dash_hpc.execution.poison import forget_deaths
 from dash_hpc.execution.provenance import now, provenance
-from dash_hpc.execution.signals import process_flag
+from dash_hpc.execution.signals import nothing_to_lose, process_flag
+from dash_hpc.execution.streams import say
 from dash_hpc.execution.threads import one_thread
+from dash_hpc.names import readable
 from dash_hpc.store import RunRecord, RunWriter, canonical_json, find_record, plan_header, planned_spec
 from dash_hpc.store.checkpoint import CheckpointFile, StoredCheckpoint
 from dash_hpc.store.plan import PlanHeader
@@ -205,7 +206,7 @@ class _Job:
             if isinstance(error, StoreError) and isinstance(error.__cause__, OSError):
                 raise  # The disk, not the run: the study stops and goes on when that is repaired.
             trace = traceback.format_exc()
-            print(f"run {self.run_id}:\n{trace}", file=sys.stderr, flush=True)  # noqa: T201 - the worker's log
+            say(f"run {self.run_id}:\n{trace}")  # the worker's log
             self.writer.provenance |= {"ended": now(), "traceback": trace}
             self.writer.fail(_reason(error))
             return "failed"
@@ -246,7 +247,8 @@ class _Job:
 
         spec, writer = self.spec, self.writer
         began = time.perf_counter()
-        dataset = _dataset(canonical_json(spec["data"]), spec["seed"], str(self.base), spec["data_digest"])
+        with nothing_to_lose():
+            dataset = _dataset(canonical_json(spec["data"]), spec["seed"], str(self.base), spec["data_digest"])
         built = time.perf_counter()
         self.circumstances["time_unit"] = writer.provenance["time_unit"] = dataset.time_unit
 
@@ -339,7 +341,7 @@ def _dataset(data: str, seed: int, base: str, expected_digest: str) -> DataSet:
 
 
 def _reason(error: Exception) -> str:
-    message = " ".join(str(error).split())
+    message = readable(" ".join(str(error).split()))
     if isinstance(error, DashHpcError) and message:
         return message if not isinstance(error, StoreError) else f"cannot be stored: {message}"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -38,6 +38,32 @@ def test_a_second_signal_leaves_at_once() -> None:
         assert flag.reason == "SIGUSR1"
 
 
+def test_a_broken_connection_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell sends SIGHUP, and then the terminal does, whenever it comes to that."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    left: list[int] = []
+    now = [0.0]
+    with StopFlag(left.append, lambda: now[0]) as flag:
+        for second in (0.0, 5.0):
+            now[0] = second
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert (flag.reason, left) == ("SIGHUP", [])
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert left == [3]
+
+
+def test_under_nohup_a_hangup_is_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopFlag() as flag:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not flag.is_set()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_first_reason_stays() -> None:
     flag = StopFlag()
     flag.set("time is up")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from studies import Result, Study, children, differences, has_handlers, pause, send, undisturbed, wait
 
+from dash_hpc.execution.signals import START_SECONDS
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 EPOCHS = 2000
 
@@ -19,7 +21,8 @@ def signal_campaign(
     """A signal ``every`` seconds after each start, to the driver alone or to all its processes; then start again.
 
     Each signalled command has to leave with exit code 3, unless it was done, and has to have trained an epoch or more
-    that no later one trains again, however early it was signalled. The last start is left alone.
+    that no later one trains again, however early it was signalled, or to have used up the time that a start has left
+    then, as on a busy machine. The last start is left alone.
     """
     rng = random.Random(seed)
     result = Result("a signal, then a restart")
@@ -36,7 +39,8 @@ def signal_campaign(
         for pid in [driver.pid, *(children(driver.pid) if rng.random() < 0.5 else [])]:
             send(pid, number)
         code = wait(driver)
-        slowest = max(slowest, time.monotonic() - began)
+        took = time.monotonic() - began
+        slowest = max(slowest, took)
         result.trials += 1
         if code == 0:
             result.failures += differences(whole, study)
@@ -47,7 +51,7 @@ def signal_campaign(
             result.failures.append(f"{signal.Signals(number).name}: exit code {code}; see {study.log}")
         else:
             before, work = work, study.work(epochs)
-            if work <= before:
+            if work <= before and took < START_SECONDS:
                 result.failures.append(f"start {result.trials} did not get on: {work} epochs; see {study.log}")
     if study.run() != 0:
         result.failures.append(f"{study.output.name} was not completed; see {study.log}")
