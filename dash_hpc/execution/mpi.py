@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dash_hpc.errors import DashHpcError, UsageError
 from dash_hpc.execution.mpi_executor import MPIExecutor
+from dash_hpc.execution.mpi_host import HostUnfit, check_host, check_launcher, first_of_host, under_launcher
 from dash_hpc.execution.mpi_launch import check_family, check_world, promise
 from dash_hpc.execution.mpi_station import Station, library_name
 
@@ -36,6 +37,8 @@ END_SECONDS = 20.0
 """Limit for all ranks to end after the driver."""
 REFUSAL_SECONDS = 10.0
 """How long the silent ranks of a refused start wait for the one that says why."""
+HOST_SECONDS = 2.0
+"""The same where the reason is the host's, which all its ranks find out at the same time."""
 
 # How often mpi4py.futures looks for messages: runs take seconds to hours, and polling takes cores from them.
 _POLL_SECONDS = 0.005
@@ -155,6 +158,8 @@ def _world() -> MPI.Intracomm:
     else:
         try:
             check_family(made, library_name())
+            check_launcher(made)
+            check_host(library_name())
             if not MPI.Is_initialized():
                 MPI.Init_thread(MPI.THREAD_MULTIPLE)
                 atexit.register(_finalize)
@@ -162,9 +167,11 @@ def _world() -> MPI.Intracomm:
             return MPI.COMM_WORLD
         except UsageError as error:
             problem = error
-    if made is not None and made.rank != 0:
-        # A launcher ends all ranks as soon as one fails: the one that speaks must be first.
-        time.sleep(REFUSAL_SECONDS)
+    # Of a host that is unfit its first rank speaks, of the rest rank 0, or all where nobody has started them.
+    host = isinstance(problem, HostUnfit)
+    if made is not None and under_launcher() and not (first_of_host() if host else made.rank == 0):
+        # A launcher may end all ranks as soon as one fails: the one that speaks must be first.
+        time.sleep(HOST_SECONDS if host else REFUSAL_SECONDS)
         raise Refused(problem.exit_code)
     # And a launcher may drop what a rank wrote just before its end.
     atexit.register(time.sleep, _LAST_WORDS_SECONDS)

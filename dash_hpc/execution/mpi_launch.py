@@ -15,8 +15,9 @@ from typing import Literal
 
 from dash_hpc.errors import UsageError
 
-__all__ = ["Engine", "Promise", "check_family", "check_world", "choose_engine", "promise"]
+__all__ = ["Engine", "Promise", "check_family", "check_world", "choose_engine", "left_over", "promise"]
 
+_MOST_NAMES = 12
 Engine = Literal["auto", "local", "mpi"]
 
 # In this order: Hydra starts its proxies through srun, so that under it Slurm's step counts proxies, not ranks.
@@ -69,22 +70,28 @@ def _named(launcher: str, environ: Mapping[str, str]) -> str:
 def choose_engine(engine: Engine, environ: Mapping[str, str] | None = None) -> Literal["local", "mpi"]:
     """Return "mpi" under a launcher of several ranks (or when asked for), else "local".
 
-    Raises
-    ------
-    UsageError
-        When ``local`` is asked for in one of several ranks: each would do the whole study.
+    What is asked for is done: the variables may be left over from a launcher that is long gone. Where they are not,
+    only the first of the ranks gets the lease of the driver, and the others say so.
     """
+    if engine != "auto":
+        return engine
     made = promise(environ)
-    if engine == "mpi":
-        return "mpi"
-    if made is None or made.size == 1:
-        return "local"
-    if engine == "local":
-        raise UsageError(
-            f"--engine local under {made.launcher} with {made.size} ranks would do everything {made.size} times; "
-            f"leave out --engine, or start one process"
-        )
-    return "mpi"
+    return "local" if made is None or made.size == 1 else "mpi"
+
+
+def left_over(made: Promise, environ: Mapping[str, str] | None = None) -> str:
+    """Return what to do when no launcher is there any more and only its variables are."""
+    environ = os.environ if environ is None else environ
+    # A user's choices (OMPI_MCA_btl) are not the launcher's promise, and the allocation (SLURM_JOB_ID) may be there.
+    stems = {
+        "OMPI_COMM_WORLD_SIZE": ("OMPI_COMM_WORLD_", "PMIX_"),
+        "PMI_SIZE": ("PMI_",),
+        "MV2_COMM_WORLD_SIZE": ("MV2_COMM_WORLD_", "PMI_"),
+        "SLURM_STEP_NUM_TASKS": ("SLURM_STEP_",),
+    }
+    names = sorted(name for name in environ if name.startswith(stems.get(made.variable, (made.variable,))))
+    shown = " ".join([*names[:_MOST_NAMES], *(["…"] if len(names) > _MOST_NAMES else [])])
+    return f"if {made.variable} is only left over from an earlier launch: unset {shown}, or give --engine local"
 
 
 def check_family(made: Promise | None, library: str, environ: Mapping[str, str] | None = None) -> None:
@@ -113,6 +120,7 @@ def _mismatch(made: Promise, library: str, what: str, environ: Mapping[str, str]
         f"{made.launcher} started {made.size} processes ({made.variable}={made.size}), but {where}, {what}: start with "
         f"srun -K --mpi={plugin}, or with the mpiexec of the same MPI"
         + (", on the host or (for one node) inside the image" if inside else "")
+        + f"; {left_over(made, environ)}"
     )
 
 

@@ -18,6 +18,7 @@ from cluster_tools import CLI, assert_same, command, kill, mpiexec, openmpi_pyth
 from dash_hpc.store import open_store
 
 HERE = Path(sys.executable)
+SMALL_SHM = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k none /dev/shm && exec "$@"', "sh"]
 
 
 @pytest.fixture(params=["mpich", "openmpi"])
@@ -95,24 +96,48 @@ def test_error_of_the_study_is_told_once(python: Path, tmp_path: Path) -> None:
 
 
 def test_silent_singletons_are_refused_in_one_line(study: Path, out: Path) -> None:
-    """As srun without --mpi starts them: each a world of one, though four were promised."""
-    for rank, text in ((0, 1), (3, 0)):
+    """As srun without --mpi starts them: each a world of one, though four were promised.
+
+    No slurmstepd is above these, so that each may be the only one, with variables left over, and says so itself.
+    """
+    for rank in (0, 3):
         environment = {**os.environ, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": str(rank)}
-        words = [*CLI, "run", study, "--output", out]
-        done = command(*words, code=2, env=environment)
-        assert len(done.stderr.splitlines()) == text
-        if text:
-            assert "srun started 4 processes" in done.stderr
-            assert "srun -K --mpi=pm" in done.stderr
+        done = command(*CLI, "run", study, "--output", out, code=2, env=environment)
+        assert len(done.stderr.splitlines()) == 1
+        assert "srun started 4 processes" in done.stderr
+        assert "srun -K --mpi=pm" in done.stderr
+        assert "unset SLURM_STEP_ID SLURM_STEP_NUM_TASKS" in done.stderr
     assert not out.exists()
 
 
-def test_local_engine_in_several_ranks_is_refused(study: Path, out: Path) -> None:
+def test_the_engine_that_is_asked_for_is_used(study: Path, reference: Path, out: Path) -> None:
     environment = {**os.environ, "PMI_SIZE": "4", "PMI_RANK": "0"}
-    done = command(*CLI, "run", study, "--output", out, "--engine", "local", code=2, env=environment)
-    assert "would do everything 4 times" in done.stderr
+    command(*CLI, "run", study, "--output", out, "--engine", "local", env=environment)
+    assert_same(reference, out)
     done = command(*CLI, "run", study, "--output", out, "--engine", "mpi", code=2)
     assert "needs a launcher" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (["unshare", "--net"], "MPI needs the loopback interface, which does not work (Network is unreachable)"),
+        (SMALL_SHM, "/dev/shm has 0.1 MiB free, and 3 ranks of MPI need 3.8; make it larger"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["doctor", "--mpi"], ["run", "study.toml", "--output", "never"]])
+def test_host_on_which_mpi_cannot_work_is_told_in_one_line(
+    study: Path, out: Path, before: list[str], told: str, verb: list[str]
+) -> None:
+    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no namespaces may be made here")
+    if shutil.which(HERE.parent / "mpiexec") is None:
+        pytest.skip("no mpiexec beside this interpreter; pip install 'dash-hpc[mpi]'")
+    words = [str(study) if word == "study.toml" else str(out) if word == "never" else word for word in verb]
+    done = command(*before, HERE.parent / "mpiexec", "-n", "3", *CLI, *words, code=2)
+    assert len(done.stderr.splitlines()) == 1
+    assert told in done.stderr
+    assert not out.exists()
 
 
 def start(small: Path, out: Path, **settings: str) -> tuple[subprocess.Popen[str], list[str], list[int]]:

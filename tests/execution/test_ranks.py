@@ -37,8 +37,27 @@ def test_engine_follows_the_launcher() -> None:
     assert choose_engine("auto", SRUN) == "mpi"
     assert choose_engine("auto", {**SRUN, "SLURM_STEP_NUM_TASKS": "1"}) == "local"
     assert choose_engine("mpi", {}) == "mpi"
-    with pytest.raises(UsageError, match="4 times"):
-        choose_engine("local", SRUN)
+    assert choose_engine("local", SRUN) == "local"
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        (SRUN, "SLURM_STEP_ID SLURM_STEP_NUM_TASKS"),
+        ({"PMI_SIZE": "4", "PMI_RANK": "2", "PMI_FD": "9", "HOME": "/"}, "PMI_FD PMI_RANK PMI_SIZE"),
+        (
+            {"OMPI_COMM_WORLD_SIZE": "4", "PMIX_RANK": "1", "OMPI_MCA_btl": "tcp,self"},
+            "OMPI_COMM_WORLD_SIZE PMIX_RANK",
+        ),
+    ],
+)
+def test_variables_that_are_left_over_are_named(environ: dict[str, str], names: str) -> None:
+    made = promise(environ)
+    assert made is not None
+    with pytest.raises(UsageError, match=f"unset {names}, or give --engine local"):
+        check_world(1, made, "MPICH Version: 5.0.2", environ)
+    # Without them nothing is promised any more.
+    assert promise({name: value for name, value in environ.items() if name not in names.split()}) is None
 
 
 def test_world_of_another_size_is_refused_with_the_remedy() -> None:
@@ -67,7 +86,8 @@ def test_launcher_and_library_of_different_families_are_both_named() -> None:
     assert str(told.value) == (
         "mpiexec of Open MPI 5.0.11 started 4 processes (OMPI_COMM_WORLD_SIZE=4), but the image dash.sif has MPICH "
         "Version: 5.0.2, which cannot join it: start with srun -K --mpi=pmi2, or with the mpiexec of the same MPI, on "
-        "the host or (for one node) inside the image"
+        "the host or (for one node) inside the image; if OMPI_COMM_WORLD_SIZE is only left over from an earlier "
+        "launch: unset OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE, or give --engine local"
     )
     hydra = {"PMI_SIZE": "4", "PMI_RANK": "0", "HYDI_CONTROL_FD": "7"}
     with pytest.raises(UsageError, match=r"mpiexec of MPICH .* dash.sif has Open MPI v5.0.11, .* of 1.*pmix"):
