@@ -34,7 +34,7 @@ def busy() -> float:
     return max(1.0, (time.monotonic() - began) / used)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_start_that_is_interrupted_is_over_within_five_seconds(
     tmp_path: Path, small_study: Callable[..., str], number: signal.Signals
 ) -> None:
@@ -56,7 +56,7 @@ def test_start_that_is_interrupted_is_over_within_five_seconds(
         assert took < limit, f"{moment} s after the start: {took:.1f} s; {said}"
         # In the first moments Python itself has not begun, and the signal ends it.
         if process.returncode != 3:
-            assert process.returncode == -number or "KeyboardInterrupt" in said
+            assert process.returncode == -number, said
             assert not (tmp_path / f"out-{k}").exists()
         else:
             assert "interrupted" in said
