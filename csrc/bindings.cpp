@@ -1,119 +1,106 @@
-// dash_hpc._native: NumPy arrays in, NumPy arrays out. Shapes are checked here once more; messages for users come
-// from the Python side.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
+// dash_hpc._native: NumPy arrays in, NumPy arrays out. Everything is checked here, whatever the Python side has checked:
+// what the operators get is safe to read and to write.
 #include <pybind11/stl.h>
 
-#include <array>
-#include <vector>
-
+#include "arguments.hpp"
 #include "cpu/dispatch.hpp"
 #include "cpu/select.hpp"
+#include "interrupt.hpp"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
+using namespace dash::arguments;
+using dash::Extent;
 
 namespace {
 
-const std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
+constexpr std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
                                                          "U_sums", "U_prods", "v"};
 
 struct Sizes {
-    py::ssize_t G, m;
+    int64_t G, m;
 };
 
 bool prunable(int tensor) {
     return tensor != dash::V && tensor != dash::B_SUMS && tensor != dash::B_PRODS;
 }
 
-py::object entry(const py::dict& tensors, const char* name) {
-    if (!tensors.contains(name)) throw py::value_error(std::string(name) + " is missing");
-    return tensors[name];
-}
-
-// The values of a tensor: the array itself, or the last of (row pointers, columns, values).
-py::array find(const py::dict& tensors, const char* name) {
-    const py::object found = entry(tensors, name);
-    return (py::isinstance<py::tuple>(found) ? found.cast<py::tuple>()[2].cast<py::object>() : found).cast<py::array>();
-}
-
-Sizes sizes_of(const py::dict& weights) { return {find(weights, "v").size(), find(weights, "b_sums").size()}; }
-
-// How many values a tensor has, as its shape says; of a compressed matrix, as its structure says.
-py::ssize_t expected(int tensor, Sizes s) {
-    if (tensor == dash::V) return s.G;
-    return tensor == dash::B_SUMS || tensor == dash::B_PRODS ? s.m : s.G * s.m;
-}
-
-// The array itself, which must have the dtype T, the size and C order; never a copy, so that writing works.
-template <class T>
-T* pointer(const py::array& array, py::ssize_t size, const char* name, bool writable) {
-    if (!py::isinstance<py::array_t<T>>(array) || array.size() != size || !(array.flags() & py::array::c_style))
-        throw py::value_error(std::string(name) + " must be a C-contiguous array of " + std::to_string(size) +
-                              " elements with the weights' dtype");
-    if (writable && !array.writeable()) throw py::value_error(std::string(name) + " must be writable");
-    return static_cast<T*>(const_cast<void*>(array.data()));
-}
-
-struct Form {
-    py::ssize_t size;  // number of values
-    dash::Structure structure;
+// The arrays and masks of a model as the caller holds them.
+struct Given {
+    py::dict weights, masks;
+    Sizes sizes;
+    bool single;  // float32
 };
 
-Form form_of(const py::dict& weights, int tensor, Sizes s) {
-    const py::object found = entry(weights, kNames[tensor]);
-    if (!py::isinstance<py::tuple>(found)) return {expected(tensor, s), {}};
-    const std::string name = kNames[tensor];
-    const py::tuple parts = found.cast<py::tuple>();
-    if (!prunable(tensor) || parts.size() != 3) throw py::value_error(name + " cannot be compressed");
-    const py::array ptr = parts[0].cast<py::array>(), index = parts[1].cast<py::array>();
-    const bool genes_first = tensor == dash::U_SUMS || tensor == dash::U_PRODS;
-    const py::ssize_t rows = genes_first ? s.G : s.m, columns = genes_first ? s.m : s.G, size = index.size();
-    const dash::Structure structure{pointer<int64_t>(ptr, rows + 1, (name + " row pointers").c_str(), false),
-                                    pointer<int32_t>(index, size, (name + " columns").c_str(), false)};
-    if (structure.ptr[0] != 0 || structure.ptr[rows] != size) throw py::value_error(name + " is not a CSR matrix");
-    for (py::ssize_t r = 0; r < rows; ++r) {
-        const int64_t first = structure.ptr[r], end = structure.ptr[r + 1];
-        if (first > end || end > size) throw py::value_error(name + " is not a CSR matrix");
-        for (int64_t k = first; k < end; ++k) {
-            const bool rising = k == first || structure.index[k] > structure.index[k - 1];
-            if (structure.index[k] < 0 || structure.index[k] >= columns || !rising)
-                throw py::value_error(name + " has a column out of range or out of order");
-        }
+Given given_of(const py::object& weights, const py::object& masks) {
+    Given given{dictionary(weights, "weights"), dictionary(masks, "masks"), {}, false};
+    const py::object v = member(given.weights, "v");
+    given.sizes = {length_of(v, "v"), length_of(member(given.weights, "b_sums"), "b_sums")};
+    check_model(given.sizes.G, given.sizes.m);
+    given.single = py::isinstance<py::array_t<float>>(v);
+    if (!given.single && !py::isinstance<py::array_t<double>>(v))
+        throw dash::ArgumentError("weights must be float32 or float64, v is " + quoted(array_of(v, "v").dtype()));
+    for (const auto& item : given.masks) {
+        const std::string name = text(item.first, "masks: a tensor's name");
+        bool known = false;
+        for (int i = 0; i < dash::N_TENSORS; ++i) known = known || (prunable(i) && name == kNames[i]);
+        if (!known) throw dash::ArgumentError("masks: " + quoted(item.first) + " is no tensor that has a mask");
     }
-    return {size, structure};
+    return given;
 }
 
-const uint8_t* mask_pointer(const py::dict& masks, int tensor, py::ssize_t size) {
-    if (!prunable(tensor) || !masks.contains(kNames[tensor])) return nullptr;
-    return reinterpret_cast<const uint8_t*>(pointer<bool>(find(masks, kNames[tensor]), size, kNames[tensor], false));
+// One tensor: the shape of its values, and where they lie when it is compressed.
+struct Form {
+    Shape shape;
+    dash::Structure structure;
+    py::object values;
+};
+
+Form form_of(Arrays& arrays, const Given& given, int tensor) {
+    const auto [G, m] = given.sizes;
+    const std::string name = kNames[tensor];
+    const py::object found = member(given.weights, name);
+    if (!prunable(tensor)) return {{tensor == dash::V ? G : m}, {}, found};
+    const bool genes_first = tensor == dash::U_SUMS || tensor == dash::U_PRODS;
+    const int64_t rows = genes_first ? G : m, columns = genes_first ? m : G;
+    if (!py::isinstance<py::tuple>(found)) {
+        if (rows > INT32_MAX / columns)
+            throw dash::ArgumentError(name + " has more than 2147483647 entries; hold it compressed");
+        return {{rows, columns}, {}, found};
+    }
+    const py::tuple parts = tuple_of(found, 3, name, "row pointers, columns, values");
+    const Csr<int32_t> A = csr_of<int32_t>(arrays, parts[0], parts[1], rows, columns, true, name);
+    if (A.entries > INT32_MAX) throw dash::ArgumentError(name + " has more than 2147483647 entries");
+    return {{A.entries}, {A.ptr, A.index}, parts[2]};
+}
+
+const uint8_t* mask_of(Arrays& arrays, const Given& given, int tensor, const Shape& shape) {
+    const char* name = kNames[tensor];
+    if (!prunable(tensor) || !given.masks.contains(name)) return nullptr;
+    return reinterpret_cast<const uint8_t*>(
+        arrays.read<bool>(given.masks[name], shape, std::string("mask of ") + name));
 }
 
 template <class T>
-dash::Params<T> params_of(const py::dict& weights, const py::dict& masks) {
-    const Sizes s = sizes_of(weights);
-    dash::Params<T> params{s.G, s.m, {}, {}, {}};
+dash::Params<T> params_of(Arrays& arrays, const Given& given) {
+    dash::Params<T> params{given.sizes.G, given.sizes.m, {}, {}, {}};
     for (int i = 0; i < dash::N_TENSORS; ++i) {
-        const Form form = form_of(weights, i, s);
-        params.tensor[i] = pointer<T>(find(weights, kNames[i]), form.size, kNames[i], false);
-        params.mask[i] = mask_pointer(masks, i, form.size);
+        const Form form = form_of(arrays, given, i);
+        params.tensor[i] = arrays.read<T>(form.values, form.shape, kNames[i]);
+        params.mask[i] = mask_of(arrays, given, i, form.shape);
         params.structure[i] = form.structure;
     }
     return params;
 }
 
-int method_number(const std::string& method) {
-    if (method == "dopri5") return 0;
-    if (method == "rk4") return 1;
-    throw py::value_error("method must be dopri5 or rk4");
-}
-
-bool is_float(const py::dict& weights) { return py::isinstance<py::array_t<float>>(find(weights, "v")); }
-
 class Steps : public dash::StepSink {
   public:
-    explicit Steps(py::ssize_t B) : sizes_(B) {}
-    void push(int64_t sample, double size) override { sizes_[sample].push_back(size); }
+    explicit Steps(int64_t B) : sizes_(B) {}
+    void push(int64_t sample, double size) override {
+        std::vector<double>& row = sizes_[sample];
+        if (row.size() == row.capacity()) make_room(row);
+        row.push_back(size);
+    }
     py::array_t<double> table() const {
         size_t width = 0;
         for (const auto& row : sizes_) width = std::max(width, row.size());
@@ -125,239 +112,275 @@ class Steps : public dash::StepSink {
     }
 
   private:
+    static void make_room(std::vector<double>& row) {
+        const size_t room = std::max<size_t>(16, 2 * row.capacity());
+        try {
+            row.reserve(room);
+        } catch (const std::bad_alloc&) {
+            throw dash::OutOfMemory{static_cast<int64_t>(room * sizeof(double))};
+        }
+    }
+
     std::vector<std::vector<double>> sizes_;
 };
 
 template <class T>
-py::tuple solve_as(const py::dict& weights, const py::dict& masks, const py::array& y0, const py::array& dt,
-                   const dash::SolveOptions& options, void (*run)(dash::SolveArgs<T>&)) {
-    const auto params = params_of<T>(weights, masks);
-    const py::ssize_t B = dt.size();
-    py::array_t<T> y1({B, py::ssize_t(params.G)});
-    py::array_t<int64_t> status(B), steps(B), rejected(B), evaluations(B);
-    Steps sink(B);
-    dash::SolveArgs<T> args{params, options, B, pointer<T>(y0, B * params.G, "y0", false),
-                            pointer<double>(dt, B, "dt", false), y1.mutable_data(), status.mutable_data(),
-                            steps.mutable_data(), rejected.mutable_data(), evaluations.mutable_data(), &sink};
-    {
-        py::gil_scoped_release release;
-        run(args);
-    }
-    return py::make_tuple(y1, status, steps, rejected, evaluations, sink.table());
+py::tuple solve_as(const Given& given, const py::object& y0, const py::object& dt, const dash::SolveOptions& options,
+                   dash::StopToken* stop, void (*run)(dash::SolveArgs<T>&)) {
+    return guarded("solve", [&](Extent& extent) {
+        Arrays arrays;
+        const auto params = params_of<T>(arrays, given);
+        const int64_t B = length_of(dt, "dt");
+        extent = {params.G, params.m, B};
+        dash::SolveArgs<T> args{};
+        args.params = params, args.options = options, args.B = B;
+        args.y0 = arrays.read<T>(y0, {B, params.G}, "y0");
+        args.dt = arrays.read<double>(dt, {B}, "dt");
+        check_intervals(args.dt, B);
+        py::array_t<T> y1({B, params.G});
+        py::array_t<int64_t> status(B), steps(B), rejected(B), evaluations(B);
+        Steps sink(B);
+        dash::Interruptible watch(stop);
+        args.y1 = y1.mutable_data(), args.status = status.mutable_data(), args.steps = steps.mutable_data();
+        args.rejected = rejected.mutable_data(), args.evaluations = evaluations.mutable_data();
+        args.sink = &sink, args.watch = &watch;
+        {
+            py::gil_scoped_release release;
+            run(args);
+        }
+        return py::make_tuple(y1, status, steps, rejected, evaluations, sink.table());
+    });
 }
 
-py::tuple solve(const py::dict& weights, const py::dict& masks, const py::array& y0, const py::array& dt,
-                const std::string& method, double rtol, double atol, double step, int64_t max_steps) {
-    const dash::SolveOptions options{method_number(method), rtol, atol, step, max_steps};
+py::tuple solve(const py::object& weights, const py::object& masks, const py::object& y0, const py::object& dt,
+                const py::object& method, const py::object& rtol, const py::object& atol, const py::object& step,
+                const py::object& max_steps, dash::StopToken* stop) {
+    const dash::SolveOptions options = options_of(method, rtol, atol, step, max_steps);
     const dash::Operators& ops = dash::operators();
-    return is_float(weights) ? solve_as<float>(weights, masks, y0, dt, options, ops.solve_f32)
-                             : solve_as<double>(weights, masks, y0, dt, options, ops.solve_f64);
+    const Given given = given_of(weights, masks);
+    return given.single ? solve_as<float>(given, y0, dt, options, stop, ops.solve_f32)
+                        : solve_as<double>(given, y0, dt, options, stop, ops.solve_f64);
 }
 
 template <class T>
-py::tuple backward_as(const py::dict& weights, const py::array& y0, const py::array& sizes, const py::array& grad,
-                      int method, void (*run)(dash::AdjointArgs<T>&)) {
-    auto params = params_of<T>(weights, py::dict());
-    if (sizes.ndim() != 2) throw py::value_error("step_sizes must be [B, n]");
-    const py::ssize_t B = sizes.shape(0);
-    // every entry gets its gradient, also those that are 0
-    const std::vector<uint8_t> all(params.G * params.m, 1);
-    py::dict grads;
-    py::array_t<T> grad_y0({B, py::ssize_t(params.G)});
-    dash::AdjointArgs<T> args{params, method, B, sizes.shape(1), pointer<T>(y0, B * params.G, "y0", false),
-                              pointer<double>(sizes, sizes.size(), "step_sizes", false),
-                              pointer<T>(grad, B * params.G, "grad", false), grad_y0.mutable_data(), {}};
-    for (int i = 0; i < dash::N_TENSORS; ++i) {
-        if (prunable(i)) args.params.mask[i] = all.data();
-        const py::array like = find(weights, kNames[i]);
-        py::array_t<T> out(std::vector<py::ssize_t>(like.shape(), like.shape() + like.ndim()));
-        args.grad[i] = out.mutable_data();
-        grads[kNames[i]] = out;
-    }
-    {
-        py::gil_scoped_release release;
-        run(args);
-    }
-    return py::make_tuple(grad_y0, grads);
+py::tuple backward_as(const Given& given, const py::object& y0, const py::object& sizes, const py::object& grad,
+                      int method, dash::StopToken* stop, void (*run)(dash::AdjointArgs<T>&)) {
+    return guarded("solve_backward", [&](Extent& extent) {
+        Arrays arrays;
+        dash::AdjointArgs<T> args{};
+        args.params = params_of<T>(arrays, given);
+        const int64_t G = args.params.G, B = length_of(sizes, "step_sizes", 0, 2);
+        extent = {G, args.params.m, B};
+        args.method = method, args.B = B, args.n = length_of(sizes, "step_sizes", 1, 2);
+        args.y0 = arrays.read<T>(y0, {B, G}, "y0");
+        args.sizes = arrays.read<double>(sizes, {B, args.n}, "step_sizes");
+        args.grad_y1 = arrays.read<T>(grad, {B, G}, "grad");
+        check_step_sizes(args.sizes, B, args.n);
+        std::vector<uint8_t> all;  // every entry gets its gradient, also those that are 0
+        py::dict grads;
+        py::array_t<T> grad_y0({B, G});
+        args.grad_y0 = grad_y0.mutable_data();
+        for (int i = 0; i < dash::N_TENSORS; ++i) {
+            const Form form = form_of(arrays, given, i);
+            py::array_t<T> out(std::vector<py::ssize_t>(form.shape.begin(), form.shape.end()));
+            if (prunable(i)) all.resize(std::max<size_t>(all.size(), out.size()), 1);
+            args.grad[i] = out.mutable_data();
+            grads[kNames[i]] = out;
+        }
+        for (int i = 0; i < dash::N_TENSORS; ++i)
+            if (prunable(i)) args.params.mask[i] = all.data();
+        dash::Interruptible watch(stop);
+        args.watch = &watch;
+        {
+            py::gil_scoped_release release;
+            run(args);
+        }
+        return py::make_tuple(grad_y0, grads);
+    });
 }
 
-py::tuple solve_backward(const py::dict& weights, const py::array& y0, const py::array& sizes, const py::array& grad,
-                         const std::string& method) {
-    const dash::Operators& ops = dash::operators();
+py::tuple solve_backward(const py::object& weights, const py::object& y0, const py::object& sizes,
+                         const py::object& grad, const py::object& method, dash::StopToken* stop) {
     const int number = method_number(method);
-    return is_float(weights) ? backward_as<float>(weights, y0, sizes, grad, number, ops.adjoint_f32)
-                             : backward_as<double>(weights, y0, sizes, grad, number, ops.adjoint_f64);
-}
-
-template <class T>
-dash::PriorLossArgs<T> prior_of(const py::object& given, Sizes s) {
-    const auto parts = given.cast<std::tuple<py::array, py::array, py::array, py::array, bool>>();
-    dash::PriorLossArgs<T> args;
-    const py::array &states = std::get<0>(parts), &ptr = std::get<1>(parts), &index = std::get<2>(parts);
-    if (states.ndim() != 2 || states.shape(1) != s.G) throw py::value_error("prior states must be [points, G]");
-    args.points = states.shape(0);
-    args.states = pointer<T>(states, states.size(), "prior states", false);
-    args.ptr = pointer<int64_t>(ptr, s.G + 1, "prior row pointers", false);
-    args.index = pointer<int64_t>(index, index.size(), "prior columns", false);
-    args.value = pointer<double>(std::get<3>(parts), index.size(), "prior values", false);
-    args.multipliers = std::get<4>(parts);
-    bool fits = args.ptr[0] == 0 && args.ptr[s.G] == index.size();
-    for (py::ssize_t g = 0; g < s.G; ++g) fits = fits && args.ptr[g] <= args.ptr[g + 1];
-    for (py::ssize_t k = 0; k < index.size(); ++k) fits = fits && args.index[k] >= 0 && args.index[k] < s.G;
-    if (!fits) throw py::value_error("the prior network is not a CSR matrix [G, G]");
-    return args;
-}
-
-template <class T>
-py::tuple train_as(const py::dict& weights, const py::dict& moment1, const py::dict& moment2, const py::dict& masks,
-                   int64_t step, const py::array& y0, const py::array& y1, const py::array& dt,
-                   const py::array& batch_ptr, const py::array& batch_index, const py::array& losses,
-                   const std::array<double, dash::N_TENSORS>& lr, double beta1, double beta2, double eps, double tau,
-                   const py::object& prior, const dash::SolveOptions& options, void (*run)(dash::TrainArgs<T>&)) {
-    const Sizes s = sizes_of(weights);
-    dash::TrainArgs<T> args{};
-    args.G = s.G, args.m = s.m, args.step = step, args.options = options;
-    for (int i = 0; i < dash::N_TENSORS; ++i) {
-        const Form form = form_of(weights, i, s);
-        const py::ssize_t size = form.size;
-        args.structure[i] = form.structure;
-        args.weight[i] = pointer<T>(find(weights, kNames[i]), size, kNames[i], true);
-        args.moment1[i] = pointer<T>(find(moment1, kNames[i]), size, "moment1", true);
-        args.moment2[i] = pointer<T>(find(moment2, kNames[i]), size, "moment2", true);
-        args.mask[i] = mask_pointer(masks, i, size);
-        args.lr[i] = lr[i];
-        if (prunable(i) && !args.mask[i]) throw py::value_error(std::string("mask is missing for ") + kNames[i]);
-    }
-    const py::ssize_t N = dt.size();
-    args.n_batches = batch_ptr.size() - 1;
-    args.batch_ptr = pointer<int64_t>(batch_ptr, batch_ptr.size(), "batch_ptr", false);
-    args.batch_index = pointer<int64_t>(batch_index, batch_index.size(), "batch_index", false);
-    for (py::ssize_t k = 0; k < batch_index.size(); ++k)
-        if (args.batch_index[k] < 0 || args.batch_index[k] >= N) throw py::value_error("batch_index is out of range");
-    if (args.n_batches < 0 || args.batch_ptr[0] != 0 || args.batch_ptr[args.n_batches] != batch_index.size())
-        throw py::value_error("batch_ptr must run from 0 to the length of batch_index");
-    args.y0 = pointer<T>(y0, N * s.G, "y0", false);
-    args.y1 = pointer<T>(y1, N * s.G, "y1", false);
-    args.dt = pointer<double>(dt, N, "dt", false);
-    args.beta1 = beta1, args.beta2 = beta2, args.eps = eps, args.tau = tau;
-    if (!prior.is_none()) args.prior = prior_of<T>(prior, s);
-    args.loss = pointer<double>(losses, args.n_batches, "losses", true);
-    {
-        py::gil_scoped_release release;
-        run(args);
-    }
-    return py::make_tuple(args.step, args.evaluations, args.status);
-}
-
-py::tuple train_epoch(const py::dict& weights, const py::dict& moment1, const py::dict& moment2,
-                      const py::dict& masks, int64_t step, const py::array& y0, const py::array& y1,
-                      const py::array& dt, const py::array& batch_ptr, const py::array& batch_index,
-                      const py::array& losses, const std::array<double, dash::N_TENSORS>& lr, double beta1,
-                      double beta2, double eps, double tau, const py::object& prior, const std::string& method,
-                      double rtol, double atol, double rk4_step, int64_t max_steps) {
-    const dash::SolveOptions options{method_number(method), rtol, atol, rk4_step, max_steps};
     const dash::Operators& ops = dash::operators();
-    return is_float(weights) ? train_as<float>(weights, moment1, moment2, masks, step, y0, y1, dt, batch_ptr,
-                                               batch_index, losses, lr, beta1, beta2, eps, tau, prior, options, ops.train_f32)
-                             : train_as<double>(weights, moment1, moment2, masks, step, y0, y1, dt, batch_ptr,
-                                                batch_index, losses, lr, beta1, beta2, eps, tau, prior, options, ops.train_f64);
+    const Given given = given_of(weights, py::dict());
+    return given.single ? backward_as<float>(given, y0, sizes, grad, number, stop, ops.adjoint_f32)
+                        : backward_as<double>(given, y0, sizes, grad, number, stop, ops.adjoint_f64);
 }
 
-using Index = py::array_t<int64_t, py::array::c_style>;
-using Values = py::array_t<double, py::array::c_style>;
-struct Csr {
-    Index ptr, index;
-    Values value;
+// What train_epoch takes beside the weights, as the caller gives it.
+struct Epoch {
+    py::dict moment1, moment2;
+    py::object step, y0, y1, dt, batch_ptr, batch_index, losses, lr, beta1, beta2, eps, tau, prior;
+    dash::SolveOptions options;
 };
 
-Csr csr_of(const py::object& triple, py::ssize_t columns, const char* name) {
-    const auto parts = triple.cast<std::tuple<Index, Index, Values>>();
-    Csr csr{std::get<0>(parts), std::get<1>(parts), std::get<2>(parts)};
-    const bool fits = csr.ptr.size() >= 1 && csr.ptr.at(0) == 0 && csr.ptr.at(csr.ptr.size() - 1) == csr.index.size() &&
-                      csr.value.size() == csr.index.size();
-    if (!fits) throw py::value_error(std::string(name) + " is not a CSR matrix");
-    for (py::ssize_t k = 1; k < csr.ptr.size(); ++k)
-        if (csr.ptr.at(k) < csr.ptr.at(k - 1)) throw py::value_error(std::string(name) + " is not a CSR matrix");
-    for (py::ssize_t k = 0; k < csr.index.size(); ++k)
-        if (csr.index.at(k) < 0 || csr.index.at(k) >= columns)
-            throw py::value_error(std::string(name) + " has a column out of range");
-    return csr;
+template <class T>
+py::tuple train_as(const Given& given, const Epoch& epoch, dash::StopToken* stop, void (*run)(dash::TrainArgs<T>&)) {
+    return guarded("train_epoch", [&](Extent& extent) {
+        Arrays arrays;
+        dash::TrainArgs<T> args{};
+        const int64_t G = given.sizes.G;
+        args.G = G, args.m = given.sizes.m, args.options = epoch.options;
+        args.step = integer(epoch.step, "adam_step", 0, int64_t(1) << 53);
+        const auto lr = numbers<dash::N_TENSORS>(epoch.lr, "lr", 0);
+        for (int i = 0; i < dash::N_TENSORS; ++i) {
+            const std::string name = kNames[i];
+            const Form form = form_of(arrays, given, i);
+            args.structure[i] = form.structure;
+            args.weight[i] = arrays.write<T>(form.values, form.shape, name);
+            args.moment1[i] = arrays.write<T>(member(epoch.moment1, name), form.shape, "moment1 of " + name);
+            args.moment2[i] = arrays.write<T>(member(epoch.moment2, name), form.shape, "moment2 of " + name);
+            args.mask[i] = mask_of(arrays, given, i, form.shape);
+            args.lr[i] = lr[i];
+            if (prunable(i) && !args.mask[i]) throw dash::ArgumentError("mask of " + name + " is missing");
+        }
+        const int64_t N = length_of(epoch.dt, "dt");
+        extent = {G, args.m, N};
+        const Batches batches = batches_of(arrays, epoch.batch_ptr, epoch.batch_index, N);
+        args.n_batches = batches.count, args.batch_ptr = batches.ptr, args.batch_index = batches.index;
+        args.y0 = arrays.read<T>(epoch.y0, {N, G}, "y0");
+        args.y1 = arrays.read<T>(epoch.y1, {N, G}, "y1");
+        args.dt = arrays.read<double>(epoch.dt, {N}, "dt");
+        check_intervals(args.dt, N);
+        args.beta1 = number(epoch.beta1, "beta1", 0, kBelowOne), args.beta2 = number(epoch.beta2, "beta2", 0, kBelowOne);
+        args.eps = number(epoch.eps, "eps", 0, HUGE_VAL, false), args.tau = number(epoch.tau, "tau", 0, 1);
+        if (!epoch.prior.is_none())
+            args.prior = prior_of<T>(arrays, epoch.prior, G);
+        else if (args.tau < 1)
+            throw dash::ArgumentError("tau below 1 needs a prior");
+        args.loss = arrays.write<double>(epoch.losses, {args.n_batches}, "losses");
+        arrays.settle();
+        dash::Interruptible watch(stop);
+        args.watch = &watch;
+        {
+            py::gil_scoped_release release;
+            run(args);
+        }
+        return py::make_tuple(args.step, args.evaluations, args.status);
+    });
 }
 
-// (first or None, second or None, condition, rho), or None when Cholesky is not safe
-py::object prior_terms(const Values& S, const py::object& C, const py::object& P, double ridge) {
-    if (S.ndim() != 2) throw py::value_error("S must be [m, G]");
-    dash::PriorTermsArgs args{};
-    args.m = S.shape(0), args.G = S.shape(1), args.S = S.data(), args.ridge = ridge;
-    Csr c, p;
-    py::object first = py::none(), second = py::none();
-    if (!C.is_none()) {
-        c = csr_of(C, args.G, "C");
-        if (c.ptr.size() != args.G + 1) throw py::value_error("C must be [G, G]");
-        args.c_ptr = c.ptr.data(), args.c_index = c.index.data(), args.c_value = c.value.data();
-        py::array_t<double> out({args.m, args.G});
-        args.first = out.mutable_data();
-        first = out;
-    }
-    if (!P.is_none()) {
-        p = csr_of(P, args.G, "P");
-        args.targets = p.ptr.size() - 1;
-        args.p_ptr = p.ptr.data(), args.p_index = p.index.data(), args.p_value = p.value.data();
-        py::array_t<double> out({args.targets, args.m});
-        args.second = out.mutable_data();
-        second = out;
-    }
-    {
-        py::gil_scoped_release release;
-        dash::operators().prior_terms(args);
-    }
-    if (!args.ok) return py::make_tuple(py::none(), py::none(), args.condition, 0.0, false);
-    return py::make_tuple(first, second, args.condition, args.rho, true);
+py::tuple train_epoch(const py::object& weights, const py::object& moment1, const py::object& moment2,
+                      const py::object& masks, const py::object& step, const py::object& y0, const py::object& y1,
+                      const py::object& dt, const py::object& batch_ptr, const py::object& batch_index,
+                      const py::object& losses, const py::object& lr, const py::object& beta1, const py::object& beta2,
+                      const py::object& eps, const py::object& tau, const py::object& prior, const py::object& method,
+                      const py::object& rtol, const py::object& atol, const py::object& rk4_step,
+                      const py::object& max_steps, dash::StopToken* stop) {
+    const Epoch epoch{dictionary(moment1, "moment1"), dictionary(moment2, "moment2"), step, y0, y1, dt, batch_ptr,
+                      batch_index, losses, lr, beta1, beta2, eps, tau, prior,
+                      options_of(method, rtol, atol, rk4_step, max_steps)};
+    const dash::Operators& ops = dash::operators();
+    const Given given = given_of(weights, masks);
+    return given.single ? train_as<float>(given, epoch, stop, ops.train_f32)
+                        : train_as<double>(given, epoch, stop, ops.train_f64);
 }
 
-py::tuple select_entries(const Values& score, const py::array_t<bool, py::array::c_style>& mask, int64_t n) {
-    if (score.size() != mask.size()) throw py::value_error("score and mask must have one shape");
-    py::array_t<bool> out(std::vector<py::ssize_t>(mask.shape(), mask.shape() + mask.ndim()));
-    std::copy(mask.data(), mask.data() + mask.size(), out.mutable_data());
-    int64_t active = 0;
-    for (py::ssize_t i = 0; i < mask.size(); ++i) active += mask.data()[i];
-    if (n < 0 || n > active) throw py::value_error("n must lie between 0 and the number of active entries");
-    double threshold;
-    {
-        auto* bits = reinterpret_cast<uint8_t*>(out.mutable_data());
-        py::gil_scoped_release release;
-        threshold = dash::select_smallest(score.data(), bits, score.size(), n);
-    }
-    return py::make_tuple(out, threshold);
+struct Sparse {
+    Csr<int64_t> csr;
+    const double* value;
+};
+
+Sparse sparse_of(Arrays& arrays, const py::object& object, int64_t rows, int64_t columns, const std::string& name) {
+    const py::tuple parts = tuple_of(object, 3, name, "row pointers, columns, values");
+    const Csr<int64_t> csr = csr_of<int64_t>(arrays, parts[0], parts[1], rows, columns, false, name);
+    return {csr, arrays.read<double>(parts[2], {csr.entries}, name + " values")};
+}
+
+// (first or None, second or None, condition, rho, True), or None when Cholesky is not safe
+py::tuple prior_terms(const py::object& S, const py::object& C, const py::object& P, const py::object& ridge,
+                      dash::StopToken* stop) {
+    return guarded("prior_terms", [&](Extent& extent) {
+        Arrays arrays;
+        dash::PriorTermsArgs args{};
+        args.m = length_of(S, "S", 0, 2), args.G = length_of(S, "S", 1, 2);
+        check_model(args.G, args.m);
+        args.S = arrays.read<double>(S, {args.m, args.G}, "S");
+        args.ridge = number(ridge, "ridge", 0);
+        py::object first = py::none(), second = py::none();
+        if (!C.is_none()) {
+            const Sparse c = sparse_of(arrays, C, args.G, args.G, "C");
+            args.c_ptr = c.csr.ptr, args.c_index = c.csr.index, args.c_value = c.value;
+            py::array_t<double> out({args.m, args.G});
+            args.first = out.mutable_data();
+            first = out;
+        }
+        if (!P.is_none()) {
+            const Sparse p = sparse_of(arrays, P, kAny, args.G, "P");
+            args.targets = p.csr.rows;
+            args.p_ptr = p.csr.ptr, args.p_index = p.csr.index, args.p_value = p.value;
+            py::array_t<double> out({args.targets, args.m});
+            args.second = out.mutable_data();
+            second = out;
+        }
+        extent = {args.G, args.m, args.targets};
+        dash::Interruptible watch(stop);
+        args.watch = &watch;
+        {
+            py::gil_scoped_release release;
+            dash::operators().prior_terms(args);
+        }
+        if (!args.ok) first = second = py::none(), args.rho = 0;
+        return py::tuple(py::make_tuple(first, second, args.condition, args.rho, args.ok));
+    });
+}
+
+py::tuple select_entries(const py::object& score, const py::object& mask, const py::object& n) {
+    return guarded("select", [&](Extent& extent) {
+        Arrays arrays;
+        const Shape shape = shape_of(array_of(mask, "mask"));
+        const bool* active = arrays.read<bool>(mask, shape, "mask");
+        const double* scores = arrays.read<double>(score, shape, "score");
+        py::array_t<bool> out(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+        const int64_t size = out.size();
+        extent.samples = size;
+        std::copy(active, active + size, out.mutable_data());
+        int64_t count = 0;
+        for (int64_t i = 0; i < size; ++i) {
+            count += active[i];
+            if (active[i] && !std::isfinite(scores[i]))
+                throw dash::ArgumentError("score of active entry " + std::to_string(i) + " is not finite");
+        }
+        const int64_t remove = integer(n, "n", 0, count);
+        double threshold;
+        {
+            auto* bits = reinterpret_cast<uint8_t*>(out.mutable_data());
+            py::gil_scoped_release release;
+            threshold = dash::select_smallest(scores, bits, size, remove);
+        }
+        return py::make_tuple(out, threshold);
+    });
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
     module.doc() = "CPU operators of dash-hpc; use them through dash_hpc.ops.";
-    py::register_exception_translator([](std::exception_ptr p) {
-        try {
-            if (p) std::rethrow_exception(p);
-        } catch (const dash::OutOfMemory&) {
-            PyErr_SetString(PyExc_MemoryError, "dash_hpc._native: out of memory");
-        }
-    });
+    register_errors();
+    py::class_<dash::StopToken>(module, "StopToken", "Set from any thread, it ends the calls that were given it.")
+        .def(py::init<>())
+        .def("set", &dash::StopToken::set)
+        .def("is_set", &dash::StopToken::is_set);
     module.def("build_info", [] {
         return py::dict("isa"_a = dash::operators().isa, "built_isas"_a = dash::built_levels(),
                         "runnable_isas"_a = dash::runnable_levels(), "compiler"_a = __VERSION__);
     });
-    module.def("set_isa", [](const std::string& name) {
+    module.def("set_isa", [](const py::object& wish) {
+        const std::string name = text(wish, "instruction set");
         if (dash::choose_level(name)) return;
         std::string legal;
         for (const auto& level : dash::runnable_levels()) legal += (legal.empty() ? "" : ", ") + level;
-        throw py::value_error("instruction set \"" + name + "\" cannot run here; this build and processor have: " + legal);
+        throw dash::ArgumentError("instruction set \"" + name +
+                                  "\" cannot run here; this build and processor have: " + legal);
     });
+    const auto stop = "stop"_a = py::none();
     module.def("solve", &solve, "weights"_a, "masks"_a, "y0"_a, "dt"_a, py::kw_only(), "method"_a, "rtol"_a, "atol"_a,
-               "step"_a, "max_steps"_a);
-    module.def("solve_backward", &solve_backward, "weights"_a, "y0"_a, "step_sizes"_a, "grad"_a, "method"_a);
+               "step"_a, "max_steps"_a, stop);
+    module.def("solve_backward", &solve_backward, "weights"_a, "y0"_a, "step_sizes"_a, "grad"_a, "method"_a, stop);
     module.def("train_epoch", &train_epoch, "weights"_a, "moment1"_a, "moment2"_a, "masks"_a, "adam_step"_a, "y0"_a,
                "y1"_a, "dt"_a, "batch_ptr"_a, "batch_index"_a, "losses"_a, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
-               "tau"_a, "prior"_a, py::kw_only(), "method"_a, "rtol"_a, "atol"_a, "step"_a, "max_steps"_a);
-    module.def("prior_terms", &prior_terms, "S"_a, "C"_a, "P"_a, "ridge"_a);
+               "tau"_a, "prior"_a, py::kw_only(), "method"_a, "rtol"_a, "atol"_a, "step"_a, "max_steps"_a, stop);
+    module.def("prior_terms", &prior_terms, "S"_a, "C"_a, "P"_a, "ridge"_a, stop);
     module.def("select", &select_entries, "score"_a, "mask"_a, "n"_a);
 }

@@ -6,7 +6,30 @@
 
 namespace dash {
 
-struct OutOfMemory {};
+struct OutOfMemory {
+    int64_t bytes;  // that one piece needed
+};
+
+// A long computation was asked to end; what it has changed by then is only its own.
+struct Stopped {};
+
+// Asked from inside long computations whether to go on; implemented outside the per-instruction-set code.
+class Watch {
+  public:
+    // Count `work` (weights times samples) and look after each portion of it, which takes about a millisecond.
+    __attribute__((always_inline)) inline void spend(int64_t work) {
+        left_ -= work;
+        if (left_ < 0) left_ = kPortion, look();
+    }
+
+  protected:
+    ~Watch() = default;
+    virtual void look() = 0;  // throws what ends the computation
+
+  private:
+    static constexpr int64_t kPortion = int64_t(1) << 22;
+    int64_t left_ = kPortion;
+};
 
 // Numbers of dash_hpc.ops.state.STATUS_REASONS.
 enum Status : int64_t { kSolved = 0, kMaxSteps = 1, kStepUnderflow = 2, kNonFinite = 3 };
@@ -18,8 +41,11 @@ struct SolveOptions {
     int method;         // 0 = dopri5, 1 = rk4
     double rtol, atol;  // dopri5: tolerance of the local error, RMS over genes
     double step;        // rk4: largest step, units of time
-    int64_t max_steps;  // accepted plus rejected, per sample
+    int64_t max_steps;  // accepted plus rejected, per sample; at most kMostSteps
 };
+
+// dash_hpc.ops.solver.MOST_STEPS: a limit on the limit, so that a slip of the pen does not take days.
+constexpr int64_t kMostSteps = 10000000;
 
 // The structure of a matrix that the caller holds compressed (CSR, sorted columns); null when it is dense.
 struct Structure {
@@ -54,6 +80,7 @@ struct SolveArgs {
     T* y1;             // [B, G]
     int64_t *status, *steps, *rejected, *evaluations;  // [B]
     StepSink* sink;
+    Watch* watch;
 };
 
 template <class T>
@@ -66,6 +93,7 @@ struct AdjointArgs {
     const T* grad_y1;      // [B, G]
     T* grad_y0;            // [B, G]
     T* grad[N_TENSORS];    // same shapes as the tensors
+    Watch* watch;
 };
 
 // The prior term of the loss (dash_hpc.ops.PriorLoss); without points there is none.
@@ -97,6 +125,7 @@ struct TrainArgs {
     double tau;            // the loss is tau * data + (1 - tau) * prior
     PriorLossArgs<T> prior;
     double* loss;          // [n_batches]: of the data
+    Watch* watch;          // a stopped epoch leaves weights and moments as they were
     int64_t evaluations;   // out
     int64_t status;        // out
 };
@@ -112,6 +141,7 @@ struct PriorTermsArgs {
     const double* p_value;
     double* first;   // [m, G]
     double* second;  // [targets, m]
+    Watch* watch;
     double condition;  // out: 1-norm condition number of S Sᵀ + ridge, an estimate from below
     double rho;        // out: the absolute ridge
     bool ok;           // out: false when Cholesky broke down

@@ -56,7 +56,7 @@ struct AdjointTile {
 template <class T>
 static void adjoint_any(AdjointArgs<T>& args) {
     Model<T> model;
-    model.load(args.params, args.B);
+    model.load(args.params, args.B, args.watch);
     Gradients<T> grads;
     grads.clear(model);
     AdjointTile<T, 4> narrow;

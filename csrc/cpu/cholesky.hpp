@@ -12,6 +12,8 @@ constexpr int kTogether = 2 * kWidth<double>;
 // Cholesky factor L of a symmetric positive definite matrix, by rows and by columns.
 class Cholesky {
   public:
+    explicit Cholesky(Watch* watch) : watch_(watch) {}
+
     bool factor(const double* M, int64_t m, double shift) {
         m_ = m;
         double *L = L_.zeros(m * m), *LT = LT_.zeros(m * m);
@@ -22,6 +24,7 @@ class Cholesky {
         for (int64_t j = 0; j < m; ++j) {
             const double pivot = A[j * m + j];
             if (!(pivot > 0) || !std::isfinite(pivot)) return false;
+            watch_->spend((m - j) * (m - j) / 2);
             const double root = std::sqrt(pivot);
             double* column = LT + j * m;
             column[j] = root;
@@ -39,6 +42,7 @@ class Cholesky {
     // X <- M^-1 X for kTogether right-hand sides side by side: X [m][kTogether], aligned.
     void solve(double* X) const {
         const int64_t m = m_;
+        watch_->spend(m * m * kTogether);
         const double *L = L_.data(), *LT = LT_.data();
         int64_t i = 0;
         for (; i + kRows <= m; i += kRows) rows<kRows, 1>(L, i, X);
@@ -95,6 +99,7 @@ class Cholesky {
         }
     }
 
+    Watch* watch_;
     int64_t m_ = 0;
     Buffer<double> L_, LT_;
 };

@@ -54,8 +54,8 @@ class Model {
     Buffer<T> b[2], v, rate;  // padded; rate = relu(v)
 
     // batch: how many samples the products will mostly see at once.
-    void load(const Params<T>& p, int64_t batch) {
-        G = p.G, m = p.m;
+    void load(const Params<T>& p, int64_t batch, Watch* watch) {
+        G = p.G, m = p.m, watch_ = watch;
         const double below = batch <= 4 ? kSparseNarrow : fits_cache() ? kSparseWide : kSparseLarge;
         for (int k = 0; k < 2; ++k) {
             const int w = k ? W_PRODS : W_SUMS, u = k ? U_PRODS : U_SUMS;
@@ -65,6 +65,7 @@ class Model {
             std::memcpy(b[k].data(), p.tensor[k ? B_PRODS : B_SUMS], m * sizeof(T));
             W[k].prepare(), U[k].prepare();
         }
+        work_ = W[0].count() + W[1].count() + U[0].count() + U[1].count() + 16 * (G + m);
         v.zeros(padded(G));
         std::memcpy(v.data(), p.tensor[V], G * sizeof(T));
         rates();
@@ -127,6 +128,7 @@ class Model {
     // The first half of it: all that the weight gradients need.
     template <int L>
     void reverse_to_hidden(const T* upstream, const T* rates, const Slot<T, L>& slot, T* v_bar) const {
+        watch_->spend(work_ * L);
         const int64_t n = Layout<T, L>::vectors(padded(G)), h = Layout<T, L>::vectors(m);
         T* scaled = slot.derivative();
         for (int64_t i = 0; i < n; ++i) {
@@ -178,6 +180,7 @@ class Model {
     // The rest of rhs.
     template <int L>
     void derivative(const T* y, const T* rates, const Slot<T, L>& slot, T* scratch) const {
+        watch_->spend(work_ * L);
         const int64_t h = Layout<T, L>::vectors(m);
         W[0].template to_hidden<L>(slot.sums(), slot.hidden_sums(), b[0].data());
         W[1].template to_hidden<L>(slot.prods(), slot.hidden_prods(), b[1].data());
@@ -191,6 +194,9 @@ class Model {
         rate.zeros(padded(G));
         for (int64_t g = 0; g < G; ++g) rate[g] = v[g] > T(0) ? v[g] : T(0);
     }
+
+    Watch* watch_ = nullptr;  // told of each evaluation and each reverse
+    int64_t work_ = 0;        // of either, for one sample
 };
 
 }  // namespace DASH_ISA

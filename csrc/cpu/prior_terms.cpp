@@ -46,13 +46,14 @@ static void take_columns(const double* S, int64_t m, int64_t G, Gene g, int64_t 
     }
 }
 
-static void gram(const double* S, int64_t m, int64_t G, double* M, int64_t width) {
+static void gram(const double* S, int64_t m, int64_t G, double* M, int64_t width, Watch* watch) {
     const int64_t stride = gram_stride(width);
     Buffer<double> memory;
     double* St = memory.zeros(kGramGenes * stride);
     for (int64_t g = 0; g < G; g += kGramGenes) {
         const int64_t genes = G - g < kGramGenes ? G - g : kGramGenes;
         take_columns(S, m, G, [&](int64_t i) { return g + i; }, genes, stride, St);
+        watch->spend(genes * width * width / 2);
         for (int64_t j = 0; j < width; j += kGramColumns)
             for (int64_t i = 0; i < j + kGramColumns; i += kGramRows)  // the rest is symmetric
                 gram_block<kGramRows, kGramVectors>(St, stride, genes, i, j, M, width);
@@ -140,10 +141,10 @@ void prior_terms(PriorTermsArgs& args) {
     const int64_t width = gram_width(m);
     Buffer<double> wide, square;
     double *whole = wide.zeros(width * width), *M = square.reserve(m * m);
-    gram(args.S, m, G, whole, width);
+    gram(args.S, m, G, whole, width, args.watch);
     for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < m; ++j) M[i * m + j] = whole[i * width + j];
-    Cholesky cholesky;
+    Cholesky cholesky(args.watch);
     args.ok = false;
     args.condition = HUGE_VAL;
     args.rho = 0;

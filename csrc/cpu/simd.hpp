@@ -307,7 +307,7 @@ class Buffer {
     static T* allocate(int64_t n) {
         const int64_t bytes = n * int64_t(sizeof(T)), huge = int64_t(2) << 20;
         void* p = nullptr;
-        if (posix_memalign(&p, bytes < 2 * huge ? 64 : huge, bytes) != 0) throw OutOfMemory{};
+        if (posix_memalign(&p, bytes < 2 * huge ? 64 : huge, bytes) != 0) throw OutOfMemory{bytes};
 #ifdef MADV_HUGEPAGE
         if (bytes >= 2 * huge) madvise(p, bytes, MADV_HUGEPAGE);  // fewer page faults and address translations
 #endif

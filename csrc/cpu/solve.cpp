@@ -32,7 +32,7 @@ struct SolveTile {
 template <class T>
 static void solve_any(SolveArgs<T>& args) {
     Model<T> model;
-    model.load(args.params, args.B);
+    model.load(args.params, args.B, args.watch);
     SolveTile<T, 4> narrow;
     SolveTile<T, 16> wide;
     Buffer<int64_t> samples;

@@ -69,7 +69,6 @@ class Tape {
         table[chunks_++] = chunk;
         table_ = table;
         chunk->zeros(kChunk * group_);  // padded rows stay 0 for good
-        if (chunk->data() == nullptr) throw OutOfMemory{};
     }
 
     int64_t rows_ = 0, hidden_ = 0, size_ = 0, group_ = 0, capacity_ = 0, iterations_ = 0, chunks_ = 0;

@@ -28,7 +28,7 @@ class Trainer {
             const int64_t size = args.batch_ptr[k + 1] - args.batch_ptr[k];
             batch = size > batch ? size : batch;
         }
-        model_.load(params, batch);
+        model_.load(params, batch, args.watch);
         for (int i = 0; i < N_TENSORS; ++i) {
             moment1_[i].reserve(count(i));
             moment2_[i].reserve(count(i));

@@ -1,11 +1,6 @@
 // dash_hpc._native_cuda, and with DASH_CUDA_EMULATION dash_hpc._cuda_emulation: NumPy arrays in, results in place or as
-// NumPy arrays. Shapes are checked once more; messages for users come from the Python side.
+// NumPy arrays. Everything is checked here, whatever the Python side has checked.
 #include "bindings.hpp"
-
-#include <pybind11/stl.h>
-
-#include <array>
-#include <cmath>
 
 #ifdef DASH_CUDA_EMULATION
 #include "emulate.hpp"
@@ -19,57 +14,59 @@ extern const char* const kResources;  // written by resources.py
 
 using namespace pybind11::literals;
 using namespace dash::gpu;
+using namespace dash::arguments;
+using dash::ArgumentError;
+using dash::Extent;
 
 std::mutex dash::gpu::one_at_a_time;
 
 namespace {
 
-const std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
-                                                         "U_sums", "U_prods", "v"};
-const std::array<int, 4> kMatrices = {dash::W_SUMS, dash::W_PRODS, dash::U_SUMS, dash::U_PRODS};
-py::object find(const py::dict& arrays, const char* name) {
-    if (!arrays.contains(name)) throw py::value_error(std::string(name) + " is missing");
-    return arrays[name];
+constexpr std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
+                                                             "U_sums", "U_prods", "v"};
+constexpr std::array<int, 4> kMatrices = {dash::W_SUMS, dash::W_PRODS, dash::U_SUMS, dash::U_PRODS};
+
+bool is_float(const py::handle& weights) {
+    const py::object v = array_of(member(dictionary(weights, "weights"), "v"), "v");
+    if (py::isinstance<py::array_t<float>>(v)) return true;
+    if (py::isinstance<py::array_t<double>>(v)) return false;
+    throw ArgumentError("weights must be float32 or float64, v is " + quoted(array_of(v, "v").dtype()));
 }
 
-bool is_float(const py::dict& weights) { return py::isinstance<py::array_t<float>>(find(weights, "v")); }
-
-int method_number(const std::string& method) {
-    if (method == "dopri5") return 0;
-    if (method == "rk4") return 1;
-    throw py::value_error("method must be dopri5 or rk4");
+dash::SolveOptions options_in(const py::dict& job) {
+    const py::dict solver = dictionary(member(job, "solver"), "solver");
+    return options_of(member(solver, "method"), member(solver, "rtol"), member(solver, "atol"), member(solver, "step"),
+                      member(solver, "max_steps"));
 }
 
-dash::SolveOptions options_of(const py::dict& solver) {
-    return {method_number(solver["method"].cast<std::string>()), solver["rtol"].cast<double>(),
-            solver["atol"].cast<double>(), solver["step"].cast<double>(), solver["max_steps"].cast<int64_t>()};
+// An array of the weights that is only read, or changed in place.
+template <class T>
+T* weights_in(Arrays& arrays, const py::handle& object, const Shape& shape, const std::string& name, bool writable) {
+    return writable ? arrays.write<T>(object, shape, name) : const_cast<T*>(arrays.read<T>(object, shape, name));
 }
 
 // A matrix of the weights: an array, or (row pointers, columns, values) of its rows.
 template <class T>
-HostMatrix<T> matrix_of(const py::dict& weights, int tensor, int64_t G, int64_t m, bool writable, int64_t* values) {
+HostMatrix<T> matrix_of(Arrays& arrays, const py::dict& weights, int tensor, int64_t G, int64_t m, bool writable,
+                        Shape* shape) {
     HostMatrix<T> A{};
-    const char* name = kNames[tensor];
-    const py::object found = find(weights, name);
+    const std::string name = kNames[tensor];
+    const py::object found = member(weights, name);
     A.rows_are_hidden = tensor == dash::W_SUMS || tensor == dash::W_PRODS;
     const int64_t rows = A.rows_are_hidden ? m : G, columns = A.rows_are_hidden ? G : m;
-    *values = G * m;
     if (py::isinstance<py::tuple>(found)) {
-        const auto parts = found.cast<py::tuple>();
-        if (parts.size() != 3) throw py::value_error(std::string(name) + " must be (pointers, columns, values)");
-        A.ptr = pointer<int64_t>(parts[0], rows + 1, name);
-        *values = A.ptr[rows];
-        A.column = pointer<int32_t>(parts[1], *values, name);
-        A.value = pointer<T>(parts[2], *values, name, writable);
-        bool fits = A.ptr[0] == 0;
-        for (int64_t r = 0; r < rows; ++r) fits = fits && A.ptr[r] <= A.ptr[r + 1];
-        for (int64_t k = 0; fits && k < *values; ++k) fits = A.column[k] >= 0 && A.column[k] < columns;
-        if (!fits) throw py::value_error(std::string(name) + " is not a compressed matrix");
+        const py::tuple parts = tuple_of(found, 3, name, "row pointers, columns, values");
+        const Csr<int32_t> csr = csr_of<int32_t>(arrays, parts[0], parts[1], rows, columns, true, name);
+        if (csr.entries > INT32_MAX) throw ArgumentError(name + " has more than 2147483647 entries");
+        *shape = {csr.entries};
+        A.ptr = csr.ptr, A.column = csr.index;
+        A.value = weights_in<T>(arrays, parts[2], *shape, name, writable);
     } else {
         // the kernels count entries in 32 bits; an array of that size would be 8 GiB
         if ((G + kLanes) * (m + kHidden) > INT32_MAX)
-            throw py::value_error(std::string(name) + " is too large for the GPU; hold it compressed");
-        A.value = pointer<T>(found, G * m, name, writable);
+            throw ArgumentError(name + " is too large for the GPU; hold it compressed");
+        *shape = {rows, columns};
+        A.value = weights_in<T>(arrays, found, *shape, name, writable);
     }
     return A;
 }
@@ -77,201 +74,200 @@ HostMatrix<T> matrix_of(const py::dict& weights, int tensor, int64_t G, int64_t 
 template <class T>
 struct Checked {
     HostModel<T> model;
-    int64_t values[4];
+    Shape shape[4];
 };
 
 template <class T>
-Checked<T> model_of(const py::dict& weights, const py::dict& masks, bool need_masks, bool writable) {
+Checked<T> model_of(Arrays& arrays, const py::dict& job, bool training) {
     Checked<T> out{};
-    const int64_t G = py::len(find(weights, "v")), m = py::len(find(weights, "b_sums"));
+    const py::dict weights = dictionary(member(job, "weights"), "weights"), masks = dictionary(member(job, "masks"), "masks");
+    const int64_t G = length_of(member(weights, "v"), "v"), m = length_of(member(weights, "b_sums"), "b_sums");
     if (G < 1 || m < 1 || G >= 65536 - 64 || m >= 65536 - 64)
-        throw py::value_error("genes and hidden units must number 1 to 65471");
+        throw ArgumentError("genes and hidden units must number 1 to 65471");
     out.model.G = G, out.model.m = m;
     for (int i = 0; i < 4; ++i) {
-        const char* name = kNames[kMatrices[i]];
+        const std::string name = kNames[kMatrices[i]];
         HostMatrix<T>& A = out.model.matrix[i];
-        A = matrix_of<T>(weights, kMatrices[i], G, m, writable, &out.values[i]);
-        if (masks.contains(name))
-            A.mask = reinterpret_cast<const uint8_t*>(pointer<bool>(masks[name], out.values[i], name));
-        else if (need_masks)
-            throw py::value_error(std::string("mask is missing for ") + name);
+        A = matrix_of<T>(arrays, weights, kMatrices[i], G, m, training, &out.shape[i]);
+        if (masks.contains(name.c_str()))
+            A.mask = reinterpret_cast<const uint8_t*>(
+                arrays.read<bool>(member(masks, name), out.shape[i], "mask of " + name));
+        else if (training)
+            throw ArgumentError("mask of " + name + " is missing");
     }
-    out.model.b[0] = pointer<T>(find(weights, "b_sums"), m, "b_sums", writable);
-    out.model.b[1] = pointer<T>(find(weights, "b_prods"), m, "b_prods", writable);
-    out.model.v = pointer<T>(find(weights, "v"), G, "v", writable);
+    out.model.b[0] = weights_in<T>(arrays, member(weights, "b_sums"), {m}, "b_sums", training);
+    out.model.b[1] = weights_in<T>(arrays, member(weights, "b_prods"), {m}, "b_prods", training);
+    out.model.v = weights_in<T>(arrays, member(weights, "v"), {G}, "v", training);
     return out;
 }
 
-Choices choices_of(const py::dict& choices) {
-    return {choices["compress_below"].cast<double>(), choices["shared_bytes"].cast<int64_t>(),
-            choices["state_limit"].cast<int64_t>(), choices["team"].cast<int>()};
+Choices choices_of(const py::handle& object) {
+    const py::dict choices = dictionary(object, "choices");
+    return {number(member(choices, "compress_below"), "compress_below", 0),
+            integer(member(choices, "shared_bytes"), "shared_bytes", 0, INT32_MAX),
+            integer(member(choices, "state_limit"), "state_limit", 0, dash::kMostSteps),
+            static_cast<int>(integer(member(choices, "team"), "team", -1, 1))};
 }
 
 template <class T>
-HostRun<T> run_of(const py::dict& job) {
-    const auto weights = job["weights"].cast<py::dict>(), moment1 = job["moment1"].cast<py::dict>(),
-               moment2 = job["moment2"].cast<py::dict>();
-    const Checked<T> checked = model_of<T>(weights, job["masks"].cast<py::dict>(), true, true);
+HostRun<T> run_of(Arrays& arrays, const py::dict& job) {
+    const py::dict moment1 = dictionary(member(job, "moment1"), "moment1"),
+                   moment2 = dictionary(member(job, "moment2"), "moment2");
+    const Checked<T> checked = model_of<T>(arrays, job, true);
     HostRun<T> run{};
     run.model = checked.model;
     const int64_t G = run.model.G, m = run.model.m;
+    auto moment = [&](const py::dict& moments, const char* kind, const char* name, const Shape& shape) {
+        return arrays.write<T>(member(moments, name), shape, std::string(kind) + " of " + name);
+    };
     for (int i = 0; i < 4; ++i) {
         const char* name = kNames[kMatrices[i]];
-        run.model.matrix[i].moment1 = pointer<T>(find(moment1, name), checked.values[i], "moment1", true);
-        run.model.matrix[i].moment2 = pointer<T>(find(moment2, name), checked.values[i], "moment2", true);
+        run.model.matrix[i].moment1 = moment(moment1, "moment1", name, checked.shape[i]);
+        run.model.matrix[i].moment2 = moment(moment2, "moment2", name, checked.shape[i]);
     }
     for (int k = 0; k < 2; ++k) {
         const char* name = k ? "b_prods" : "b_sums";
-        run.b_moment1[k] = pointer<T>(find(moment1, name), m, "moment1", true);
-        run.b_moment2[k] = pointer<T>(find(moment2, name), m, "moment2", true);
+        run.b_moment1[k] = moment(moment1, "moment1", name, {m});
+        run.b_moment2[k] = moment(moment2, "moment2", name, {m});
     }
-    run.v_moment1 = pointer<T>(find(moment1, "v"), G, "moment1", true);
-    run.v_moment2 = pointer<T>(find(moment2, "v"), G, "moment2", true);
-    run.step = job["step"].cast<int64_t>();
-    run.options = options_of(job["solver"].cast<py::dict>());
-    run.N = py::len(job["dt"]);
-    run.dt = pointer<double>(job["dt"], run.N, "dt");
-    run.y0 = pointer<T>(job["y0"], run.N * G, "y0");
-    run.y1 = pointer<T>(job["y1"], run.N * G, "y1");
-    run.n_batches = static_cast<int64_t>(py::len(job["batch_ptr"])) - 1;
-    run.batch_ptr = pointer<int64_t>(job["batch_ptr"], run.n_batches + 1, "batch_ptr");
-    const int64_t used = py::len(job["batch_index"]);
-    run.batch_index = pointer<int64_t>(job["batch_index"], used, "batch_index");
-    bool fits = run.n_batches >= 0 && run.batch_ptr[0] == 0 && run.batch_ptr[run.n_batches] == used;
-    for (int64_t k = 0; fits && k < run.n_batches; ++k) fits = run.batch_ptr[k] <= run.batch_ptr[k + 1];
-    for (int64_t k = 0; fits && k < used; ++k) fits = run.batch_index[k] >= 0 && run.batch_index[k] < run.N;
-    if (!fits) throw py::value_error("batch_ptr or batch_index is out of range");
-    const auto lr = job["lr"].cast<std::array<double, dash::N_TENSORS>>();
+    run.v_moment1 = moment(moment1, "moment1", "v", {G}), run.v_moment2 = moment(moment2, "moment2", "v", {G});
+    run.step = integer(member(job, "step"), "step", 0, int64_t(1) << 53);
+    run.options = options_in(job);
+    run.N = length_of(member(job, "dt"), "dt");
+    run.dt = arrays.read<double>(member(job, "dt"), {run.N}, "dt");
+    check_intervals(run.dt, run.N);
+    run.y0 = arrays.read<T>(member(job, "y0"), {run.N, G}, "y0");
+    run.y1 = arrays.read<T>(member(job, "y1"), {run.N, G}, "y1");
+    const Batches batches = batches_of(arrays, member(job, "batch_ptr"), member(job, "batch_index"), run.N);
+    run.n_batches = batches.count, run.batch_ptr = batches.ptr, run.batch_index = batches.index;
+    const auto lr = numbers<dash::N_TENSORS>(member(job, "lr"), "lr", 0);
     for (int i = 0; i < dash::N_TENSORS; ++i) run.lr[i] = lr[i];
-    run.beta1 = job["beta1"].cast<double>(), run.beta2 = job["beta2"].cast<double>();
-    run.eps = job["eps"].cast<double>();
-    run.tau = job["tau"].cast<double>();
-    if (!job["prior"].is_none()) {  // states, row pointers, columns, values, multipliers
-        const auto parts = job["prior"].cast<py::tuple>();
-        dash::PriorLossArgs<T>& prior = run.prior;
-        prior.points = py::len(parts[0]);
-        prior.states = pointer<T>(parts[0], prior.points * G, "prior states");
-        prior.ptr = pointer<int64_t>(parts[1], G + 1, "prior row pointers");
-        const int64_t entries = py::len(parts[2]);
-        prior.index = pointer<int64_t>(parts[2], entries, "prior columns");
-        prior.value = pointer<double>(parts[3], entries, "prior values");
-        prior.multipliers = parts[4].cast<bool>();
-        bool whole = prior.ptr[0] == 0 && prior.ptr[G] == entries;
-        for (int64_t g = 0; g < G; ++g) whole = whole && prior.ptr[g] <= prior.ptr[g + 1];
-        for (int64_t k = 0; whole && k < entries; ++k) whole = prior.index[k] >= 0 && prior.index[k] < G;
-        if (!whole) throw py::value_error("the prior network is not a CSR matrix [G, G]");
-    }
-    run.loss = pointer<double>(job["loss"], run.n_batches, "loss", true);
+    run.beta1 = number(member(job, "beta1"), "beta1", 0, kBelowOne);
+    run.beta2 = number(member(job, "beta2"), "beta2", 0, kBelowOne);
+    run.eps = number(member(job, "eps"), "eps", 0, HUGE_VAL, false);
+    run.tau = number(member(job, "tau"), "tau", 0, 1);
+    const py::object prior = member(job, "prior");
+    if (!prior.is_none())
+        run.prior = prior_of<T>(arrays, prior, G);
+    else if (run.tau < 1)
+        throw ArgumentError("tau below 1 needs a prior");
+    run.loss = arrays.write<double>(member(job, "loss"), {run.n_batches}, "loss");
     return run;
 }
 
 template <class T>
 py::list train_as(const py::list& jobs, const Choices& choices) {
-    std::vector<HostRun<T>> runs;
-    for (const auto& job : jobs) runs.push_back(run_of<T>(job.cast<py::dict>()));
-    {
-        py::gil_scoped_release release;
-        const std::lock_guard<std::mutex> lock(one_at_a_time);
-        train_pack(runs, choices);
-    }
-    py::list out;
-    for (const auto& run : runs) out.append(py::make_tuple(run.step, run.evaluations, run.status));
-    return out;
+    return guarded("train_pack", [&](Extent& extent) {
+        Arrays arrays;
+        std::vector<HostRun<T>> runs;
+        for (const auto& job : jobs) {
+            runs.push_back(run_of<T>(arrays, dictionary(job, "job")));
+            extent = {runs.back().model.G, runs.back().model.m, int64_t(runs.size())};
+        }
+        arrays.settle();
+        alone([&] { train_pack(runs, choices); });
+        py::list out;
+        for (const auto& run : runs) out.append(py::make_tuple(run.step, run.evaluations, run.status));
+        return out;
+    });
 }
 
-py::list train(const py::list& jobs, const py::dict& choices) {
+bool first_is_float(const py::list& jobs) { return is_float(member(dictionary(jobs[0], "job"), "weights")); }
+
+py::list train(const py::object& given, const py::object& choices) {
+    const py::list jobs = list_of(given, "jobs");
+    const Choices wish = choices_of(choices);
     if (jobs.empty()) return py::list();
-    const auto first = jobs[0].cast<py::dict>()["weights"].cast<py::dict>();
-    return is_float(first) ? train_as<float>(jobs, choices_of(choices)) : train_as<double>(jobs, choices_of(choices));
+    return first_is_float(jobs) ? train_as<float>(jobs, wish) : train_as<double>(jobs, wish);
 }
 
 template <class T>
 py::list solve_as(const py::list& jobs, const Choices& choices) {
-    std::vector<HostSolve<T>> solves;
-    py::list out;
-    for (const auto& item : jobs) {
-        const auto job = item.cast<py::dict>();
-        const Checked<T> checked =
-            model_of<T>(job["weights"].cast<py::dict>(), job["masks"].cast<py::dict>(), false, false);
-        HostSolve<T> solve{};
-        solve.model = checked.model;
-        solve.options = options_of(job["solver"].cast<py::dict>());
-        const py::ssize_t B = py::len(job["dt"]), G = solve.model.G;
-        solve.B = B;
-        solve.dt = pointer<double>(job["dt"], B, "dt");
-        solve.y0 = pointer<T>(job["y0"], B * G, "y0");
-        py::array_t<T> y1({B, G});
-        py::array_t<int64_t> status(B), steps(B), rejected(B), evaluations(B);
-        solve.y1 = y1.mutable_data();
-        solve.status = status.mutable_data(), solve.steps = steps.mutable_data();
-        solve.rejected = rejected.mutable_data(), solve.evaluations = evaluations.mutable_data();
-        solves.push_back(solve);
-        out.append(py::make_tuple(y1, status, steps, rejected, evaluations));
-    }
-    {
-        py::gil_scoped_release release;
-        const std::lock_guard<std::mutex> lock(one_at_a_time);
-        solve_pack(solves, choices);
-    }
-    for (size_t k = 0; k < solves.size(); ++k) {
-        const HostSolve<T>& solve = solves[k];
-        py::array_t<double> sizes({py::ssize_t(solve.B), py::ssize_t(solve.width)});
-        std::copy(solve.sizes.begin(), solve.sizes.end(), sizes.mutable_data());
-        const auto five = out[k].cast<py::tuple>();
-        out[k] = py::make_tuple(five[0], five[1], five[2], five[3], five[4], sizes);
-    }
-    return out;
+    return guarded("solve_pack", [&](Extent& extent) {
+        Arrays arrays;
+        std::vector<HostSolve<T>> solves;
+        py::list out;
+        for (const auto& item : jobs) {
+            const py::dict job = dictionary(item, "job");
+            HostSolve<T> solve{};
+            solve.model = model_of<T>(arrays, job, false).model;
+            solve.options = options_in(job);
+            const int64_t B = length_of(member(job, "dt"), "dt"), G = solve.model.G;
+            solve.B = B;
+            solve.dt = arrays.read<double>(member(job, "dt"), {B}, "dt");
+            check_intervals(solve.dt, B);
+            solve.y0 = arrays.read<T>(member(job, "y0"), {B, G}, "y0");
+            py::array_t<T> y1({B, G});
+            py::array_t<int64_t> status(B), steps(B), rejected(B), evaluations(B);
+            solve.y1 = y1.mutable_data();
+            solve.status = status.mutable_data(), solve.steps = steps.mutable_data();
+            solve.rejected = rejected.mutable_data(), solve.evaluations = evaluations.mutable_data();
+            solves.push_back(solve);
+            out.append(py::make_tuple(y1, status, steps, rejected, evaluations));
+            extent = {G, solve.model.m, int64_t(solves.size())};
+        }
+        alone([&] { solve_pack(solves, choices); });
+        for (size_t k = 0; k < solves.size(); ++k) {
+            const HostSolve<T>& solve = solves[k];
+            py::array_t<double> sizes({solve.B, solve.width});
+            std::copy(solve.sizes.begin(), solve.sizes.end(), sizes.mutable_data());
+            const py::tuple five = out[k];
+            out[k] = py::make_tuple(five[0], five[1], five[2], five[3], five[4], sizes);
+        }
+        return out;
+    });
 }
 
-py::list solve(const py::list& jobs, const py::dict& choices) {
+py::list solve(const py::object& given, const py::object& choices) {
+    const py::list jobs = list_of(given, "jobs");
+    const Choices wish = choices_of(choices);
     if (jobs.empty()) return py::list();
-    const auto first = jobs[0].cast<py::dict>()["weights"].cast<py::dict>();
-    return is_float(first) ? solve_as<float>(jobs, choices_of(choices)) : solve_as<double>(jobs, choices_of(choices));
+    return first_is_float(jobs) ? solve_as<float>(jobs, wish) : solve_as<double>(jobs, wish);
 }
 
 template <class T>
-py::tuple backward_as(const py::dict& weights, const py::array& y0, const py::array& sizes, const py::array& grad,
+py::tuple backward_as(const py::dict& weights, const py::object& y0, const py::object& sizes, const py::object& grad,
                       int method, const Choices& choices) {
-    const Checked<T> checked = model_of<T>(weights, py::dict(), false, false);
-    if (sizes.ndim() != 2) throw py::value_error("step_sizes must be [B, n]");
-    HostBackward<T> job{};
-    job.model = checked.model, job.method = method, job.B = sizes.shape(0), job.n = sizes.shape(1);
-    const int64_t G = job.model.G, m = job.model.m;
-    // every entry gets its gradient, also those that are 0
-    const std::vector<uint8_t> all(G * m, 1);
-    job.y0 = pointer<T>(y0, job.B * G, "y0");
-    job.sizes = pointer<double>(sizes, sizes.size(), "step_sizes");
-    job.grad_y1 = pointer<T>(grad, job.B * G, "grad");
-    py::array_t<T> grad_y0({py::ssize_t(job.B), py::ssize_t(G)});
-    job.grad_y0 = grad_y0.mutable_data();
-    py::dict grads;
-    for (int i = 0; i < 4; ++i) {
-        job.model.matrix[i].mask = all.data();
-        const bool compressed = job.model.matrix[i].ptr != nullptr;
-        const std::vector<py::ssize_t> dense = i < 2 ? std::vector<py::ssize_t>{py::ssize_t(m), py::ssize_t(G)}
-                                                     : std::vector<py::ssize_t>{py::ssize_t(G), py::ssize_t(m)};
-        py::array_t<T> out(compressed ? std::vector<py::ssize_t>{py::ssize_t(checked.values[i])} : dense);
-        job.grad[kMatrices[i]] = out.mutable_data();
-        grads[kNames[kMatrices[i]]] = out;
-    }
-    for (const int tensor : {dash::B_SUMS, dash::B_PRODS, dash::V}) {
-        py::array_t<T> out(tensor == dash::V ? G : m);
-        job.grad[tensor] = out.mutable_data();
-        grads[kNames[tensor]] = out;
-    }
-    {
-        py::gil_scoped_release release;
-        const std::lock_guard<std::mutex> lock(one_at_a_time);
-        backward(job, choices);
-    }
-    return py::make_tuple(grad_y0, grads);
+    return guarded("solve_backward", [&](Extent& extent) {
+        Arrays arrays;
+        const Checked<T> checked = model_of<T>(arrays, py::dict("weights"_a = weights, "masks"_a = py::dict()), false);
+        HostBackward<T> job{};
+        job.model = checked.model, job.method = method;
+        job.B = length_of(sizes, "step_sizes", 0, 2), job.n = length_of(sizes, "step_sizes", 1, 2);
+        const int64_t G = job.model.G, m = job.model.m;
+        extent = {G, m, job.B};
+        job.y0 = arrays.read<T>(y0, {job.B, G}, "y0");
+        job.sizes = arrays.read<double>(sizes, {job.B, job.n}, "step_sizes");
+        job.grad_y1 = arrays.read<T>(grad, {job.B, G}, "grad");
+        check_step_sizes(job.sizes, job.B, job.n);
+        py::array_t<T> grad_y0({job.B, G});
+        job.grad_y0 = grad_y0.mutable_data();
+        py::dict grads;
+        std::vector<uint8_t> all;  // every entry gets its gradient, also those that are 0
+        for (int i = 0; i < 4; ++i) {
+            py::array_t<T> out(std::vector<py::ssize_t>(checked.shape[i].begin(), checked.shape[i].end()));
+            all.resize(std::max<size_t>(all.size(), out.size()), 1);
+            job.grad[kMatrices[i]] = out.mutable_data();
+            grads[kNames[kMatrices[i]]] = out;
+        }
+        for (HostMatrix<T>& A : job.model.matrix) A.mask = all.data();
+        for (const int tensor : {dash::B_SUMS, dash::B_PRODS, dash::V}) {
+            py::array_t<T> out(tensor == dash::V ? G : m);
+            job.grad[tensor] = out.mutable_data();
+            grads[kNames[tensor]] = out;
+        }
+        alone([&] { backward(job, choices); });
+        return py::make_tuple(grad_y0, grads);
+    });
 }
 
-py::tuple solve_backward(const py::dict& weights, const py::array& y0, const py::array& sizes, const py::array& grad,
-                         const std::string& method, const py::dict& choices) {
+py::tuple solve_backward(const py::object& given, const py::object& y0, const py::object& sizes, const py::object& grad,
+                         const py::object& method, const py::object& choices) {
     const int number = method_number(method);
-    return is_float(weights) ? backward_as<float>(weights, y0, sizes, grad, number, choices_of(choices))
-                             : backward_as<double>(weights, y0, sizes, grad, number, choices_of(choices));
+    const py::dict weights = dictionary(given, "weights");
+    const Choices wish = choices_of(choices);
+    return is_float(weights) ? backward_as<float>(weights, y0, sizes, grad, number, wish)
+                             : backward_as<double>(weights, y0, sizes, grad, number, wish);
 }
 
 py::dict facts() {
@@ -317,8 +313,11 @@ PYBIND11_MODULE(_native_cuda, module) {
             PyErr_SetObject(device_error.ptr(), py::make_tuple(kinds[error.kind], error.what()).ptr());
         }
     });
+    register_errors();
     module.def("device_count", &device_count);
-    module.def("use_device", &use_device, "index"_a);
+    module.def("use_device", [](const py::object& index) {
+        use_device(static_cast<int>(integer(index, "index of the GPU", 0, INT32_MAX)));
+    }, "index"_a);
     module.def("facts", &facts);
     module.def("kernels", &kernels);
     module.def("train_pack", &train, "jobs"_a, "choices"_a);
@@ -337,7 +336,7 @@ PYBIND11_MODULE(_native_cuda, module) {
 #ifdef DASH_CUDA_EMULATION
     module.def("emulate", [](int threads, unsigned seed, int blocks, int64_t shared_bytes, int64_t memory_bytes,
                              bool cooperative) {
-        if (threads < 0 || threads % kLanes || blocks < 1) throw py::value_error("threads must be a multiple of 32");
+        if (threads < 0 || threads % kLanes || blocks < 1) throw ArgumentError("threads must be a multiple of 32");
         release_memory();
         emulation() = {threads, seed, blocks, cooperative, shared_bytes, memory_bytes, 0};
     }, "threads"_a = 0, "seed"_a = 0u, "blocks"_a = 2, "shared_bytes"_a = int64_t(232448), "memory_bytes"_a = int64_t(0),

@@ -1,11 +1,8 @@
 // What the files of the bindings share.
 #pragma once
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
 #include <mutex>
-#include <string>
 
+#include "../arguments.hpp"
 #include "host.hpp"
 
 namespace dash {
@@ -15,17 +12,15 @@ namespace py = pybind11;
 
 extern std::mutex one_at_a_time;  // memory is kept from call to call
 
-void bind_pruning(py::module_& module);
-
-template <class T>
-T* pointer(const py::handle& object, py::ssize_t size, const std::string& name, bool writable = false) {
-    if (!py::isinstance<py::array_t<T>>(object)) throw py::value_error(name + " has the wrong dtype");
-    const auto array = py::reinterpret_borrow<py::array>(object);
-    if (array.size() != size || !(array.flags() & py::array::c_style))
-        throw py::value_error(name + " must be a C-contiguous array of " + std::to_string(size) + " elements");
-    if (writable && !array.writeable()) throw py::value_error(name + " must be writable");
-    return static_cast<T*>(const_cast<void*>(array.data()));
+// Without the interpreter's lock, and one call after another.
+template <class F>
+void alone(F f) {
+    py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
+    f();
 }
+
+void bind_pruning(py::module_& module);
 
 }  // namespace gpu
 }  // namespace dash

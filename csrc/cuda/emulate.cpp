@@ -35,7 +35,11 @@ void* device_allocate(int64_t bytes) {
     return memory;
 }
 void device_release(void* memory) noexcept { std::free(memory); }
-void* staging_allocate(int64_t bytes) { return std::malloc(bytes ? bytes : 1); }
+void* staging_allocate(int64_t bytes) {
+    void* memory = std::malloc(bytes ? bytes : 1);
+    if (!memory) throw OutOfMemory{bytes};
+    return memory;
+}
 void staging_release(void* memory) noexcept { std::free(memory); }
 void to_device(void* device, const void* host, int64_t bytes) { std::memcpy(device, host, bytes); }
 void to_host(void* host, const void* device, int64_t bytes) { std::memcpy(host, device, bytes); }
@@ -79,8 +83,9 @@ template <class T>
 void launch(const Launch<T>& work) {
     const int threads = settings.threads ? settings.threads : work.threads;
     if (is_team(work.kernel)) return launch_team(work, threads);
-    std::unique_ptr<char, void (*)(void*)> near(
-        static_cast<char*>(std::aligned_alloc(256, (work.memory.shared_bytes + 511) / 256 * 256)), std::free);
+    const int64_t near_bytes = (work.memory.shared_bytes + 511) / 256 * 256;
+    std::unique_ptr<char, void (*)(void*)> near(static_cast<char*>(std::aligned_alloc(256, near_bytes)), std::free);
+    if (!near) throw OutOfMemory{near_bytes};
     for (int k = 0; k < work.count; ++k) {
         HostThreads pool(threads, settings.seed ? settings.seed + k : 0);
         const HostBlock block{&pool};

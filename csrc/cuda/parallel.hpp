@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,10 @@ void parallel_for(size_t n, F f) {
         }
     };
     std::vector<std::thread> others;
-    for (size_t k = 1; k < threads; ++k) others.emplace_back(work);
+    try {
+        for (size_t k = 1; k < threads; ++k) others.emplace_back(work);
+    } catch (const std::system_error&) {  // the machine gives no more: fewer do the same
+    }
     work();
     for (std::thread& thread : others) thread.join();
     if (failure) std::rethrow_exception(failure);

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from dash_hpc.errors import SolveError, UsageError
 from dash_hpc.ops import reference
+from dash_hpc.ops.checks import as_array, as_mapping
 from dash_hpc.ops.mse import masked_mean_square
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.solver import SolverOptions
-from dash_hpc.ops.state import STATUS_REASONS, TENSORS, Solution
+from dash_hpc.ops.state import STATUS_REASONS, TENSORS, Solution, tensor_shapes
+from dash_hpc.ops.threads import stop_token
 
 __all__ = ["batch_loss", "solve"]
 
@@ -42,8 +44,9 @@ def _solve(
     options = {"method": method, "rtol": rtol, "atol": atol, "step": step, "max_steps": max_steps}
     if _use_native(y0):
         y1, status, steps, rejected, evaluations, sizes = native_module().solve(  # type: ignore[union-attr]
-            _arrays(weights), {}, y0.detach().contiguous().numpy(), dt.contiguous().numpy(), **options
-        )
+            _arrays(weights), {}, y0.detach().contiguous().numpy(), dt.contiguous().numpy(), **options,
+            stop=stop_token(),
+        )  # fmt: skip
         statistics = np.stack([status, steps, rejected, evaluations], axis=1)
         return torch.from_numpy(y1), torch.from_numpy(statistics), torch.from_numpy(sizes)
     run = reference.integrate(dict(zip(TENSORS, weights, strict=True)), y0, dt, **options)  # type: ignore[arg-type]
@@ -78,7 +81,7 @@ def _solve_backward(
     if _use_native(y0):
         grad_y0, grads = native_module().solve_backward(  # type: ignore[union-attr]
             _arrays(weights), y0.detach().contiguous().numpy(), step_sizes.contiguous().numpy(),
-            grad.contiguous().numpy(), method=method,
+            grad.contiguous().numpy(), method=method, stop=stop_token(),
         )  # fmt: skip
         return torch.from_numpy(grad_y0), [torch.from_numpy(grads[name]) for name in TENSORS]
     found, named = reference.adjoint(dict(zip(TENSORS, weights, strict=True)), y0, step_sizes, grad, method)
@@ -106,6 +109,34 @@ def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
 
 
 _solve.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _checked_params(params: Any) -> Mapping[str, Tensor]:
+    """The seven tensors, when they fit each other; UsageError when not."""
+    missing = [name for name in TENSORS if name not in as_mapping(params, "model")]
+    if missing:
+        raise UsageError(f"the model must hold {', '.join(TENSORS)}; missing: {', '.join(missing)}")
+    for name in TENSORS:
+        if not isinstance(params[name], Tensor):
+            raise UsageError(f"{name} must be a Tensor, got {type(params[name]).__name__}")
+    first, v = params["W_sums"], params["v"]
+    if first.ndim != 2 or 0 in first.shape:
+        raise UsageError(f"W_sums must be [m, G] with at least one of each, got {list(first.shape)}")
+    for name, shape in tensor_shapes(first.shape[1], first.shape[0]).items():
+        if params[name].shape != shape:
+            raise UsageError(f"{name} must be {list(shape)}, got {list(params[name].shape)}")
+        if params[name].dtype != v.dtype or v.dtype not in (torch.float32, torch.float64):
+            raise UsageError(f"{name} must be float32 or float64 like v ({v.dtype}), got {params[name].dtype}")
+    return params
+
+
+def _as_tensor(value: Any, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if not isinstance(value, Tensor):
+        # PyTorch reads neither other byte orders nor negative strides
+        value = torch.from_numpy(np.array(as_array(value, np.float64 if dtype == torch.float64 else np.float32, name)))
+    elif value.is_complex():
+        raise UsageError(f"{name} must hold numbers, got {value.dtype}")
+    return value.to(dtype=dtype, device=device)
 
 
 def _run(params: Mapping[str, Tensor], y0: Tensor, dt: Tensor, options: SolverOptions) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,22 +189,22 @@ def solve(
     Raises
     ------
     UsageError
-        When shapes or times are wrong.
+        When tensors, shapes, times or options are wrong.
     SolveError
         With ``check=True``, naming the first sample that failed and the reason.
     """
     options = SolverOptions(method=method, rtol=rtol, atol=atol, step=step, max_steps=max_steps)
-    params = model.tensors() if hasattr(model, "tensors") else model
+    params = _checked_params(model.tensors() if hasattr(model, "tensors") else model)
     like = params["v"]
-    y0 = torch.as_tensor(y0).to(dtype=like.dtype, device=like.device)
+    y0 = _as_tensor(y0, "y0", like.dtype, like.device)
     if y0.ndim == 1:
         y0 = y0[None]
     if y0.ndim != 2 or y0.shape[1] != like.shape[0]:
         raise UsageError(f"y0 must be [B, {like.shape[0]}], got {list(y0.shape)}")
-    start, end = (torch.as_tensor(t, dtype=torch.float64, device=like.device) for t in (t0, t1))
-    dt = (end - start).expand(len(y0)).contiguous() if (end - start).ndim == 0 else (end - start).contiguous()
-    if dt.shape != (len(y0),):
+    start, end = (_as_tensor(t, name, torch.float64, like.device) for t, name in ((t0, "t0"), (t1, "t1")))
+    if any(t.shape not in ((), (len(y0),)) for t in (start, end)):
         raise UsageError(f"t0 and t1 must be scalars or [{len(y0)}], got {list(start.shape)} and {list(end.shape)}")
+    dt = (end - start).expand(len(y0)).contiguous()
     if not bool(torch.isfinite(dt).all()) or bool((dt < 0).any()):
         raise UsageError("t0 and t1 must be finite with t1 >= t0: intervals run forward in time")
     y1, statistics, sizes = _run(params, y0, dt, options)
@@ -207,6 +238,12 @@ def batch_loss(
     SolveError
         When a sample cannot be solved, with its index in the batch and the reason.
     """
+    G = _checked_params(params)["v"].shape[0]
+    if y0.shape != y1.shape or y0.shape[1:] != (G,) or dt.shape != y0.shape[:1] or not len(y0):
+        raise UsageError(
+            f"batch_loss: y0 and y1 must be [B, {G}] and dt [B] with B of at least 1, got {list(y0.shape)}, "
+            f"{list(y1.shape)} and {list(dt.shape)}"
+        )
     predicted, statistics, _ = _run(params, y0, dt, SolverOptions.of(solver))
     status = statistics[:, 0]
     if bool((status != 0).any()):

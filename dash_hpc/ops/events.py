@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -13,9 +12,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import RunFailed, UsageError
+from dash_hpc.ops.checks import as_csr, as_floats, as_number
 from dash_hpc.ops.scores import BRANCHES, SCORE_NORMS, Diagnostics, Scores, check_options, dash_scores
 from dash_hpc.ops.select import select
-from dash_hpc.ops.state import Tensors
+from dash_hpc.ops.state import PRUNABLE, Tensors
+from dash_hpc.ops.threads import map_in_threads
 
 __all__ = ["ScoreJob", "ScorePrior", "SelectJob", "score_pack", "select_pack"]
 
@@ -46,7 +47,11 @@ class ScorePrior:
     @cached_property
     def native_form(self) -> tuple[Any, Any]:
         """C by columns and P by rows as the CUDA module takes them: (pointers, indices, values), or None."""
-        return (None if self.C is None else _parts(self.C.T.tocsr())), (None if self.P is None else _parts(self.P))
+        C, P = (
+            None if matrix is None else as_csr(matrix, (None, None), name)
+            for matrix, name in ((self.C, "the interactions C"), (self.P, "the prior network P"))
+        )
+        return (None if C is None else _parts(C.T.tocsr().sorted_indices())), (None if P is None else _parts(P))
 
     @cached_property
     def digest(self) -> bytes:
@@ -87,12 +92,19 @@ class ScoreJob:
     def check(self) -> None:
         """Raise UsageError when an option is out of range, a prior is missing or shapes do not fit."""
         check_options(self.lambda_ppi, self.lambda_motif, self.score_norm, self.omega_damping)
-        m, G = self.weights["W_sums"].shape
+        as_number(self.ridge, "ridge", least=0)
+        for found, needed in ((self.weights, ("v", *PRUNABLE)), (self.omega, BRANCHES)):
+            missing = [name for name in needed if name not in found]
+            if missing:
+                raise UsageError(f"prune scores: missing: {', '.join(missing)}")
+        m, G = as_floats(self.weights["W_sums"], (None, None), "prune scores: W_sums").shape
         shapes: dict[str, tuple[Any, tuple[int, ...]]] = {"v": (self.weights["v"], (G,))}
         for branch in BRANCHES:
             shapes[f"W_{branch}"] = self.weights[f"W_{branch}"], (m, G)
             shapes[f"U_{branch}"] = self.weights[f"U_{branch}"], (G, m)
             shapes[f"omega of {branch}"] = self.omega[branch], (m, G)
+        for name, (array, shape) in shapes.items():
+            as_floats(array, shape, f"prune scores: {name}")
         for name, lam, matrix in (
             ("the interactions C", self.lambda_ppi, self.prior.C),
             ("the prior network P", self.lambda_motif, self.prior.P),
@@ -100,10 +112,7 @@ class ScoreJob:
             if lam > 0 and matrix is None:
                 raise UsageError(f"prune scores: λ = {lam} needs {name}")
             if lam > 0:
-                shapes[name] = matrix, (G, G)
-        for name, (array, shape) in shapes.items():
-            if array.shape != shape:
-                raise UsageError(f"prune scores: {name} must be {list(shape)}, got {list(array.shape)}")
+                as_csr(matrix, (G, G), f"prune scores: {name}")
 
     def run(self) -> BranchScores:
         """Return the scores of both branches, computed on the CPU. Raises as :func:`dash_hpc.ops.dash_scores` does."""
@@ -229,14 +238,8 @@ def _each(run: Callable[[_Job], _Result], jobs: Sequence[_Job], threads: int) ->
         except RunFailed as error:
             return error
 
-    if threads == 1 or len(jobs) < 2:
-        return [guarded(job) for job in jobs]
-    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:  # most of the work does not hold the interpreter's lock
-        return list(pool.map(guarded, jobs))
+    return map_in_threads(guarded, jobs, threads, "pruning event")
 
 
 def _parts(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    matrix = csr_array(matrix, dtype=np.float64)
-    if not matrix.has_sorted_indices:
-        matrix = matrix.sorted_indices()
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), np.ascontiguousarray(matrix.data)

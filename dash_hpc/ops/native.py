@@ -6,7 +6,7 @@ import os
 from types import ModuleType
 from typing import Any
 
-from dash_hpc.errors import NativeError
+from dash_hpc.errors import NativeError, UsageError
 
 __all__ = ["native_info", "native_module"]
 
@@ -39,7 +39,7 @@ def native_module() -> ModuleType | None:
                 if level:
                     try:
                         _native.set_isa(level)
-                    except ValueError as error:
+                    except UsageError as error:
                         raise NativeError(f"DASH_HPC_ISA: {error}") from None
                 _cache["module"] = _native
     return _cache["module"]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.checks import as_csr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,7 @@ class PriorLoss:
     Raises
     ------
     UsageError
-        When ``n_points`` is below 1 or the range is empty.
+        When ``n_points`` is below 1, the range is empty, or the motif is no square matrix.
     """
 
     def __init__(
@@ -66,7 +67,12 @@ class PriorLoss:
             raise UsageError(
                 f"training: prior_points must be 1 or more and prior_low < prior_high, got {n_points}, {low}, {high}"
             )
-        self.multipliers = multipliers
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise UsageError(f"the prior loss needs float32 or float64, got {np.dtype(dtype)}")
+        motif = as_csr(motif, (None, None), "the prior network")
+        if motif.shape[0] != motif.shape[1]:
+            raise UsageError(f"the prior network must be [G, G], got {list(motif.shape)}")
+        self.multipliers = bool(multipliers)
         self.states = rng.uniform(low, high, size=(n_points, motif.shape[0])).astype(dtype)
         self.network = csr_array(motif.T, dtype=np.float64).sorted_indices()
 

@@ -19,7 +19,9 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops.blas import one_blas_thread
+from dash_hpc.ops.checks import as_csr, as_floats, as_number
 from dash_hpc.ops.native import native_module
+from dash_hpc.ops.threads import stop_token
 
 __all__ = [
     "SCORE_NORMS",
@@ -109,10 +111,15 @@ def prior_terms(
 
     Raises
     ------
+    UsageError
+        When S is no matrix of numbers, C or P do not fit it, or the ridge is negative or not finite.
     RunFailed
         When S holds NaN or infinity.
     """
-    S = np.asarray(S, dtype=np.float64)
+    S = as_floats(S, (None, None), "S").astype(np.float64, order="C", copy=False)
+    C = None if C is None else as_csr(C, (S.shape[1], S.shape[1]), "C")
+    P = None if P is None else as_csr(P, (None, S.shape[1]), "P")
+    as_number(ridge, "ridge", least=0)
     if not np.isfinite(S).all():
         raise RunFailed("prune scores: the score matrix of the previous event holds NaN or infinity")
     native = native_module()
@@ -147,7 +154,7 @@ def normal_equations(
 def _native_normal_equations(
     native: ModuleType, S: np.ndarray, C: csr_array | None, P: csr_array | None, ridge: float
 ) -> tuple[float, PriorTerms | None]:
-    first, second, condition, rho, ok = native.prior_terms(np.ascontiguousarray(S), _csr(C), _csr(P), float(ridge))
+    first, second, condition, rho, ok = native.prior_terms(S, _parts(C), _parts(P), float(ridge), stop=stop_token())
     return condition, PriorTerms(first, second, condition, "cholesky", rho) if ok else None
 
 
@@ -228,14 +235,16 @@ def dash_scores(
     Raises
     ------
     UsageError
-        For an unknown branch or norm, or a λ or damping out of range.
+        For an unknown branch or norm, a λ, damping or ridge out of range, or arrays that do not fit each other.
     RunFailed
         When a score is not finite. Nothing is to be pruned then.
     """
-    if branch not in BRANCHES:
+    if not isinstance(branch, str) or branch not in BRANCHES:
         raise UsageError(f"branch must be one of {', '.join(BRANCHES)}, got {branch!r}")
     check_options(lambda_ppi, lambda_motif, score_norm, omega_damping)
-    S = np.asarray(omega, dtype=np.float64)
+    S = as_floats(omega, (None, None), "omega").astype(np.float64, copy=False)
+    m, G = S.shape
+    W, U, v = as_floats(W, (m, G), "W"), as_floats(U, (G, m), "U"), as_floats(v, (G,), "v")
 
     prior, terms = None, None
     if lambda_ppi > 0:
@@ -290,14 +299,11 @@ def _condition(M: np.ndarray) -> float:
     return float(np.abs(M).sum(axis=0).max() * np.abs(inverse).sum(axis=0).max())
 
 
-def _csr(matrix: csr_array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Pointers, columns (sorted) and values with the native module's types."""
+def _parts(matrix: csr_array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Pointers, columns and values with the native module's types."""
     if matrix is None:
         return None
-    matrix = csr_array(matrix, dtype=np.float64)
-    if not matrix.has_sorted_indices:
-        matrix = matrix.sorted_indices()
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), np.ascontiguousarray(matrix.data)
 
 
 # Arrays of m·G float64 are large at genome scale: what follows works in place on arrays that are the caller's own.
@@ -372,10 +378,9 @@ def _check_scores(score: np.ndarray, tensor: str) -> None:
 
 
 def check_options(lambda_ppi: float, lambda_motif: float, score_norm: str, omega_damping: float) -> None:
+    """Raise UsageError for an unknown norm, or a λ or damping out of range."""
     for name, value in (("lambda_ppi", lambda_ppi), ("lambda_motif", lambda_motif)):
-        if not 0.0 <= value <= 1.0:
-            raise UsageError(f"{name} must lie in [0, 1], got {value!r}")
-    if score_norm not in SCORE_NORMS:
+        as_number(value, name, least=0, most=1)
+    if not isinstance(score_norm, str) or score_norm not in SCORE_NORMS:
         raise UsageError(f"score_norm must be one of {', '.join(SCORE_NORMS)}, got {score_norm!r}")
-    if not 0.0 <= omega_damping < 1.0:
-        raise UsageError(f"omega_damping must lie in [0, 1), got {omega_damping!r}")
+    as_number(omega_damping, "omega_damping", least=0, most=1, open_at=(1,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dash_hpc.errors import RunFailed, UsageError
+from dash_hpc.ops.checks import as_array, as_count
 from dash_hpc.ops.native import native_module
 
 __all__ = ["select"]
@@ -45,13 +46,16 @@ def select(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, flo
 
 def checked_selection(score: np.ndarray, mask: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores as the native modules take them and a copy of the mask; raises as :func:`select` does."""
-    if score.shape != mask.shape:
-        raise UsageError(f"select: scores are {score.shape} but the mask is {mask.shape}")
-    new_mask = np.array(mask, dtype=bool, order="C")
+    mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise UsageError(f"select: the mask must be bool, got {mask.dtype}")
+    if np.shape(score) != mask.shape:
+        raise UsageError(f"select: scores are {np.shape(score)} but the mask is {mask.shape}")
+    new_mask = np.array(mask, order="C")
     n_active = int(np.count_nonzero(new_mask))
-    if not 0 <= n <= n_active:
+    if not 0 <= as_count(n, "select: n", least=-(2**63)) <= n_active:
         raise UsageError(f"select: cannot remove {n} of {n_active} active entries")
-    wide = np.ascontiguousarray(score, dtype=np.float64)
+    wide = as_array(score, np.float64, "select: scores")
     if not np.isfinite(wide).all():
         bad = ~np.isfinite(wide.reshape(-1)[np.flatnonzero(new_mask)])
         if bad.any():

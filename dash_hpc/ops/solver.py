@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.checks import as_array, as_count, as_mapping, as_number
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.state import Solution, Tensors, check_weights, native_form
+from dash_hpc.ops.state import Solution, Tensors, check_masks, check_weights, native_form
+from dash_hpc.ops.threads import map_in_threads, stop_token
 
-__all__ = ["METHODS", "SolveJob", "SolverOptions", "solve_arrays", "solve_pack"]
+__all__ = ["METHODS", "MOST_STEPS", "SolveJob", "SolverOptions", "solve_arrays", "solve_pack"]
 
 #: Methods of integration; the tableaus are in `METHODS` and csrc/core/tableau.hpp.
 METHODS = ("dopri5", "rk4")
+#: A limit on the limit ``max_steps``; csrc/core/types.hpp has it too. A sample's step sizes then take 80 MB.
+MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class SolverOptions:
     step : float
         rk4 only: largest step, in the unit of time of the intervals.
     max_steps : int
-        Limit on accepted plus rejected steps per sample.
+        Limit on accepted plus rejected steps per sample, at most :data:`MOST_STEPS`. rk4 knows before it starts that
+        an interval needs more.
     """
 
     method: str = "dopri5"
@@ -42,24 +46,22 @@ class SolverOptions:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
+        if not isinstance(self.method, str) or self.method not in METHODS:
             raise UsageError(f"solver method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        for name in ("rtol", "atol", "step", "max_steps"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"solver {name} must be positive, got {getattr(self, name)!r}")
+        for name in ("rtol", "atol", "step"):
+            as_number(getattr(self, name), f"solver {name}", least=0, open_at=(0,))
+        as_count(self.max_steps, "solver max_steps", least=1, most=MOST_STEPS)
 
     @classmethod
     def of(cls, solver: Mapping[str, Any] | SolverOptions) -> SolverOptions:
         """Accept options as a mapping (from a study, where ``step`` may be "auto": the default) or as they are."""
         if isinstance(solver, SolverOptions):
             return solver
-        given = {key: value for key, value in solver.items() if (key, value) != ("step", "auto")}
-        try:
-            return cls(**given)
-        except TypeError:
+        unknown = sorted(str(name) for name in set(as_mapping(solver, "solver")) - set(asdict(cls())))
+        if unknown:
             legal = ", ".join(f"{name}={value!r}" for name, value in asdict(cls()).items())
-            unknown = sorted(set(solver) - set(asdict(cls())))
-            raise UsageError(f"unknown solver option {unknown}; the options are {legal}") from None
+            raise UsageError(f"unknown solver option {unknown}; the options are {legal}")
+        return cls(**{name: value for name, value in solver.items() if (name, value) != ("step", "auto")})
 
     def as_dict(self) -> dict[str, Any]:
         """Keyword arguments for the reference and the native module."""
@@ -69,8 +71,8 @@ class SolverOptions:
 def checked_intervals(weights: Tensors, y0: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Start states in the weights' dtype and intervals as float64; UsageError when shapes do not fit."""
     G, _ = check_weights(weights)
-    y0 = np.ascontiguousarray(y0, dtype=weights["v"].dtype)
-    dt = np.ascontiguousarray(dt, dtype=np.float64)
+    y0 = as_array(y0, weights["v"].dtype, "y0")
+    dt = as_array(dt, np.float64, "dt")
     if y0.ndim != 2 or y0.shape[1] != G:
         raise UsageError(f"y0 must be [B, {G}], got {list(y0.shape)}")
     if dt.shape != y0.shape[:1]:
@@ -113,12 +115,20 @@ def solve_arrays(
     ------
     UsageError
         When shapes, intervals or options are wrong.
+    MemoryError
+        With the size that could not be had.
+    KeyboardInterrupt
+        Within about 0.1 s of Ctrl-C, in the main thread.
     """
     options = SolverOptions.of(solver)
     y0, dt = checked_intervals(weights, y0, dt)
+    masks = masks or {}
+    check_masks(weights, masks)
     native = native_module()
     if native is not None:
-        return Solution(*native.solve(native_form(weights), dict(masks or {}), y0, dt, **options.as_dict()))
+        return Solution(
+            *native.solve(native_form(weights), dict(masks), y0, dt, **options.as_dict(), stop=stop_token())
+        )
     import torch
 
     from dash_hpc.ops import reference
@@ -144,7 +154,4 @@ def solve_pack(jobs: Sequence[SolveJob], *, threads: int = 1) -> list[Solution]:
     def run(job: SolveJob) -> Solution:
         return solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
 
-    if threads == 1 or len(jobs) < 2:
-        return [run(job) for job in jobs]
-    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:  # the native solve does not hold the interpreter's lock
-        return list(pool.map(run, jobs))
+    return map_in_threads(run, jobs, threads, "solve_pack")

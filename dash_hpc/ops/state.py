@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.checks import as_count, as_mapping, check_csr
 
 __all__ = [
     "PRUNABLE",
@@ -25,6 +27,8 @@ __all__ = [
     "Solution",
     "Tensors",
     "TrainState",
+    "check_apart",
+    "check_masks",
     "check_weights",
     "copy_tensor",
     "entry_rows",
@@ -138,12 +142,17 @@ def check_weights(weights: Tensors) -> tuple[int, int]:
         When a tensor is missing, its shape or dtype does not fit the others, or a compressed matrix has unsorted or
         repeated entries.
     """
-    missing = [name for name in TENSORS if name not in weights]
+    missing = [name for name in TENSORS if name not in as_mapping(weights, "weights")]
     if missing:
         raise UsageError(f"weights must hold {', '.join(TENSORS)}; missing: {', '.join(missing)}")
+    for name in TENSORS:
+        if not isinstance(weights[name], (np.ndarray, csr_array)):
+            raise UsageError(f"{name} must be a NumPy array or a csr_array, got {type(weights[name]).__name__}")
     if weights["W_sums"].ndim != 2:
         raise UsageError(f"W_sums must be [m, G], got {list(weights['W_sums'].shape)}")
     m, G = weights["W_sums"].shape
+    if m < 1 or G < 1:
+        raise UsageError(f"a model needs at least one gene and one hidden unit; W_sums [m, G] is {[m, G]}")
     dtype = weights["W_sums"].dtype
     for name, shape in tensor_shapes(G, m).items():
         tensor = weights[name]
@@ -151,9 +160,36 @@ def check_weights(weights: Tensors) -> tuple[int, int]:
             raise UsageError(f"{name} must be {list(shape)}, got {list(tensor.shape)}")
         if tensor.dtype != dtype or dtype not in (np.float32, np.float64):
             raise UsageError(f"{name} must be float32 or float64 like W_sums ({dtype}), got {tensor.dtype}")
-        if isinstance(tensor, csr_array) and not (name in PRUNABLE and tensor.has_canonical_format):
-            raise UsageError(f"{name} must be an array, or a matrix as csr_array with sorted columns and none twice")
+        if isinstance(tensor, csr_array):
+            check_csr(tensor, name)
+            if not (name in PRUNABLE and tensor.has_canonical_format):
+                raise UsageError(
+                    f"{name} must be an array, or a matrix as csr_array with sorted columns and none twice"
+                )
     return G, m
+
+
+def check_masks(weights: Tensors, masks: Mapping[str, np.ndarray]) -> None:
+    """Raise UsageError when a mask has no tensor that may be pruned, or not its values' shape, or is not bool."""
+    for name, mask in as_mapping(masks, "masks").items():
+        if name not in PRUNABLE:
+            raise UsageError(f"mask of {name!r}: only {', '.join(PRUNABLE)} may have one")
+        _check_like(mask, f"mask of {name}", values(weights[name]).shape, np.dtype(bool))
+
+
+def _check_like(array: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    if array.shape != shape or array.dtype != dtype:
+        raise UsageError(f"{name} must be {dtype} {list(shape)}, got {array.dtype} {list(array.shape)}")
+
+
+def check_apart(arrays: Mapping[Any, np.ndarray]) -> None:
+    """Raise UsageError when two of the arrays, all C-contiguous, share memory."""
+    spans = sorted((array.ctypes.data, array.nbytes, label) for label, array in arrays.items() if array.size)
+    for (first, size, label), (following, _, other) in pairwise(spans):
+        if following < first + size:
+            raise UsageError(f"{label} and {other} share memory; each needs its own")
 
 
 @dataclass
@@ -184,9 +220,7 @@ class TrainState:
         """State at the first step: copies of ``weights`` with the masks applied, zero moments."""
         check_weights(weights)
         masks = masks or {}
-        for name in masks:
-            if name not in PRUNABLE or masks[name].shape != values(weights[name]).shape:
-                raise UsageError(f"mask of {name} must be one of {', '.join(PRUNABLE)} and have its tensor's shape")
+        check_masks(weights, masks)
         active = {
             name: np.array(masks[name], dtype=bool) if name in masks else np.ones(values(weights[name]).shape, bool)
             for name in PRUNABLE
@@ -199,6 +233,40 @@ class TrainState:
             step=0,
             masks=active,
         )
+
+    def check(self) -> tuple[int, int]:
+        """Return ``(G, m)`` after checking that all arrays fit each other and can be trained in place.
+
+        Raises
+        ------
+        UsageError
+            When a shape or dtype does not fit, an array is read-only, not contiguous, or shares memory with another.
+        """
+        G, m = check_weights(self.weights)
+        as_count(self.step, "step", least=0)
+        missing = [name for name in PRUNABLE if name not in as_mapping(self.masks, "masks")]
+        if missing:
+            raise UsageError(f"masks must hold {', '.join(PRUNABLE)}; missing: {', '.join(missing)}")
+        check_masks(self.weights, self.masks)
+        for kind, moments in (("moment1", self.moment1), ("moment2", self.moment2)):
+            missing = [name for name in TENSORS if name not in as_mapping(moments, kind)]
+            if missing:
+                raise UsageError(f"{kind} must hold {', '.join(TENSORS)}; missing: {', '.join(missing)}")
+            for name in TENSORS:
+                own = values(self.weights[name])
+                _check_like(moments[name], f"{kind} of {name}", own.shape, own.dtype)
+        changed = self.changed_arrays()
+        for label, array in changed.items():
+            if not (array.flags.writeable and array.flags.c_contiguous and array.flags.aligned):
+                raise UsageError(f"{label} must be writable, C-contiguous and aligned: it is trained in place")
+        check_apart(changed)
+        return G, m
+
+    def changed_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that an epoch writes to, by what they are."""
+        found = {name: values(self.weights[name]) for name in TENSORS}
+        found |= {f"moment1 of {name}": self.moment1[name] for name in TENSORS}
+        return found | {f"moment2 of {name}": self.moment2[name] for name in TENSORS}
 
     def prune(self, name: str, mask: np.ndarray) -> None:
         """Take over a new mask: weights and moments that are no longer active become 0."""

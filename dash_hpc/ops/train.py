@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.checks import as_array, as_mapping, as_number
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolverOptions, checked_intervals
-from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, TrainState, native_form, values
+from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, TrainState, check_apart, native_form, values
+from dash_hpc.ops.threads import map_in_threads, stop_token
 
 __all__ = ["EpochJob", "train_epoch", "train_pack"]
 
@@ -88,6 +89,12 @@ def train_epoch(
     ------
     UsageError
         When shapes, indices or options are wrong.
+    MemoryError
+        With the size that could not be had; the state is as it was before the call.
+    KeyboardInterrupt
+        Within about 0.1 s of Ctrl-C, in the main thread; the state is as it was before the call. A signal whose handler
+        raises nothing (:class:`dash_hpc.execution.StopFlag`) does not end the epoch: its handler runs, the epoch is
+        finished, and whoever looks at the flag stops between two epochs.
     """
     return _run(_checked(EpochJob(state, y0, y1, dt, batch_ptr, batch_index, lr, betas, eps, solver, tau, prior)))
 
@@ -95,49 +102,78 @@ def train_epoch(
 def train_pack(jobs: Sequence[EpochJob], *, threads: int = 1) -> list[EpochResult]:
     """Train one epoch of each of many runs, ``threads`` of them at a time.
 
-    Each run is worked on by one thread and has the bits that it has alone: they may differ in everything.
+    Each run is worked on by one thread and has the bits that it has alone: they may differ in everything. After an
+    interrupt or an error each state has either its whole epoch behind it or none of it.
 
     Raises
     ------
     UsageError
         Before any run is touched: when ``threads`` is below 1, two jobs share a state, or a job is wrong.
     """
-    if threads < 1:
-        raise UsageError(f"train_pack: threads must be 1 or more, got {threads}")
-    checked = checked_jobs(jobs)
-    if threads == 1 or len(jobs) < 2:
-        return [_run(job) for job in checked]
-    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:  # the native epoch does not hold the interpreter's lock
-        return list(pool.map(_run, checked))
+    return map_in_threads(_run, checked_jobs(jobs), threads, "train_pack")
 
 
 def checked_jobs(jobs: Sequence[EpochJob]) -> list[EpochJob]:
     """The jobs with their arrays in the form that the native modules take; UsageError when one is wrong."""
     if len({id(job.state) for job in jobs}) < len(jobs):
         raise UsageError("train_pack: two jobs share one training state; each run needs its own")
-    return [_checked(job) for job in jobs]
+    checked = [_checked(job) for job in jobs]
+    if len(jobs) > 1:
+        check_apart(
+            {
+                f"{label} of job {k}": array
+                for k, job in enumerate(jobs)
+                for label, array in job.state.changed_arrays().items()
+            }
+        )
+    return checked
 
 
 def _checked(job: EpochJob) -> EpochJob:
+    if not isinstance(job.state, TrainState):
+        raise UsageError(f"state must be a TrainState, got {type(job.state).__name__}")
+    job.state.check()
     y0, dt = checked_intervals(job.state.weights, job.y0, job.dt)
-    y1 = np.ascontiguousarray(job.y1, dtype=y0.dtype)
-    batch_ptr = np.ascontiguousarray(job.batch_ptr, dtype=np.int64)
-    batch_index = np.ascontiguousarray(job.batch_index, dtype=np.int64)
+    y1 = as_array(job.y1, y0.dtype, "y1")
+    batch_ptr = as_array(job.batch_ptr, np.int64, "batch_ptr")
+    batch_index = as_array(job.batch_index, np.int64, "batch_index")
     if y1.shape != y0.shape:
         raise UsageError(f"y1 must be {list(y0.shape)} like y0, got {list(y1.shape)}")
-    if len(batch_ptr) < 1 or batch_ptr[0] != 0 or batch_ptr[-1] != len(batch_index) or (np.diff(batch_ptr) < 1).any():
+    if batch_ptr.ndim != 1 or batch_index.ndim != 1:
+        raise UsageError("batch_ptr and batch_index must have one axis")
+    if (
+        len(batch_ptr) < 2
+        or batch_ptr[0] != 0
+        or batch_ptr[-1] != len(batch_index)
+        or (batch_ptr[1:] <= batch_ptr[:-1]).any()
+    ):
         raise UsageError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair")
-    if len(batch_index) and (batch_index.min() < 0 or batch_index.max() >= len(y0)):
+    if batch_index.min() < 0 or batch_index.max() >= len(y0):
         raise UsageError(f"batch_index must lie in 0..{len(y0) - 1}")
-    if not 0.0 <= job.tau <= 1.0 or (job.tau < 1.0 and job.prior is None):
+    tau = as_number(job.tau, "tau", least=0, most=1)
+    if tau < 1.0 and job.prior is None:
         raise UsageError(f"tau must lie in [0, 1], and below 1 a prior loss must be given, got {job.tau!r}")
+    if job.prior is not None and not isinstance(job.prior, PriorLoss):
+        raise UsageError(f"prior must be a PriorLoss, got {type(job.prior).__name__}")
     if job.prior is not None and (job.prior.states.shape[1:], job.prior.states.dtype) != (y0.shape[1:], y0.dtype):
         raise UsageError(f"the prior loss must have states of {y0.shape[1]} genes in {y0.dtype} like the weights")
-    missing = [name for name in TENSORS if name not in job.lr]
+    missing = [name for name in TENSORS if name not in as_mapping(job.lr, "lr")]
     if missing:
         raise UsageError(f"lr must name every tensor; missing: {', '.join(missing)}")
+    if not isinstance(job.betas, (tuple, list)) or len(job.betas) != 2:
+        raise UsageError(f"betas must be two numbers, got {job.betas!r}")
     return replace(
-        job, y0=y0, y1=y1, dt=dt, batch_ptr=batch_ptr, batch_index=batch_index, solver=SolverOptions.of(job.solver)
+        job,
+        y0=y0,
+        y1=y1,
+        dt=dt,
+        batch_ptr=batch_ptr,
+        batch_index=batch_index,
+        lr={name: as_number(job.lr[name], f"lr of {name}", least=0) for name in TENSORS},
+        betas=[as_number(beta, "betas", least=0, most=1, open_at=(1,)) for beta in job.betas],
+        eps=as_number(job.eps, "eps", least=0, open_at=(0,)),
+        tau=tau,
+        solver=SolverOptions.of(job.solver),
     )
 
 
@@ -151,7 +187,7 @@ def _run(job: EpochJob) -> EpochResult:
             native_form(state.weights), state.moment1, state.moment2, state.masks, state.step,
             job.y0, job.y1, job.dt, job.batch_ptr, job.batch_index, losses,
             [float(job.lr[name]) for name in TENSORS], float(job.betas[0]), float(job.betas[1]), float(job.eps),
-            float(job.tau), None if prior is None else prior.native_form, **options,
+            float(job.tau), None if prior is None else prior.native_form, **options, stop=stop_token(),
         )  # fmt: skip
     else:
         evaluations, status = _run_twin(job, options, losses)

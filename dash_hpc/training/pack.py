@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, UsageError
+from dash_hpc.ops.threads import Threads
 from dash_hpc.training.work import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -95,25 +95,23 @@ class Pack:
             self._active.discard(k)
 
         self._look()
-        pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         try:
-            for k in range(len(courses)):
-                advance(k, None)
-            while jobs:
-                for kind in KINDS:
-                    chosen = {k: jobs.pop(k) for k in list(jobs) if isinstance(jobs[k], kind.job)}
-                    if kind.ends_epoch:  # what follows is the question whether to stop: one answer for all
-                        self._look()
-                    for k, result in self._done(kind, chosen, pool).items():
-                        advance(k, result)
+            with Threads(self.threads) if self.threads > 1 else nullcontext() as pool:
+                for k in range(len(courses)):
+                    advance(k, None)
+                while jobs:
+                    for kind in KINDS:
+                        chosen = {k: jobs.pop(k) for k in list(jobs) if isinstance(jobs[k], kind.job)}
+                        if kind.ends_epoch:  # what follows is the question whether to stop: one answer for all
+                            self._look()
+                        for k, result in self._done(kind, chosen, pool).items():
+                            advance(k, result)
         finally:
-            if pool is not None:
-                pool.shutdown()
             for course in courses:
                 course.close()
         return [ended[k] for k in range(len(courses))]
 
-    def _done(self, kind: Kind, chosen: dict[int, Any], pool: ThreadPoolExecutor | None) -> dict[int, Any]:
+    def _done(self, kind: Kind, chosen: dict[int, Any], pool: Threads | None) -> dict[int, Any]:
         """Results of jobs of one kind, or what went wrong with them, by run and in the order of the runs."""
         done: dict[int, Any] = {}
         if self.gpu is not None and kind.together:

@@ -156,5 +156,5 @@ def test_the_native_module_checks_structures_itself(damage: str) -> None:
         data = data[:-1]
     native = native_module()
     assert native is not None
-    with pytest.raises(ValueError, match="U_prods"):
+    with pytest.raises(UsageError, match="U_prods"):
         native.solve(form | {"U_prods": (ptr, index, data)}, {}, y0, dt, **SOLVER)

@@ -10,6 +10,7 @@ import torch
 import torchdiffeq
 
 from dash_hpc import ops
+from dash_hpc.errors import UsageError
 from dash_hpc.models import Phoenix, initial_weights
 from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, TrainState, reference, solve_arrays
 from dash_hpc.ops import train as train_module
@@ -318,9 +319,9 @@ def test_a_diverging_batch_leaves_the_last_good_state(isa):
 
 def test_wrong_arguments_are_refused():
     weights, y0, dt, _ = problem(6, 2, 3, np.float32)
-    with pytest.raises(ValueError, match="C-contiguous"):
+    with pytest.raises(UsageError, match="C-contiguous"):
         native.solve(weights, {}, y0[:, ::-1], dt, method="dopri5", rtol=1e-5, atol=1e-7, step=0.1, max_steps=10)
-    with pytest.raises(ValueError, match="y0 must be"):
+    with pytest.raises(UsageError, match="y0 must be"):
         native.solve(weights, {}, y0[:2], dt, method="dopri5", rtol=1e-5, atol=1e-7, step=0.1, max_steps=10)
-    with pytest.raises(ValueError, match="cannot run here"):
+    with pytest.raises(UsageError, match="cannot run here"):
         native.set_isa("sse17")
