@@ -4,7 +4,8 @@ when nvcc is found; in a source tree also the CUDA kernels' source as C++, which
 DASH_HPC_NATIVE=0 builds nothing. DASH_HPC_CUDA=0 leaves the CUDA module out, 1 makes its absence an error, auto (the
 default) builds it when there is an nvcc (DASH_HPC_NVCC, CUDA_HOME/bin, PATH, /usr/local/cuda/bin). DASH_HPC_CUDA_ARCHS
 is a list of compute capabilities ("80 90"); the last one is also kept as PTX for newer devices. In a source tree nvcc's
-warnings are errors; DASH_HPC_WARNINGS=allow lets them pass, for compilers that warn of more.
+warnings are errors; DASH_HPC_WARNINGS=allow lets them pass, for compilers that warn of more. DASH_HPC_SANITIZE=1 builds,
+apart from all else in build/sanitize, with the address and undefined-behaviour sanitizers (`make sanitize`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ CUDA_KERNELS = ("train_team", "train_epoch", "solve_team", "solve", "adjoint", "
 CUDA_HOST = ("pack", "train_pack", "solve_pack", "prune_pack", "prune_bindings", "bindings")
 CUDA_ARCHITECTURES = ("80", "90")
 
+SANITIZE = os.environ.get("DASH_HPC_SANITIZE", "0") == "1"
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+
 IN_PLACE = bool({"editable_wheel", "--inplace", "develop"}.intersection(sys.argv))
 
 
@@ -45,7 +49,7 @@ def build_parameters() -> dict[str, list[str]]:
     """Flags, in one place: common ones and those of each instruction set (the compiler's baseline elsewhere)."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     common = [
-        "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden",
+        "-std=c++17", *(["-O1", "-g", *SANITIZERS] if SANITIZE else ["-O3"]), "-fPIC", "-fvisibility=hidden",
         "-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes",
         "-Wno-maybe-uninitialized",  # GCC 12's own AVX-512 headers set it off
         # neither changes a result: errno and floating-point traps are not used
@@ -113,7 +117,7 @@ class NinjaBuild(build_ext):
             "  depfile = $out.d",
             "  deps = gcc",
             "rule link",
-            "  command = $cxx -shared $in -o $out",
+            f"  command = $cxx -shared {' '.join(SANITIZERS) if SANITIZE else ''} $in -o $out",
         ]
         text = [*rules, *self.lines, f"default {' '.join(map(str, self.targets))}", ""]
         (self.work / "build.ninja").write_text("\n".join(text))
@@ -187,11 +191,12 @@ def modules() -> list[str]:
     """Which native modules to build."""
     if os.environ.get("DASH_HPC_NATIVE", "1") == "0":
         return []
-    emulation = os.environ.get("DASH_HPC_CUDA_EMULATION", "1" if IN_PLACE else "0") != "0"
+    emulation = os.environ.get("DASH_HPC_CUDA_EMULATION", "1" if IN_PLACE or SANITIZE else "0") != "0"
     return ["_native"] + ["_native_cuda"] * (find_nvcc() is not None) + ["_cuda_emulation"] * emulation
 
 
 setup(
     ext_modules=[Extension(f"dash_hpc.{name}", sources=[]) for name in modules()],
     cmdclass={"build_ext": NinjaBuild, "build_py": WithTemplates},
+    options={"build": {"build_base": "build/sanitize"}} if SANITIZE else {},
 )

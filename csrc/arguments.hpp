@@ -317,11 +317,21 @@ PriorLossArgs<T> prior_of(Arrays& arrays, const py::handle& object, int64_t gene
 
 [[noreturn]] inline void raise_no_memory(const char* call, const Extent& extent, int64_t bytes) {
     std::string text = std::string(call) + ": out of memory";
-    if (bytes) text += ": " + std::to_string(bytes) + " bytes could not be had";
+    if (bytes) text += ": " + std::to_string(bytes) + " more bytes could not be had";
     text += " (" + std::to_string(extent.genes) + " genes, " + std::to_string(extent.hidden) + " hidden units, " +
             std::to_string(extent.samples) + " samples or entries); ask for less at once";
     PyErr_SetString(PyExc_MemoryError, text.c_str());
     throw py::error_already_set();
+}
+
+// A vector of n elements, the new ones with this value.
+template <class T>
+void resize(std::vector<T>& vector, size_t n, T value) {
+    try {
+        vector.resize(n, value);
+    } catch (const std::bad_alloc&) {
+        throw OutOfMemory{static_cast<int64_t>(n * sizeof(T))};
+    }
 }
 
 // The body of a call; it notes its sizes in the Extent.

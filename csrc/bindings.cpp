@@ -183,7 +183,7 @@ py::tuple backward_as(const Given& given, const py::object& y0, const py::object
         for (int i = 0; i < dash::N_TENSORS; ++i) {
             const Form form = form_of(arrays, given, i);
             py::array_t<T> out(std::vector<py::ssize_t>(form.shape.begin(), form.shape.end()));
-            if (prunable(i)) all.resize(std::max<size_t>(all.size(), out.size()), 1);
+            if (prunable(i)) resize(all, std::max<size_t>(all.size(), out.size()), uint8_t(1));
             args.grad[i] = out.mutable_data();
             grads[kNames[i]] = out;
         }

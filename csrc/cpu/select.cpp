@@ -3,11 +3,23 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <vector>
+
+#include "../core/types.hpp"
 
 namespace dash {
 
 namespace {
+
+// Numbers that are written before they are read.
+std::vector<double> room_for(int64_t count) {
+    try {
+        return std::vector<double>(count);
+    } catch (const std::bad_alloc&) {
+        throw OutOfMemory{count * int64_t(sizeof(double))};
+    }
+}
 
 // The n-th smallest of the active scores, n from 1. A sample says between which two scores it must lie; what is really
 // there is then counted, so that the sample has no part in the result.
@@ -28,7 +40,7 @@ double nth_smallest(const double* score, const uint8_t* mask, int64_t size, int6
         if (middle + spread < found) high = sample[static_cast<size_t>(middle + spread)];
     }
     for (;;) {
-        std::vector<double> between(count + 1);  // one more: written to before it is known whether an entry belongs
+        std::vector<double> between = room_for(count + 1);  // one more: written before it is known whether an entry belongs
         int64_t below = 0, k = 0;
         for (int64_t i = 0; i < size; ++i) {
             const double s = score[i];

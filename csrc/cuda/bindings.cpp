@@ -246,7 +246,7 @@ py::tuple backward_as(const py::dict& weights, const py::object& y0, const py::o
         std::vector<uint8_t> all;  // every entry gets its gradient, also those that are 0
         for (int i = 0; i < 4; ++i) {
             py::array_t<T> out(std::vector<py::ssize_t>(checked.shape[i].begin(), checked.shape[i].end()));
-            all.resize(std::max<size_t>(all.size(), out.size()), 1);
+            resize(all, std::max<size_t>(all.size(), out.size()), uint8_t(1));
             job.grad[kMatrices[i]] = out.mutable_data();
             grads[kNames[kMatrices[i]]] = out;
         }

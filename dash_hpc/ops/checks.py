@@ -37,7 +37,9 @@ def as_array(value: Any, dtype: Any, name: str) -> np.ndarray:
         raise UsageError(f"{name} holds {int(found.max())}, which is too large for {wanted}")
     if not found.size:
         found = np.empty(found.shape, wanted)
-    return np.require(found, wanted, ["C", "A"])
+    found = np.require(found, wanted, ["C", "A"])
+    # An axis of one element may have any stride, which PyTorch does not take.
+    return found.copy() if any(stride < 0 for stride in found.strides) else found
 
 
 def as_floats(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
@@ -45,7 +47,7 @@ def as_floats(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarra
 
     None in ``shape`` stands for any length but 0. UsageError when it is not so.
     """
-    is_one = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.isnative
+    is_one = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.isnative and value.flags.aligned
     found = value if is_one else as_array(value, np.float64, name)
     fits = found.ndim == len(shape) and all(
         n == wanted or (wanted is None and n > 0) for n, wanted in zip(found.shape, shape, strict=True)

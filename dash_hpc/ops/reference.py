@@ -310,7 +310,13 @@ def train_epoch(
         total = loss if prior is None else tau * loss + (1.0 - tau) * prior(params)
         if not bool(torch.isfinite(total)):
             return step, losses, evaluations, 3
-        gradients = torch.autograd.grad(total, [params[name] for name in TENSORS])
+        leaves = [params[name] for name in TENSORS]
+        # Intervals of length 0 take no step: the loss then depends on nothing.
+        gradients = (
+            torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+            if total.requires_grad
+            else tuple(torch.zeros_like(leaf) for leaf in leaves)
+        )
         if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             return step, losses, evaluations, 3
         losses.append(float(loss.detach()))

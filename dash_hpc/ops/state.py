@@ -257,7 +257,7 @@ class TrainState:
                 _check_like(moments[name], f"{kind} of {name}", own.shape, own.dtype)
         changed = self.changed_arrays()
         for label, array in changed.items():
-            if not (array.flags.writeable and array.flags.c_contiguous and array.flags.aligned):
+            if not (array.flags.writeable and array.flags.carray and min(array.strides) >= 0):
                 raise UsageError(f"{label} must be writable, C-contiguous and aligned: it is trained in place")
         check_apart(changed)
         return G, m
