@@ -91,7 +91,9 @@ class SolverSection(Section):
         default="auto",
         description="largest step, in the data's unit of time (rk4); auto: 0.125 of the unit that models train in",
     )
-    max_steps: int = Field(default=10_000, ge=1, description="a solve that needs more steps fails with that reason")
+    max_steps: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="a solve that needs more steps fails with that reason"
+    )
 
 
 class TrainingSection(Section):

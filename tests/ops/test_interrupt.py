@@ -154,7 +154,7 @@ def test_a_token_ends_a_call_of_another_thread() -> None:
 
 def test_a_request_to_stop_lets_the_epoch_end_with_its_bits() -> None:
     """The flag of a study: its handler runs at once, inside the call; the epoch is finished as if nothing had been."""
-    batches = 150
+    batches = 15
     undisturbed, job = epoch(batches), epoch(batches)
     began = time.monotonic()
     wanted = train(undisturbed)

@@ -112,14 +112,15 @@ def test_a_pack_of_the_cuda_module_without_memory() -> None:
 from dash_hpc import _cuda_emulation
 from dash_hpc.ops.cuda import Gpu
 gpu = Gpu(_cuda_emulation)
-weights = initial_weights(1000, 500, rng)
-job = ops.SolveJob(weights, np.zeros((4, 1000)), np.ones(4))
-limit(2 << 20)
+from dash_hpc.ops.state import tensor_shapes
+weights = {name: np.ones(shape, np.float32) for name, shape in tensor_shapes(4000, 2000).items()}
+job = ops.SolveJob(weights, np.zeros((4, 4000)), np.ones(4))
+limit(20 << 20)
 expect(lambda: gpu.solve_pack([job]))
 """
     )
     said = run(program)
-    assert re.match(r"MemoryError solve_pack: out of memory.*\(1000 genes, 500 hidden units, 1 samples", said), said
+    assert re.match(r"MemoryError solve_pack: out of memory.*\(4000 genes, 2000 hidden units, 1 samples", said), said
 
 
 def test_the_limit_is_one_that_this_system_keeps() -> None:
