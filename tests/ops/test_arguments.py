@@ -297,6 +297,16 @@ def test_wrong_solves_are_refused(changes: dict[str, Any], message: str) -> None
         native_module().solve(**forward(**changes))
 
 
+@pytest.mark.parametrize(("genes", "hidden"), [(2**40, 2**40), (2**60, 8), (2**31 - 1, 2**31 - 1), (3, 2**60)])
+def test_sizes_whose_product_overflows_are_refused(genes: int, hidden: int) -> None:
+    """Arrays that claim a size without having the memory."""
+    weights = forward()["weights"] | {
+        "v": np.broadcast_to(np.float32(1), genes), "b_sums": np.broadcast_to(np.float32(1), hidden),
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="2147483647"):
+        native_module().solve(**forward(weights=weights))
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
