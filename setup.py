@@ -4,8 +4,8 @@ when nvcc is found; in a source tree also the CUDA kernels' source as C++, which
 DASH_HPC_NATIVE=0 builds nothing. DASH_HPC_CUDA=0 leaves the CUDA module out, 1 makes its absence an error, auto (the
 default) builds it when there is an nvcc (DASH_HPC_NVCC, CUDA_HOME/bin, PATH, /usr/local/cuda/bin). DASH_HPC_CUDA_ARCHS
 is a list of compute capabilities ("80 90"); the last one is also kept as PTX for newer devices. In a source tree nvcc's
-warnings are errors; DASH_HPC_WARNINGS=allow lets them pass, for compilers that warn of more. DASH_HPC_SANITIZE=1 builds,
-apart from all else in build/sanitize, with the address and undefined-behaviour sanitizers (`make sanitize`).
+warnings are errors; DASH_HPC_WARNINGS=allow lets them pass, for compilers that warn of more. DASH_HPC_SANITIZE=1 builds
+with the address and undefined-behaviour sanitizers, apart from all else in build/sanitize (`make sanitize`).
 """
 
 from __future__ import annotations

@@ -186,7 +186,9 @@ def _check_like(array: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) 
 
 def check_apart(arrays: Mapping[Any, np.ndarray]) -> None:
     """Raise UsageError when two of the arrays, all C-contiguous, share memory."""
-    spans = sorted((array.__array_interface__["data"][0], array.nbytes, label) for label, array in arrays.items() if array.size)
+    spans = sorted(
+        (array.__array_interface__["data"][0], array.nbytes, label) for label, array in arrays.items() if array.size
+    )
     for (first, size, label), (following, _, other) in pairwise(spans):
         if following < first + size:
             raise UsageError(f"{label} and {other} share memory; each needs its own")

@@ -181,6 +181,7 @@ def test_train_epoch(G, m, N, dtype, density, compressed, method, layout, fault,
     state = a_model(G, m, dtype, density, compressed, seed)
     y0, y1, dt = some_pairs(G, N, dtype, seed)
     rng = stream(seed, "test-properties-batches")
+    y1[rng.random(y1.shape) < (0.3 if seed % 3 else 0)] = np.nan  # not observed
     index = rng.permutation(np.tile(np.arange(N), 2))
     ptr = np.unique([0, *rng.integers(0, 2 * N, 2), 2 * N]) if batch_ptr is None else batch_ptr
     motif = csr_array((rng.random((G, G)) < 0.3) * rng.normal(size=(G, G)))
