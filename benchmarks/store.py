@@ -32,7 +32,7 @@ from dash_hpc.store import (
     verify,
     write_plan,
 )
-from dash_hpc.store.verify import spec_id
+from dash_hpc.store.schema import spec_id
 
 
 class _NoSync(publish.FileLayer):

@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 
 from dash_hpc.errors import StoreError
-from dash_hpc.store.envelope import HEADER_BYTES, pack, read_bytes, read_header, seal
+from dash_hpc.store.envelope import HEADER_BYTES, pack, read_header, seal
+from dash_hpc.store.reading import read_bytes
 from dash_hpc.store.schema import STATES
 
 __all__ = [

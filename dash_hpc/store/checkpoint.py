@@ -7,6 +7,7 @@ always remains whatever happens to the other. Both go when the run is done.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,18 @@ import numpy as np
 
 from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.envelope import open_envelope, pack
+from dash_hpc.store.notes import anything, listing, record, text, whole
 from dash_hpc.store.publish import canonical_json, publish_bytes, remove_file, set_aside
-from dash_hpc.store.schema import check_claims, read_array, read_text, run_path, write_array, write_text
+from dash_hpc.store.runfile import PROVENANCE
+from dash_hpc.store.schema import (
+    LARGEST_UNFOLDING,
+    check_claims,
+    read_array,
+    read_json,
+    run_path,
+    write_array,
+    write_text,
+)
 
 __all__ = [
     "CHECKPOINT_FORMAT",
@@ -31,6 +42,9 @@ __all__ = [
 
 CHECKPOINT_FORMAT = "dash-hpc checkpoint"
 CHECKPOINT_VERSION = 1
+# Facts hold all pruning events so far.
+_LONGEST_FACTS = 1 << 24
+_object = record({}, others=anything)
 _SUFFIXES = (".ckpt.h5", ".2.ckpt.h5")
 
 
@@ -53,8 +67,10 @@ def checkpoint_paths(folder: Path | str, run_id: str) -> tuple[Path, Path]:
     return first, second
 
 
-def read_checkpoint(path: Path | str) -> StoredCheckpoint:
+def read_checkpoint(path: Path | str, *, arrays: bool = True) -> StoredCheckpoint:
     """Read a checkpoint file, checked as a whole.
+
+    With ``arrays=False`` its arrays are looked at one by one and not kept.
 
     Raises
     ------
@@ -63,23 +79,32 @@ def read_checkpoint(path: Path | str) -> StoredCheckpoint:
     """
     path = Path(path)
     with open_envelope(path, CHECKPOINT_FORMAT, CHECKPOINT_VERSION) as file:
-        try:
-            names = json.loads(read_text(file, "names"))
-            group = file["arrays"]
-            check_claims(group, [name for name, _ in names])
-            return StoredCheckpoint(
-                path=path,
-                run_id=json.loads(read_text(file, "run_id")),
-                epoch=int(file.attrs["epoch"]),
-                facts=json.loads(read_text(file, "facts")),
-                arrays={name: read_array(group, name).reshape(shape) for name, shape in names},
-                provenance=json.loads(read_text(file, "provenance")),
-            )
-        except StoreError as error:
-            raise StoreError(f"{path}: {error}; move it away and run the study again") from error
-        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise StoreError(f"{path}: not a complete checkpoint ({reason}); move it away") from error
+        check_claims(file, LARGEST_UNFOLDING)
+        group = file.group("arrays")
+        names = dict(read_json(file, "names", listing(_name_and_shape)))
+        if names.keys() != {dataset.name.removeprefix("/arrays/") for dataset in group.datasets()}:
+            raise StoreError("its arrays are not those that it lists")
+        kept = {}
+        for name, shape in names.items():
+            array = read_array(group, name)
+            if array.dtype.kind not in "biuf" or array.size != math.prod(shape):
+                raise StoreError(f"array {name}: {array.size} values of {array.dtype} cannot have shape {shape}")
+            if arrays:
+                kept[name] = array.reshape(shape)
+        return StoredCheckpoint(
+            path=path,
+            run_id=read_json(file, "run_id", text(16, "[0-9a-f]{16}")),
+            epoch=int(file.attribute("epoch", int)),
+            facts=read_json(file, "facts", _object, longest=_LONGEST_FACTS, endless=True),
+            arrays=kept,
+            provenance=read_json(file, "provenance", PROVENANCE),
+        )
+
+
+def _name_and_shape(value: Any) -> str:
+    if not isinstance(value, list) or len(value) != 2:
+        return "an array's name and shape belong here"
+    return text(200)(value[0]) or listing(whole(0), 8)(value[1])
 
 
 class CheckpointFile:

@@ -8,31 +8,30 @@ user block: h5py, h5dump, R and Julia open the files directly.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import h5py
 
 from dash_hpc.errors import OtherVersion, StoreError
+from dash_hpc.store.hdf5 import Group, open_image
+from dash_hpc.store.reading import read_bytes
 
 __all__ = [
     "HEADER_BYTES",
     "check_envelope",
     "open_envelope",
-    "open_regular",
     "pack",
-    "read_bytes",
     "read_header",
+    "read_whole",
     "seal",
 ]
 
 HEADER_BYTES = 512
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_LARGEST_FILE = 1 << 36
 _PLACEHOLDER = "0" * 64
 
 
@@ -42,7 +41,8 @@ def pack(form: str, version: int, fill: Callable[[h5py.File], None]) -> bytes:
     Equal content gives equal bytes: no times of creation are kept.
     """
     # The name is never used, but HDF5 looks whether a file of that name exists.
-    with h5py.File(f".image-{secrets.token_hex(8)}", "x", driver="core", backing_store=False) as file:
+    name = f".image-{secrets.token_hex(8)}"
+    with h5py.File(name, "x", driver="core", backing_store=False, libver="earliest") as file:
         fill(file)
         file.flush()
         body = file.id.get_file_image()
@@ -74,8 +74,8 @@ def read_header(path: Path | str) -> tuple[str, int]:
 
 
 @contextmanager
-def open_envelope(path: Path | str, form: str, version: int, data: bytes | None = None) -> Iterator[h5py.File]:
-    """Check the file at ``path`` as a whole and yield its content, opened from memory for reading.
+def open_envelope(path: Path | str, form: str, version: int, data: bytes | None = None) -> Iterator[Group]:
+    """Check the file at ``path`` as a whole and yield its content, whose values are read from memory.
 
     What is read is exactly what was checked: a later replacement of the file has no effect on it. With ``data`` these
     are the bytes of the file, and ``path`` only names them.
@@ -86,14 +86,12 @@ def open_envelope(path: Path | str, form: str, version: int, data: bytes | None 
         Missing, foreign, of another format or version, truncated, or damaged; with path and remedy.
     """
     if data is None:
-        data = read_bytes(path)
+        data = read_whole(path)
     check_envelope(path, form, version, data)
     try:
-        file = h5py.File(h5py.h5f.open_file_image(data))
-    except (OSError, RuntimeError) as error:
-        raise StoreError(f"{path}: HDF5 cannot open it ({_first_line(error)}); move it away") from error
-    with file:
-        yield file
+        yield open_image(memoryview(data)[HEADER_BYTES:])
+    except StoreError as error:
+        raise StoreError(f"{path}: damaged: {error}; move it away and run the study again") from error
 
 
 def check_envelope(path: Path | str, form: str, version: int, data: bytes) -> None:
@@ -111,41 +109,29 @@ def check_envelope(path: Path | str, form: str, version: int, data: bytes) -> No
             f"{path}: format version {number}, but this dash-hpc reads version {version}; "
             f"use the dash-hpc that wrote it"
         )
-    declared = _declared_bytes(header)
-    if declared is not None and len(body) < declared:
-        raise StoreError(
-            f"{path}: truncated, {len(body)} of {declared} bytes are left; move it away and run the study again"
-        )
+    _check_length(path, header, len(body))
     if header != seal(form, version, body):
         raise StoreError(f"{path}: damaged, its checksum differs; move it away and run the study again")
 
 
-def read_bytes(path: Path | str, offset: int = 0, size: int = -1) -> bytes:
-    """Read a regular file, or ``size`` bytes from ``offset``; a FIFO or device of that name is refused, not waited for.
-
-    Raises
-    ------
-    StoreError
-        Missing, not a regular file, or unreadable.
-    """
-    try:
-        with open_regular(path) as file:
-            if offset:
-                file.seek(offset)
-            return file.read(size)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such file; check the folder and the run id") from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+def read_whole(path: Path | str) -> bytes:
+    """Read a file of a store; what is foreign, cut short or too long is refused by its first bytes and its length."""
+    header = read_bytes(path, 0, HEADER_BYTES)
+    _identify(Path(path), header)
+    _check_length(path, header, Path(path).lstat().st_size - HEADER_BYTES)
+    return read_bytes(path, limit=_LARGEST_FILE)
 
 
-def open_regular(path: Path | str) -> BinaryIO:
-    """Open a regular file for reading; a FIFO or device of that name raises StoreError, without waiting for it."""
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise StoreError(f"{path}: not a regular file; move it out of the store")
-    return file
+def _check_length(path: Path | str, header: bytes, found: int) -> None:
+    declared = _declared_bytes(header)
+    if declared is not None and found < declared:
+        raise StoreError(
+            f"{path}: truncated, {found} of {declared} bytes are left; move it away and run the study again"
+        )
+    if declared is not None and found > declared:
+        raise StoreError(
+            f"{path}: damaged, {found} bytes where {declared} belong; move it away and run the study again"
+        )
 
 
 def _identify(path: Path, data: bytes) -> tuple[str, int]:
@@ -167,7 +153,3 @@ def _declared_bytes(header: bytes) -> int | None:
     lines = header.split(b"\n")
     number = lines[2].removeprefix(b"bytes ") if len(lines) > 2 else b""
     return int(number) if number.isdigit() and len(number) < 19 else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

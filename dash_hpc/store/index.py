@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,14 @@ import numpy as np
 
 from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.bundle import Member, bundles_folder, read_contents, read_member
-from dash_hpc.store.columns import option_column
-from dash_hpc.store.envelope import open_envelope, pack, read_bytes, read_header
-from dash_hpc.store.makers import made_with
+from dash_hpc.store.envelope import open_envelope, pack, read_whole
 from dash_hpc.store.publish import canonical_json, is_temporary, publish_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
-from dash_hpc.store.schema import INDEX_FORMAT, INDEX_VERSION, read_table, run_path, runs_folder, write_table
+from dash_hpc.store.schema import INDEX_FORMAT, INDEX_VERSION, STATES, read_table, run_path, runs_folder, write_table
 
 __all__ = [
     "INDEX_FILE",
+    "Index",
     "RunFile",
     "choose",
     "find_record",
@@ -42,7 +41,32 @@ __all__ = [
 ]
 
 INDEX_FILE = "index.h5"
+# What an index may need in memory beyond its size on disk, whatever runs there are, and for each run.
+_LEAST_BYTES = 1 << 26
+_BYTES_EACH = 1 << 14
 _STAMP = ("file_mtime_ns", "file_bytes")
+
+
+def _is_texts(values: np.ndarray) -> bool:
+    return values.dtype == object and all(isinstance(value, str) for value in values)
+
+
+def _is_numbers(values: np.ndarray) -> bool:
+    """Whether these are numbers, or some are missing: then whole ones stand as JSON."""
+    return values.dtype.kind in "if" or (
+        values.dtype == object and all(value is None or type(value) in (int, float) for value in values)
+    )
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    return values.dtype.kind == "i"
+
+
+_INDEX_COLUMNS = {
+    **dict.fromkeys(("run_id", "status", "reason", "strategy", "stop_reason"), _is_texts),
+    **dict.fromkeys(("seed", "epoch", "epochs"), _is_numbers),
+    **dict.fromkeys(_STAMP, _is_whole),
+}
 
 
 @dataclass(frozen=True)
@@ -146,7 +170,7 @@ def choose(
 
 def read_data(file: RunFile) -> bytes:
     """Return the bytes of a run file, wherever they stand; raises :class:`StoreError`."""
-    return read_bytes(file.path) if file.member is None else read_member(file.path, file.member)
+    return read_whole(file.path) if file.member is None else read_member(file.path, file.member)
 
 
 def find_record(folder: Path | str, run_id: str, *, network: bool = False) -> RunRecord | None:
@@ -198,10 +222,11 @@ def summary(record: RunRecord) -> dict[str, Any]:
         if section in {"strategy", "seed"}:
             continue
         if isinstance(values, Mapping):
-            row |= {f"{section}.{key}": _cell(value) for key, value in values.items()}
+            own = {f"{section}.{key}": _cell(value) for key, value in values.items()}
         else:
-            row[section] = _cell(values)
-    return row | made_with(record.provenance)
+            own = {section: _cell(values)}
+        row |= {f"spec.{key}" if key in row else key: value for key, value in own.items()}
+    return row
 
 
 def merged_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -244,36 +269,59 @@ def write_index(folder: Path | str, rows: Sequence[tuple[RunFile, Mapping[str, A
     publish_bytes(Path(folder) / INDEX_FILE, data, make_parents=False)
 
 
-def read_index(folder: Path | str) -> dict[str, tuple[int, int, dict[str, Any]]]:
-    """Return ``run id -> (mtime in ns, size in bytes, row)``; empty when there is no index.
+class Index:
+    """What ``index.h5`` says: for each run the stamp of its file and, made when asked for, its row."""
+
+    def __init__(self, columns: dict[str, np.ndarray]) -> None:
+        self._stamps = [columns.pop(name) for name in _STAMP]
+        self._columns = columns
+        self._places = {run_id: k for k, run_id in enumerate(columns["run_id"])}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def stamp(self, run_id: str) -> tuple[int, int] | None:
+        """Return (mtime in ns, size in bytes) of the file that a row was made from; None without a row."""
+        k = self._places.get(run_id)
+        return None if k is None else (int(self._stamps[0][k]), int(self._stamps[1][k]))
+
+    def row(self, run_id: str) -> dict[str, Any]:
+        """Return the row of a run that is there."""
+        k = self._places[run_id]
+        return {
+            name: values[k].item() if isinstance(values[k], np.generic) else values[k]
+            for name, values in self._columns.items()
+        }
+
+
+def read_index(folder: Path | str, runs: int = 0) -> Index | None:
+    """Read the index of a store in which ``runs`` runs were seen; None when there is none.
 
     Raises
     ------
     StoreError
-        When the index is foreign or damaged: :func:`rebuild_index` replaces it.
+        When the index is foreign or damaged, or too large for so many runs: :func:`rebuild_index` replaces it.
     """
     path = Path(folder) / INDEX_FILE
-    if not path.exists():
-        return {}
-    try:
-        with open_envelope(path, INDEX_FORMAT, INDEX_VERSION) as file:
-            return _rows(path, file)
-    except OtherVersion:
-        if read_header(path)[1] < INDEX_VERSION:
-            return {}  # of an earlier version of the program, and disposable
-        raise
-
-
-def _rows(path: Path, file: Any) -> dict[str, tuple[int, int, dict[str, Any]]]:
-    try:
-        table = read_table(file, "runs")
-        lists = {key: values.tolist() for key, values in table.items()}
-        mtimes, sizes = lists.pop(_STAMP[0]), lists.pop(_STAMP[1])
-        names = list(lists)
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-        return {row["run_id"]: (mtime, size, row) for mtime, size, row in zip(mtimes, sizes, rows, strict=True)}
-    except (StoreError, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
-        raise StoreError(f"{path}: damaged index ({error}); it is rebuilt from the run files") from error
+    if not path.is_symlink() and not path.exists():
+        return None
+    with open_envelope(path, INDEX_FORMAT, INDEX_VERSION) as file:
+        table = read_table(file, "runs", max(_LEAST_BYTES, runs * _BYTES_EACH))
+        for name, values in table.items():
+            if values.dtype != object and values.dtype.kind not in "bif":
+                raise StoreError(f"column {name} of the index is of {values.dtype}")
+        if not len(table.get(_STAMP[0], "?")):
+            # Without runs there is nothing but the stamps.
+            table = {**{name: np.empty(0, dtype=object) for name in _INDEX_COLUMNS}, **table}
+        for name, test in _INDEX_COLUMNS.items():
+            if name not in table or not test(table[name]):
+                raise StoreError(f"column {name} of the index is missing, or of another type")
+        if not set(table["status"]) <= set(STATES) or len(set(table["run_id"])) != len(table["run_id"]):
+            raise StoreError("the index has unknown states or a run twice")
+        return Index(table)
 
 
 def rebuild_index(folder: Path | str) -> int:

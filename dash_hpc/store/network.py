@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,14 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from dash_hpc.errors import StoreError
+from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.schema import PRUNABLE, TENSORS, read_array, read_table, write_array, write_table
 
 __all__ = ["Network", "read_network", "write_network"]
 
-# 12,000 hidden units by 11,165 genes are an eighth of it.
-_LARGEST_TENSOR = 1 << 30
+# A matrix of more bytes than the first, and more times its entries than the second, is not spread out.
+_SPREAD_BYTES = 1 << 26
+_SPREAD_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Network:
     weights : dict
         The seven tensors in the run's dtype (float32 or float64): ``W_sums``, ``W_prods`` (m, G), ``U_sums``,
         ``U_prods`` (G, m), ``b_sums``, ``b_prods`` (m,), ``v`` (G,). Entries outside the mask are exactly 0. Matrices
-        that were compressed in training are ``csr_array`` of the active entries.
+        that were compressed in training are ``csr_array`` of the active entries; so are those that would take more
+        than 64 MB, and more than 8 times their entries, spread out.
     masks : dict
         bool, True = active, for the four prunable tensors, in the shape of the array or of the ``data`` of the
         ``csr_array`` (all True there). An active weight may be exactly 0 and is still active.
@@ -90,7 +92,7 @@ def write_network(
         write_table(group, "genes", {"name": [str(gene) for gene in genes]})
 
 
-def read_network(file: h5py.File) -> Network | None:
+def read_network(file: Group) -> Network | None:
     """Read ``/network``; None when the run has none yet.
 
     Raises
@@ -98,39 +100,60 @@ def read_network(file: h5py.File) -> Network | None:
     StoreError
         When a part is missing or does not fit the others.
     """
-    group = file.get("network")
-    if group is None:
+    if "network" not in file.members:
         return None
+    group = file.group("network")
+    if group.members.keys() - {*TENSORS, "genes"}:
+        raise StoreError(f"/network has parts that are none of {', '.join(TENSORS)}")
     weights: dict[str, Any] = {}
     masks: dict[str, np.ndarray] = {}
     for name in TENSORS:
         if name not in PRUNABLE:
             weights[name] = read_array(group, name)
-            continue
-        tensor = group.get(name)
-        if not isinstance(tensor, h5py.Group):
-            raise StoreError(f"tensor /network/{name} is missing")
-        row, col, value = (read_array(tensor, part) for part in ("row", "col", "value"))
-        shape = tuple(int(size) for size in read_array(tensor, "shape"))
-        # A few entries may claim any size, and the tensor is allocated before they are read.
-        compressed = bool(tensor.attrs.get("compressed", 0))
-        largest = max(shape) if compressed and shape else math.prod(shape)
-        if len(shape) != 2 or min(shape) < 0 or largest > _LARGEST_TENSOR:
-            raise StoreError(f"/network/{name}: cannot have shape {shape}")
-        if not row.shape == col.shape == value.shape or row.ndim != 1:
-            raise StoreError(f"/network/{name}: row, col, value and shape do not fit each other")
-        if row.size and (min(row.min(), col.min()) < 0 or row.max() >= shape[0] or col.max() >= shape[1]):
-            raise StoreError(f"/network/{name}: an index lies outside {shape}")
-        if compressed:
-            weights[name] = csr_array((value, (row, col)), shape=shape)
-            masks[name] = np.ones(value.shape, dtype=bool)
-            if weights[name].nnz != value.size:
-                raise StoreError(f"/network/{name}: an entry is there twice")
-            continue
-        mask = np.zeros(shape, dtype=bool)
-        mask[row, col] = True
-        dense = np.zeros(shape, dtype=value.dtype)
-        dense[row, col] = value
-        weights[name], masks[name] = dense, mask
-    genes = tuple(read_table(group, "genes")["name"]) if "genes" in group else ()
-    return Network(epoch=int(group.attrs["epoch"]), weights=weights, masks=masks, genes=genes)
+    vectors = {name: _vector(weights[name], name) for name in ("v", "b_sums", "b_prods")}
+    G, m = vectors["v"].size, vectors["b_sums"].size
+    if vectors["b_prods"].size != m or len({vector.dtype for vector in vectors.values()}) != 1:
+        raise StoreError("/network: v, b_sums and b_prods do not fit each other")
+    for name in PRUNABLE:
+        shape = (m, G) if name.startswith("W") else (G, m)
+        weights[name], masks[name] = _matrix(group.group(name), name, shape, vectors["v"].dtype)
+    genes = tuple(read_table(group, "genes").get("name", ())) if "genes" in group.members else ()
+    if genes and (len(genes) != G or not all(isinstance(gene, str) for gene in genes)):
+        raise StoreError(f"/network/genes: {len(genes)} names where {G} belong")
+    epoch = group.attribute("epoch", int)
+    ordered = {name: weights[name] for name in TENSORS}
+    return Network(epoch=epoch, weights=ordered, masks=masks, genes=genes)
+
+
+def _vector(values: np.ndarray, name: str) -> np.ndarray:
+    if values.ndim != 1 or values.dtype.kind != "f":
+        raise StoreError(f"/network/{name}: {values.dtype} of shape {values.shape} where a list of numbers belongs")
+    return values
+
+
+def _matrix(tensor: Group, name: str, expected: tuple[int, int], dtype: np.dtype) -> tuple[Any, np.ndarray]:
+    """Return a prunable tensor and its mask."""
+    row, col, value, shape = (read_array(tensor, part) for part in ("row", "col", "value", "shape"))
+    if shape.dtype.kind != "i" or tuple(shape.tolist()) != expected:
+        raise StoreError(f"/network/{name}: cannot have shape {shape.tolist()[:4]} where v and b mean {expected}")
+    if not row.shape == col.shape == value.shape or row.ndim != 1:
+        raise StoreError(f"/network/{name}: row, col, value and shape do not fit each other")
+    if row.dtype.kind != "i" or col.dtype.kind != "i" or value.dtype != dtype:
+        raise StoreError(f"/network/{name}: row, col or value is of another type")
+    if row.size and (min(row.min(), col.min()) < 0 or row.max() >= expected[0] or col.max() >= expected[1]):
+        raise StoreError(f"/network/{name}: an index lies outside {expected}")
+    spread = expected[0] * expected[1] * (dtype.itemsize + 1)
+    # Few entries may claim any size: what is far larger spread out than as it stands stays as it stands.
+    sparse = spread > _SPREAD_BYTES and spread > _SPREAD_SHARE * (row.nbytes + col.nbytes + value.nbytes)
+    if sparse or tensor.attrs.get("compressed") == 1:
+        matrix = csr_array((value, (row, col)), shape=expected)
+        if matrix.nnz != value.size:
+            raise StoreError(f"/network/{name}: an entry is there twice")
+        return matrix, np.ones(value.shape, dtype=bool)
+    mask = np.zeros(expected, dtype=bool)
+    mask[row, col] = True
+    if np.count_nonzero(mask) != value.size:
+        raise StoreError(f"/network/{name}: an entry is there twice")
+    dense = np.zeros(expected, dtype=dtype)
+    dense[row, col] = value
+    return dense, mask

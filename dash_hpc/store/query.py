@@ -11,6 +11,7 @@ import numpy as np
 from dash_hpc.errors import StoreError
 from dash_hpc.store.bundle import Member
 from dash_hpc.store.index import (
+    Index,
     RunFile,
     choose,
     merged_names,
@@ -23,7 +24,7 @@ from dash_hpc.store.index import (
 )
 from dash_hpc.store.makers import Mixture, mixtures
 from dash_hpc.store.network import Network
-from dash_hpc.store.plan import PLAN_FILE, is_store, plan_header, planned_ids, planned_spec
+from dash_hpc.store.plan import PLAN_FILE, is_store, planned_spec, read_plan
 from dash_hpc.store.runfile import RunRecord, read_run
 from dash_hpc.store.schema import runs_folder
 
@@ -83,6 +84,7 @@ class Store:
         self._frame: pd.DataFrame | None = None
         self._indexed = False
         self._plan_stamp: tuple[int, int, int] | None = None
+        self._plan_problems: tuple[str, ...] = ()
         self.refresh()
 
     def __repr__(self) -> str:
@@ -99,15 +101,14 @@ class Store:
         bundled, more = scan_bundles(self.folder, self._bundles)
         problems += more
         self._read_plan(problems)
-        indexed = self._read_index(problems)
+        indexed = self._read_index(problems, len(files) + len(bundled))
 
         def look_up(file: RunFile) -> dict[str, Any] | str:
             known = self._cache.get(file.run_id)
-            row = indexed.get(file.run_id)
             if known is not None and known[0] == file:
                 return known[1]
-            if row is not None and row[:2] == (file.mtime_ns, file.size):
-                return row[2]
+            if indexed is not None and indexed.stamp(file.run_id) == (file.mtime_ns, file.size):
+                return indexed.row(file.run_id)
             return row_or_problem(file)
 
         cache, more = choose(files, bundled, look_up)
@@ -254,29 +255,33 @@ class Store:
     def _read_plan(self, problems: list[str]) -> None:
         path = self.folder / PLAN_FILE
         try:
-            status = path.stat()
+            status = path.lstat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
             stamp = None
         if stamp is not None and stamp == self._plan_stamp:
+            problems += self._plan_problems
             return
+        self._plan_stamp = stamp
         try:
-            self.planned, self.name = planned_ids(self.folder), plan_header(self.folder).study
-            self._plan_stamp = stamp
+            plan = read_plan(self.folder)
         except StoreError as error:
-            self.planned, self.name, self._plan_stamp = (), "", None
-            problems.append(str(error))
+            self.planned, self.name = (), ""
+            self._plan_problems = (str(error),)
+        else:
+            self.planned, self.name, self._plan_problems = plan.ids, plan.header.study, plan.problems(path)
+        problems += self._plan_problems
 
-    def _read_index(self, problems: list[str]) -> Mapping[str, tuple[int, int, dict[str, Any]]]:
+    def _read_index(self, problems: list[str], runs: int) -> Index | None:
         # Once is enough: later changes are in the run files, which are looked at anyway.
         if self._indexed:
-            return {}
+            return None
         self._indexed = True
         try:
-            return read_index(self.folder)
+            return read_index(self.folder, runs)
         except StoreError as error:
-            problems.append(str(error))
-            return {}
+            problems.append(f"{error}; dash-hpc reindex writes it anew")
+            return None
 
     def _resolve(self, run_id: str) -> str:
         known = dict.fromkeys([*self.planned, *self._cache])

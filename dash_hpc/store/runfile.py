@@ -7,7 +7,6 @@ bit for bit (:func:`compare_runs`).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,22 +19,43 @@ from scipy.sparse import issparse
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.envelope import open_envelope, pack
+from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.network import Network, read_network, write_network
+from dash_hpc.store.notes import anything, listing, record, text, whole
 from dash_hpc.store.publish import canonical_json, make_folder, publish_bytes
 from dash_hpc.store.schema import (
+    LARGEST_UNFOLDING,
+    LONGEST_TEXT,
     RUN_FORMAT,
     RUN_VERSION,
+    SPEC,
     STATES,
+    check_claims,
+    read_json,
     read_table,
-    read_text,
+    row_count,
     run_path,
     write_table,
     write_text,
 )
 
-__all__ = ["RunRecord", "RunWriter", "compare_records", "compare_runs", "read_run"]
+__all__ = ["PROVENANCE", "RunRecord", "RunWriter", "compare_records", "compare_runs", "read_run"]
 
 _FLUSH_SECONDS = 5.0
+#: Circumstances of a run, as far as readers look into them.
+PROVENANCE = record(
+    {},
+    {
+        **dict.fromkeys(("dash_hpc", "git", "python", "numpy", "host", "cpu", "device", "started", "ended"), text()),
+        "side_by_side": whole(1, 1 << 20),
+        "command": listing(text(LONGEST_TEXT)),
+        "native": record({}, {"built_isas": listing(text())}, anything),
+        "container": record({}, others=anything),
+        "resumed": listing(record({"at": text(), "changes": listing(text())}, others=anything)),
+        "moved": listing(record({"at": text(), "from": text()}, others=anything)),
+    },
+    anything,
+)
 Columns = dict[str, np.ndarray]
 Column = Sequence[Any] | np.ndarray
 
@@ -231,13 +251,7 @@ def read_run(path: Path | str, *, tables: bool = True, network: bool = True, dat
     """
     path = Path(path)
     with open_envelope(path, RUN_FORMAT, RUN_VERSION, data) as file:
-        try:
-            return _record(path, file, tables, network)
-        except StoreError as error:
-            raise StoreError(f"{path}: {error}; move it away and run the study again") from error
-        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise StoreError(f"{path}: not a complete run record ({reason}); move it away") from error
+        return _record(path, file, tables, network)
 
 
 def compare_runs(path_a: Path | str, path_b: Path | str) -> list[str]:
@@ -271,13 +285,16 @@ def compare_records(a: RunRecord, b: RunRecord) -> list[str]:
     return differences
 
 
-def _record(path: Path, file: h5py.File, tables: bool, network: bool) -> RunRecord:
-    texts = {key: bytes(_raw(file.attrs[key])).decode() for key in ("run_id", "status", "reason", "stop_reason")}
+def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
+    check_claims(file, LARGEST_UNFOLDING)
+    texts = {key: str(file.attribute(key, str)) for key in ("run_id", "status", "reason", "stop_reason")}
     if texts["status"] not in STATES:
-        raise StoreError(f"status {texts['status']!r} is none of {', '.join(STATES)}")
+        raise StoreError(f"status {texts['status'][:20]!r} is none of {', '.join(STATES)}")
+    history, timing = file.group("history"), file.group("timing")
+    count = row_count(history)
 
     def table(name: str) -> Columns:
-        return read_table(file, name) | read_table(file["timing"], name) if tables else {}
+        return read_table(file, name) | read_table(timing, name) if tables else {}
 
     done = texts["status"] == "done"
     return RunRecord(
@@ -285,23 +302,19 @@ def _record(path: Path, file: h5py.File, tables: bool, network: bool) -> RunReco
         run_id=texts["run_id"],
         status=texts["status"],
         reason=texts["reason"],
-        complete=bool(file.attrs["complete"]),
-        spec=json.loads(read_text(file, "spec")),
-        provenance=json.loads(read_text(file, "provenance")),
-        epochs=int(file["history"].attrs["rows"]),
+        complete=bool(file.attribute("complete", bool)),
+        spec=read_json(file, "spec", SPEC),
+        provenance=read_json(file, "provenance", PROVENANCE),
+        epochs=count,
         history=table("history"),
         events=table("events"),
         metrics=_values_by_name(read_table(file, "metrics")) if done else {},
-        epoch=int(file["network"].attrs["epoch"]) if done else None,
+        epoch=file.group("network").attribute("epoch", int) if done else None,
         network=read_network(file) if network else None,
         stop_reason=texts["stop_reason"],
-        notes=tuple(json.loads(read_text(file, "notes"))) if done else (),
-        timing=_values_by_name(read_table(file["timing"], "total")) if done else {},
+        notes=tuple(read_json(file, "notes", listing(text(LONGEST_TEXT)))) if done else (),
+        timing=_values_by_name(read_table(timing, "total")) if done else {},
     )
-
-
-def _raw(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else value
 
 
 def _is_time(key: str) -> bool:
@@ -330,7 +343,12 @@ def _named_values(values: Mapping[str, float]) -> dict[str, list[Any]]:
 
 
 def _values_by_name(table: Columns) -> dict[str, float]:
-    return {str(name): float(value) for name, value in zip(table["name"], table["value"], strict=True)}
+    names, values = table.get("name"), table.get("value")
+    if names is None or values is None or len(table) != 2 or (len(values) and values.dtype.kind not in "if"):
+        raise StoreError("a table of names and values is missing, or has other columns")
+    if names.dtype != object and len(names):
+        raise StoreError("a table of names and values has no names")
+    return {str(name): float(value) for name, value in zip(names, values, strict=True)}
 
 
 def _compare_arrays(what: str, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> list[str]:

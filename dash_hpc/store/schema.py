@@ -19,22 +19,30 @@ import h5py
 import numpy as np
 
 from dash_hpc.errors import StoreError
+from dash_hpc.store.hdf5 import Dataset, Group
+from dash_hpc.store.notes import Shape, anything, parse_json, record, text, whole
 from dash_hpc.store.publish import canonical_json
 
 __all__ = [
     "INDEX_FORMAT",
     "INDEX_VERSION",
+    "LARGEST_UNFOLDING",
+    "LONGEST_TEXT",
     "PRUNABLE",
     "RUN_FORMAT",
     "RUN_VERSION",
+    "SPEC",
     "STATES",
     "TENSORS",
     "check_claims",
     "read_array",
+    "read_json",
     "read_table",
     "read_text",
+    "row_count",
     "run_path",
     "runs_folder",
+    "spec_id",
     "write_array",
     "write_table",
     "write_text",
@@ -53,9 +61,25 @@ PRUNABLE = ("W_sums", "W_prods", "U_sums", "U_prods")
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM = 1024
 # Arrays of this size and more are stored as they are, so that no small file can unfold to a large one.
-_COMPRESS_BELOW_BYTES = 1 << 26
-# Nor may many: so much more than they take on disk may the arrays of a table or a checkpoint unfold to.
-_LARGEST_UNFOLDING = 1 << 30
+_COMPRESS_BELOW_BYTES = 1 << 24
+# Nor may many: so much more than they take on disk may the arrays of a file, and those of a table, need in memory.
+# (Earlier versions compressed up to 64 MB.)
+LARGEST_UNFOLDING = 1 << 28
+_LARGEST_TABLE = 1 << 26
+#: Texts of a file: spec, provenance, notes.
+LONGEST_TEXT = 1 << 22
+_section = record({}, others=anything)
+#: A run's spec, as far as the store looks into it.
+SPEC = record(
+    {},
+    {
+        **dict.fromkeys(("data", "model", "solver", "training", "schedule"), _section),
+        "strategy": record({"name": text(100)}, others=anything),
+        "data_digest": text(200),
+        "seed": whole(),
+    },
+    anything,
+)
 
 
 def runs_folder(folder: Path | str) -> Path:
@@ -76,8 +100,14 @@ def run_path(folder: Path | str, run_id: str) -> Path:
     return runs_folder(folder) / run_id[:2] / f"{run_id}.h5"
 
 
+def spec_id(spec: Mapping[str, Any]) -> str:
+    """Return the run id that belongs to a spec: 16 hexadecimal digits of BLAKE2b over its canonical JSON (ASCII)."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode()).hexdigest()[:16]
+
+
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
-    """Write ``values`` with its checksum; arrays of 1024 entries to 64 MB are shuffled and deflated."""
+    """Write ``values`` with its checksum; arrays of 1024 entries to 16 MB are shuffled and deflated."""
     array = np.ascontiguousarray(values)
     if array.size >= _COMPRESS_FROM and array.nbytes < _COMPRESS_BELOW_BYTES:
         dataset = group.create_dataset(
@@ -88,7 +118,7 @@ def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
     dataset.attrs["sha256"] = np.bytes_(_checksum(array))
 
 
-def read_array(group: h5py.Group, name: str) -> np.ndarray:
+def read_array(group: Group, name: str) -> np.ndarray:
     """Read an array and check it against its checksum.
 
     Raises
@@ -96,24 +126,19 @@ def read_array(group: h5py.Group, name: str) -> np.ndarray:
     StoreError
         When it is missing, impossibly large for its file, or differs from its checksum.
     """
-    dataset = group.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise StoreError(f"dataset {group.name.rstrip('/')}/{name} is missing")
-    size = dataset.size * dataset.dtype.itemsize
-    if size >= _COMPRESS_BELOW_BYTES and size > dataset.id.get_storage_size():
-        raise StoreError(f"dataset {dataset.name} claims {size} bytes, more than its file can hold")
-    array = np.asarray(dataset[()])
-    expected = dataset.attrs.get("sha256")
-    if expected is None or bytes(expected).decode("ascii", "replace") != _checksum(array):
+    dataset = group.dataset(name)
+    if dataset.weight - dataset.storage > LARGEST_UNFOLDING:
+        raise StoreError(f"dataset {dataset.name} claims {dataset.nbytes} bytes, far more than its file holds")
+    array = dataset.read()
+    if dataset.attrs.get("sha256") != _checksum(array).encode():
         raise StoreError(f"dataset {dataset.name} differs from its checksum")
     return array
 
 
-def check_claims(group: h5py.Group, names: Sequence[str]) -> None:
-    """Raise StoreError when the datasets ``names``, not yet read, claim far more memory together than disk."""
-    datasets = [dataset for name in names if isinstance(dataset := group.get(name), h5py.Dataset)]
-    claimed = sum(dataset.size * dataset.dtype.itemsize for dataset in datasets)
-    if claimed - sum(dataset.id.get_storage_size() for dataset in datasets) > _LARGEST_UNFOLDING:
+def check_claims(group: Group, limit: int) -> None:
+    """Raise StoreError when the datasets at and below ``group``, not yet read, need far more memory than disk."""
+    if sum(dataset.weight - dataset.storage for dataset in group.datasets()) > limit:
+        claimed = sum(dataset.nbytes for dataset in group.datasets())
         raise StoreError(f"{group.name} claims {claimed} bytes, far more than its file holds")
 
 
@@ -125,9 +150,20 @@ def write_text(group: h5py.Group, name: str, text: str) -> None:
     dataset.attrs["sha256"] = np.bytes_(_checksum(array))
 
 
-def read_text(group: h5py.Group, name: str) -> str:
-    """Read what :func:`write_text` wrote; raises :class:`StoreError` when missing or damaged."""
-    return bytes(read_array(group, name).item()).decode()
+def read_text(group: Group, name: str, longest: int = LONGEST_TEXT) -> str:
+    """Read what :func:`write_text` wrote; raises :class:`StoreError` when missing, damaged or too long."""
+    dataset = group.dataset(name)
+    if dataset.shape or dataset.dtype.kind != "S" or dataset.nbytes > longest:
+        raise StoreError(f"dataset {dataset.name} is no text, or one of more than {longest} bytes")
+    return _utf8(read_array(group, name).item(), dataset.name)
+
+
+def read_json(group: Group, name: str, shape: Shape, *, longest: int = LONGEST_TEXT, endless: bool = False) -> Any:
+    """Read a text that has to be JSON of this shape; raises :class:`StoreError`."""
+    try:
+        return parse_json(read_text(group, name, longest), shape, endless=endless)
+    except StoreError as error:
+        raise StoreError(f"{group.below(name)}: {error}") from error
 
 
 def write_table(
@@ -158,21 +194,36 @@ def write_table(
             group[key].attrs["kind"] = np.bytes_(kind)
 
 
-def read_table(parent: h5py.Group, name: str) -> dict[str, np.ndarray]:
-    """Read a table as columns; texts become ``object`` arrays of ``str``, JSON columns arrays of Python values."""
-    group = parent.get(name)
-    if not isinstance(group, h5py.Group):
-        raise StoreError(f"table {parent.name.rstrip('/')}/{name} is missing")
+def read_table(parent: Group, name: str, limit: int = _LARGEST_TABLE) -> dict[str, np.ndarray]:
+    """Read a table as columns; texts become ``object`` arrays of ``str``, JSON columns arrays of Python values.
+
+    Raises
+    ------
+    StoreError
+        When a column is missing, damaged, of another length or type, or the table needs ``limit`` bytes more than disk.
+    """
+    group = parent.group(name)
+    count = row_count(group)
+    listed = group.attribute("columns", np.ndarray)
+    names = [_utf8(item, f"a column's name of {group.name}") for item in listed] if listed.dtype.kind == "S" else []
+    if len(set(names)) != len(names) or set(names) != group.members.keys() or len(listed) != len(names):
+        raise StoreError(f"table {group.name}: its columns are not those that it lists")
+    check_claims(group, limit)
     columns = {}
-    count = int(group.attrs["rows"])
-    names = [bytes(item).decode() for item in group.attrs["columns"]]
-    check_claims(group, names)
     for key in names:
-        array = read_array(group, key)
-        if array.shape != (count,):
-            raise StoreError(f"column {group.name}/{key} has shape {array.shape} where ({count},) belongs")
-        columns[key] = _decode(array, bytes(group[key].attrs.get("kind", b"")).decode())
+        dataset = group.dataset(key)
+        if dataset.shape != (count,):
+            raise StoreError(f"column {dataset.name} has shape {dataset.shape} where ({count},) belongs")
+        columns[key] = _decode(read_array(group, key), dataset)
     return columns
+
+
+def row_count(group: Group) -> int:
+    """Return the number of rows of a table."""
+    count = group.attribute("rows", int)
+    if count < 0:
+        raise StoreError(f"table {group.name} has {count} rows")
+    return count
 
 
 def _checksum(array: np.ndarray) -> str:
@@ -209,11 +260,18 @@ def _texts(items: Sequence[str]) -> np.ndarray:
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
 
 
-def _decode(array: np.ndarray, kind: str) -> np.ndarray:
+def _decode(array: np.ndarray, dataset: Dataset) -> np.ndarray:
     if array.dtype.kind != "S":
         return array
-    texts = [bytes(item).decode() for item in array]
+    texts = [_utf8(item, dataset.name) for item in array]
     result = np.empty(len(texts), dtype=object)
-    for row, text in enumerate(texts):
-        result[row] = json.loads(text) if kind == "json" else text
+    for row, item in enumerate(texts):
+        result[row] = parse_json(item, endless=True) if dataset.holds_json else item
     return result
+
+
+def _utf8(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise StoreError(f"{name} is not UTF-8") from None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +14,18 @@ import numpy as np
 from dash_hpc.errors import StoreError
 from dash_hpc.store.bundle import check_bundle
 from dash_hpc.store.checkpoint import read_checkpoint
-from dash_hpc.store.envelope import read_bytes
 from dash_hpc.store.index import INDEX_FILE, RunFile, choose, read_data, read_index, scan, scan_bundles, summary
 from dash_hpc.store.makers import mixtures
 from dash_hpc.store.plan import PLAN_FILE, is_store, read_plan
-from dash_hpc.store.publish import canonical_json, is_temporary, seal_of_text
+from dash_hpc.store.publish import is_temporary, seal_of_text
+from dash_hpc.store.reading import read_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
-from dash_hpc.store.schema import run_path, runs_folder
+from dash_hpc.store.schema import run_path, runs_folder, spec_id
 
-__all__ = ["Finding", "Verification", "spec_id", "verify"]
+__all__ = ["Finding", "Verification", "verify"]
 
 STUDY_FILE = "study.toml"
+_LARGEST_STUDY = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,6 @@ class Verification:
         return self.missing == self.running == 0
 
 
-def spec_id(spec: Mapping[str, Any]) -> str:
-    """Return the run id that belongs to a spec: 16 hexadecimal digits of BLAKE2b over its canonical JSON (ASCII)."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode()).hexdigest()[:16]
-
-
 def verify(folder: Path | str) -> Verification:
     """Read every byte of a study's folder and check it.
 
@@ -117,26 +110,23 @@ def _note(result: Verification, text: object) -> None:
     result.findings.append(Finding("note", str(text)))
 
 
-def _check_plan(folder: Path, result: Verification) -> dict[str, dict[str, Any]]:
+def _check_plan(folder: Path, result: Verification) -> tuple[str, ...]:
     path = folder / PLAN_FILE
     try:
-        header, planned, sealed = read_plan(folder)
+        plan = read_plan(folder, thorough=True)
     except StoreError as error:
         _damage(result, error)
-        return {}
-    result.planned = header.runs
-    if not sealed:
-        _damage(result, f"{path}: its checksum differs; give the run command again to write it anew")
-    for run_id, spec in planned.items():
-        if spec_id(spec) != run_id:
-            _damage(result, f"{path}: run {run_id}: its spec belongs to id {spec_id(spec)}; give the run command again")
-    return planned
+        return ()
+    result.planned = plan.header.runs
+    for problem in plan.problems(path):
+        _damage(result, problem)
+    return plan.ids
 
 
 def _check_study(folder: Path, result: Verification) -> None:
     path = folder / STUDY_FILE
     try:
-        data = read_bytes(path)
+        data = read_bytes(path, limit=_LARGEST_STUDY)
     except StoreError as error:
         _damage(result, error)
         return
@@ -146,7 +136,7 @@ def _check_study(folder: Path, result: Verification) -> None:
 
 
 def _check_runs(
-    folder: Path, planned: Mapping[str, Any], result: Verification
+    folder: Path, planned: Sequence[str], result: Verification
 ) -> dict[str, tuple[RunFile, dict[str, Any]]]:
     files, problems = scan(folder)
     bundled, more = scan_bundles(folder)
@@ -166,7 +156,7 @@ def _check_runs(
             data = read_data(file)
             result.bytes_read += len(data)
             record = read_run(file.path, data=data)
-            _check_record(file, record, planned)
+            _check_record(file, record)
         except StoreError as error:
             return str(error)
         return summary(record)
@@ -196,7 +186,7 @@ def _check_runs(
     return usable
 
 
-def _check_record(file: RunFile, record: RunRecord, planned: Mapping[str, Any]) -> None:
+def _check_record(file: RunFile, record: RunRecord) -> None:
     """Refuse a record that is whole but cannot be what its place says."""
     where = f"{file.path}" if file.member is None else f"{file.path}: run {file.run_id}"
     if record.run_id != file.run_id:
@@ -207,8 +197,6 @@ def _check_record(file: RunFile, record: RunRecord, planned: Mapping[str, Any]) 
         raise StoreError(
             f"{where}: its spec belongs to id {spec_id(record.spec)}; move it away and run the study again"
         )
-    if record.run_id in planned and canonical_json(planned[record.run_id]) != canonical_json(record.spec):
-        raise StoreError(f"{where}: its spec is not that of the plan; move it away and run the study again")
     if record.complete != (record.status != "running"):
         raise StoreError(f"{where}: {record.status}, but its mark of completeness contradicts; move it away")
     if record.status == "done" and (record.network is None or not record.metrics):
@@ -221,21 +209,21 @@ def _check_record(file: RunFile, record: RunRecord, planned: Mapping[str, Any]) 
 def _check_index(folder: Path, chosen: Mapping[str, tuple[RunFile, dict[str, Any]]], result: Verification) -> None:
     path = folder / INDEX_FILE
     try:
-        index = read_index(folder)
+        index = read_index(folder, len(chosen))
     except StoreError as error:
         _damage(result, f"{error}; dash-hpc reindex writes it anew")
         return
     ended = {run_id: entry for run_id, entry in chosen.items() if entry[1]["status"] != "running"}
-    stale = 0
-    for run_id, (mtime, size, row) in index.items():
-        entry = ended.get(run_id)
-        if entry is None or (mtime, size) != (entry[0].mtime_ns, entry[0].size):
+    indexed = set(index or ())
+    stale = len(indexed ^ ended.keys())
+    for run_id in indexed & ended.keys():
+        file, row = ended[run_id]
+        if index is None or index.stamp(run_id) != (file.mtime_ns, file.size):
             stale += 1
-        elif not _same_row(row, entry[1]):
+        elif not _same_row(index.row(run_id), row):
             _damage(
                 result, f"{path}: its row of run {run_id} contradicts the run file; dash-hpc reindex writes it anew"
             )
-    stale += len(ended.keys() - index.keys())
     if stale:
         _note(result, f"{path}: old for {stale} runs, which are read from their own files; dash-hpc reindex renews it")
 
@@ -265,7 +253,7 @@ def _check_rest(folder: Path, chosen: Mapping[str, tuple[RunFile, dict[str, Any]
         elif name.endswith(".ckpt.h5"):
             run_id = name.split(".")[0]
             try:
-                found = read_checkpoint(path).run_id
+                found = read_checkpoint(path, arrays=False).run_id
                 if found != run_id or run_path(folder, run_id).parent != path.parent:
                     raise StoreError(f"{path}: a checkpoint of run {found} in a strange place; move it elsewhere")
             except StoreError as error:

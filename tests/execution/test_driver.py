@@ -11,16 +11,15 @@ from dash_hpc.errors import StoreError, WorkerDied
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.journal import Journal
 from dash_hpc.store import RunWriter, open_store, planned_spec, write_plan
+from dash_hpc.store.schema import spec_id
 
-IDS = [f"{k:016x}" for k in range(5)]
+SPECS = [{"seed": k, "strategy": {"name": "none"}, "training": {"epochs": 3}} for k in range(5)]
+IDS = [spec_id(spec) for spec in SPECS]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    runs = [
-        (run_id, {"seed": k, "strategy": {"name": "none"}, "training": {"epochs": 3}}) for k, run_id in enumerate(IDS)
-    ]
-    write_plan(tmp_path / "out", runs, study="fake", base=tmp_path)
+    write_plan(tmp_path / "out", list(zip(IDS, SPECS, strict=True)), study="fake", base=tmp_path)
     return tmp_path / "out"
 
 

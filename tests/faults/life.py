@@ -24,7 +24,7 @@ from dash_hpc.store import (
 )
 from dash_hpc.store.checkpoint import CheckpointFile
 from dash_hpc.store.index import choose, read_data, row_or_problem, scan, scan_bundles
-from dash_hpc.store.verify import spec_id
+from dash_hpc.store.schema import spec_id
 
 
 def run_spec(seed: int) -> dict[str, Any]:

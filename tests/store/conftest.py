@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dash_hpc.store import RunWriter, publish_sealed_text, rebuild_index, write_plan
-from dash_hpc.store.verify import spec_id
+from dash_hpc.store.schema import spec_id
 
 SPEC: dict[str, Any] = {
     "data": {"kind": "simulate", "genes": 5, "times": [0.0, 2.0]},
@@ -71,11 +71,11 @@ def result() -> dict[str, Any]:
 
 @pytest.fixture
 def make_store(tmp_path: Path, spec: dict[str, Any], result: dict[str, Any]) -> Callable[[Sequence[str]], Path]:
-    """Return a function that writes a store with one run per given state; run ids are 0000…0, 0000…1, …"""
+    """Return a function that writes a store with one run per given state; their seeds are 0, 1, …"""
 
     def make(states: Sequence[str]) -> Path:
         folder = tmp_path / "out"
-        runs = [(f"{k:016x}", {**spec, "seed": k}) for k in range(len(states))]
+        runs = [(spec_id(own), own) for own in ({**spec, "seed": k} for k in range(len(states)))]
         write_plan(folder, runs, study="hand-made", base=tmp_path)
         for (run_id, own), state in zip(runs, states, strict=True):
             if state == "pending":

@@ -12,9 +12,21 @@ import pytest
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store import RunWriter, index, open_store, rebuild_index, run_path, write_plan
+from dash_hpc.store.schema import spec_id
 
 Make = Callable[[Sequence[str]], Path]
-IDS = [f"{k:016x}" for k in range(9)]
+# Ids of the specs of conftest.py with the seeds 0, 1, …
+IDS = [
+    "b53e7498dd321ecd",
+    "7e396d1b429c40ed",
+    "7c45d98095a4296c",
+    "6f001d62b1763c8b",
+    "b7ff489334667db7",
+    "925aa62a4616fe08",
+    "687fdf95b1a59d5f",
+    "83db2c2c73143b91",
+    "d2f32330d2f85d2a",
+]
 
 
 def test_all_runs_as_one_table(make_store: Make) -> None:
@@ -55,13 +67,14 @@ def test_one_run(make_store: Make, spec: dict[str, Any], result: dict[str, Any])
 
 def test_run_ids_may_be_shortened_when_unique(make_store: Make) -> None:
     folder = make_store(["done", "done"])
-    RunWriter(folder, "f" * 16, {"seed": 9}, {}).begin()
+    twin = IDS[0][:15] + ("0" if IDS[0][15] != "0" else "1")
+    RunWriter(folder, twin, {"seed": 9}, {}).begin()
     store = open_store(folder)
-    assert store.record("fff").run_id == "f" * 16
+    assert store.record(IDS[1][:5]).run_id == IDS[1]
     with pytest.raises(StoreError, match="2 runs begin so"):
-        store.record("000")
+        store.record(IDS[0][:8])
     with pytest.raises(StoreError, match="no such run"):
-        store.record("abc")
+        store.record("f" * 9)
 
 
 def test_runs_of_an_earlier_plan_stay_apart(make_store: Make, spec: dict[str, Any], tmp_path: Path) -> None:
@@ -78,7 +91,7 @@ def test_a_pipe_in_place_of_the_plan_does_not_block(make_store: Make) -> None:
     os.mkfifo(folder / "plan.jsonl")
     store = open_store(folder)
     assert store.counts()["done"] == 2
-    assert any("plan.jsonl: not a regular file" in problem for problem in store.problems)
+    assert any("plan.jsonl: a pipe, not a regular file" in problem for problem in store.problems)
 
 
 def test_damaged_and_foreign_files_hide_nothing(make_store: Make) -> None:
@@ -88,12 +101,13 @@ def test_damaged_and_foreign_files_hide_nothing(make_store: Make) -> None:
     damaged.write_bytes(data[:3000] + b"?" + data[3001:])
     cut.write_bytes(data[:700])
     shutil.copy(run_path(folder, IDS[0]), copied)
-    place = folder / "runs" / "00"
+    place = run_path(folder, IDS[0]).parent
     (place / "notes.txt").write_text("mine")
     (folder / "runs" / "README").write_text("mine")
     (place / ".tmp-1-ab.h5").write_text("half")
     (place / f"{IDS[7]}.ckpt.h5").write_text("a checkpoint")
-    os.mkfifo(place / f"{IDS[8]}.h5")
+    run_path(folder, IDS[8]).parent.mkdir(exist_ok=True)
+    os.mkfifo(run_path(folder, IDS[8]))
 
     store = open_store(folder)
     assert store.runs.index.tolist() == [IDS[0], IDS[4]]
@@ -167,16 +181,17 @@ def test_index_is_rebuilt_from_run_files_alone(make_store: Make) -> None:
 def test_strategies_with_different_options_share_a_table(make_store: Make, tmp_path: Path) -> None:
     folder = make_store(["done"])
     specs = [{"name": "none"}, {"name": "imp", "rewind": "init"}, {"name": "imp", "rewind": 3}]
-    runs = [(IDS[k + 1], {"seed": 0, "strategy": own}) for k, own in enumerate(specs)]
+    runs = [(spec_id(spec), spec) for spec in ({"seed": 0, "strategy": own} for own in specs)]
     for run_id, own in runs:
         RunWriter(folder, run_id, own, {}).fail("x")
-    write_plan(folder, [(IDS[0], {}), *runs], study="mixed", base=tmp_path)
+    write_plan(folder, [(IDS[0], open_store(folder).spec(IDS[0])), *runs], study="mixed", base=tmp_path)
     plain = open_store(folder).runs
     assert plain["rewind"].tolist() == ["", "", "init", 3]
     assert plain["lambda_ppi"].isna().tolist() == [False, True, True, True]
     assert plain.columns.get_loc("rewind") < plain.columns.get_loc("epoch")
     rebuild_index(folder)
-    pd.testing.assert_frame_equal(open_store(folder).runs, plain)
+    # The index has the columns of runs in the order of their ids, the table without it in that of the plan.
+    pd.testing.assert_frame_equal(open_store(folder).runs[plain.columns], plain)
 
 
 def test_empty_store(make_store: Make) -> None:

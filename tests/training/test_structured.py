@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, issparse
@@ -17,6 +15,8 @@ from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.evaluation import evaluate, structural_edges
 from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState, masked_tensors, values
 from dash_hpc.pruning import Structured
+from dash_hpc.store.envelope import HEADER_BYTES, pack
+from dash_hpc.store.hdf5 import open_image
 from dash_hpc.store.network import read_network, write_network
 from dash_hpc.training import Trainer
 from dash_hpc.training.checkpoint import capture
@@ -77,12 +77,12 @@ def test_it_learns_what_the_same_masked_arrays_learn(
     assert found == pytest.approx(evaluate(other.kept.weights, other.kept.masks, dataset, solver=solver), rel=1e-6)
 
 
-def test_the_run_file_keeps_the_form(dataset: DataSet, make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_the_run_file_keeps_the_form(dataset: DataSet, make_spec: MakeSpec) -> None:
     fit = Trainer(dataset, make_spec(strategy={"name": "structured", "prune": True}, epochs=4)).fit()
     assert fit.kept is not None
-    with h5py.File(tmp_path / "n.h5", "w") as file:
-        write_network(file, fit.kept.weights, fit.kept.masks, epoch=4)
-        network = read_network(file)
+    kept = fit.kept
+    data = pack("dash-hpc run", 1, lambda file: write_network(file, kept.weights, kept.masks, epoch=4))
+    network = read_network(open_image(data[HEADER_BYTES:]))
     assert network is not None
     wanted = masked_tensors(fit.kept.weights, fit.kept.masks)
     for name in TENSORS:
