@@ -123,10 +123,15 @@ class Dataset:
         """Bytes of all values in memory."""
         return self.size * self.dtype.itemsize
 
+    def fact(self, name: str) -> int | float | str | bytes | None:
+        """Return an attribute that is one value; None without it."""
+        value = self.attrs.get(name)
+        return None if isinstance(value, np.ndarray) else value
+
     @property
     def holds_json(self) -> bool:
         """Whether its texts are marked as JSON."""
-        return self.attrs.get("kind") == b"json"
+        return self.fact("kind") == b"json"
 
     @property
     def weight(self) -> int:

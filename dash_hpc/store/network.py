@@ -145,7 +145,7 @@ def _matrix(tensor: Group, name: str, expected: tuple[int, int], dtype: np.dtype
     spread = expected[0] * expected[1] * (dtype.itemsize + 1)
     # Few entries may claim any size: what is far larger spread out than as it stands stays as it stands.
     sparse = spread > _SPREAD_BYTES and spread > _SPREAD_SHARE * (row.nbytes + col.nbytes + value.nbytes)
-    if sparse or tensor.attrs.get("compressed") == 1:
+    if sparse or _is_one(tensor.attrs.get("compressed")):
         matrix = csr_array((value, (row, col)), shape=expected)
         if matrix.nnz != value.size:
             raise StoreError(f"/network/{name}: an entry is there twice")
@@ -157,3 +157,7 @@ def _matrix(tensor: Group, name: str, expected: tuple[int, int], dtype: np.dtype
     dense = np.zeros(expected, dtype=dtype)
     dense[row, col] = value
     return dense, mask
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, int) and value == 1

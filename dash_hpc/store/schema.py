@@ -130,7 +130,7 @@ def read_array(group: Group, name: str) -> np.ndarray:
     if dataset.weight - dataset.storage > LARGEST_UNFOLDING:
         raise StoreError(f"dataset {dataset.name} claims {dataset.nbytes} bytes, far more than its file holds")
     array = dataset.read()
-    if dataset.attrs.get("sha256") != _checksum(array).encode():
+    if dataset.fact("sha256") != _checksum(array).encode():
         raise StoreError(f"dataset {dataset.name} differs from its checksum")
     return array
 

@@ -3,6 +3,7 @@
 python tests/faults/campaign.py            the long form
 python tests/faults/campaign.py --short    about what the test suite does
 python tests/faults/campaign.py --scale 0.1    a tenth of the long form's trials
+python tests/faults/campaign.py --table docs/reliability.md    renew the table there
 
 Cases run side by side, one per core; the one that signals by the clock comes last and alone.
 """
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from contenders import pairs_of_drivers, stopped_holders
 from damage import bit_flips, truncations
 from disk import mounts_possible, refusals, study_on_full_disk
+from document import origin, renew
 from failpoints import ACTIONS, Trials, fail_points
 from kills import judge_kills, kill_campaign, worker_kills
 from powerloss import power_losses
@@ -151,6 +153,7 @@ def main() -> int:
     parser.add_argument(
         "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at a time [default: cores]"
     )
+    parser.add_argument("--table", type=Path, help="a document whose table <!-- faults --> is renewed")
     options = parser.parse_args()
     began = time.monotonic()
     rows = campaign(seed=options.seed, short=options.short, scale=options.scale, only=options.only, jobs=options.jobs)
@@ -165,6 +168,10 @@ def main() -> int:
         print(f"failure: {text}")
     if len(failed) > 20:
         print(f"… and {len(failed) - 20} more")
+    if options.table is not None:
+        cells = [(result.case, result.trials, len(result.failures), result.words, round(s)) for result, s in rows]
+        line = origin(f"seed {options.seed}", f"{minutes:.0f} min", f"{options.jobs} cases at a time")
+        renew(options.table, "faults", line, ("case", "trials", "failures", "figure", "seconds"), cells)
     return 1 if failed else 0
 
 
