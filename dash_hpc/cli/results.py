@@ -33,10 +33,12 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
     Example:
       dash-hpc status results/quick
     """
+    from dash_hpc.execution.slurm_jobs import damaged_notes
     from dash_hpc.execution.slurm_submit import describe_jobs
     from dash_hpc.store import open_store
 
     store = open_store(folder)
+    problems = [*store.problems, *damaged_notes(folder)]
     runs = store.runs
     failed = runs[runs["status"] == "failed"]
     best = _best(runs)
@@ -46,8 +48,7 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
         "runs": store.counts(),
         "best": best,
         "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in failed["reason"].items()],
-        "problems": store.problems,
-        "mixtures": [{"what": found.column, "runs": found.counts} for found in store.mixtures()],
+        "problems": problems,
         "jobs": describe_jobs(folder),
     }
     code = DONE
@@ -71,7 +72,7 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
         click.echo(f"mixture: {mixture}")
     for run_id, reason in failed["reason"].items():
         click.echo(f"failed: run {run_id}: {reason}")
-    for problem in store.problems:
+    for problem in problems:
         click.echo(f"problem: {problem}")
     for job in answer["jobs"]:
         click.echo(_job_line(job))

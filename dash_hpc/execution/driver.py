@@ -149,7 +149,7 @@ def _units(
     good: list[str] = []
     suspect: list[str] = []
     for run_id in run_ids:
-        deaths = read_deaths(folder, run_id)
+        deaths = read_deaths(folder, run_id, journal.write)
         if deaths.too_many:
             journal.write(
                 f"run {run_id}: stays set aside, its worker died {deaths.times} times ({deaths.reason}); "
@@ -183,7 +183,7 @@ def _after_death(folder: Path, unit: tuple[str, ...], error: WorkerDied, journal
         journal.write(f"{error}, at {len(unit)} runs side by side; the {len(left)} open ones are tried again in halves")
         return [tuple(half) for half in halves]
     [run_id] = unit
-    deaths = count_death(folder, run_id, str(error))
+    deaths = count_death(folder, run_id, str(error), journal.write)
     where = f" at {deaths.place}" if deaths.place else ""
     journal.write(f"run {run_id}: {error}{where} (try {deaths.tries} of {MAX_TRIES})")
     if not deaths.too_many:

@@ -12,14 +12,12 @@ Leases coordinate, they record nothing, and so they alone do not go through ``st
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -36,13 +34,14 @@ from dash_hpc.execution.lease_file import (
     Holder,
     Observer,
     file_name,
+    lease_text,
     link,
     parse,
     place,
     read,
     started,
 )
-from dash_hpc.store.publish import refused
+from dash_hpc.store.publish import refused, set_aside
 
 __all__ = ["LEASE_FOLDER", "LEASE_SECONDS", "Held", "Holder", "Lease", "LeaseLost", "Observer", "lease_seconds"]
 
@@ -76,6 +75,8 @@ class Lease:
     ----------
     taken_from : Holder or None
         The dead holder from whom it was taken over.
+    problems : list of str
+        One line for each file that was in the way, was no lease, and has another name now.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Lease:
         if not re.fullmatch(r"[0-9a-z-]+", name):
             raise UsageError(f"lease name {name!r}: lower-case letters, digits and dashes only")
         self.taken_from: Holder | None = None
+        self.problems: list[str] = []
         self._descriptor: int | None = None
         self._path: Path | None = None
         self._generation = 0
@@ -108,12 +110,12 @@ class Lease:
             generation = max(generations)
             path = self._folder / file_name(self.name, generation)
             try:
-                text = read(path)
+                data = read(path)
             except FileNotFoundError:
                 continue  # its holder has just removed it, or a successor has
             except OSError as error:
                 raise refused(path, error) from error
-            return parse(path, generation, text)
+            return parse(path, generation, data)
 
     def acquire(self) -> Held | None:
         """Try once. Returns None when the lease is held now by this object, else the lease that is in the way.
@@ -138,8 +140,7 @@ class Lease:
             return self._in_the_way()
         for number in generations:
             if number < generation:
-                with suppress(OSError):
-                    (self._folder / file_name(self.name, number)).unlink()
+                self._clear(self._folder / file_name(self.name, number), held)
         self.taken_from = held.holder if held is not None and not held.free else None
         self._lost = ""
         self._done.clear()
@@ -227,7 +228,7 @@ class Lease:
             token=secrets.token_hex(8),
             since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-        text = f"{COUNTER}{0:{WIDTH}d}\n{'':{NOTE_WIDTH}}\n{json.dumps(asdict(holder))}\n"
+        text = lease_text(holder)
         path = self._folder / file_name(self.name, generation)
         temporary = self._folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}.lease"
         try:
@@ -250,6 +251,15 @@ class Lease:
             return False
         self._descriptor, self._path, self._generation, self._counter = descriptor, path, generation, 0
         return True
+
+    def _clear(self, path: Path, held: Held | None) -> None:
+        """Remove a lease of the past; what is no lease, and not ours to remove, is renamed."""
+        with suppress(OSError, StoreError):
+            if path.is_file() and not path.is_symlink() and not (held is not None and held.foreign):
+                path.unlink()
+            elif path.is_symlink() or path.exists():
+                renamed = set_aside(path)
+                self.problems.append(f"{path}: not a lease, though it is called like one; it is now {renamed.name}")
 
     def _abandon(self) -> None:
         if self._path is not None:

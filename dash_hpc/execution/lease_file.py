@@ -10,8 +10,13 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from dash_hpc.errors import StoreError
+from dash_hpc.store.notes import parse_json, record, text, unsealed, whole
+from dash_hpc.store.publish import note_seal
+from dash_hpc.store.reading import open_regular
 
 __all__ = [
     "COUNTER",
@@ -23,6 +28,7 @@ __all__ = [
     "Holder",
     "Observer",
     "file_name",
+    "lease_text",
     "link",
     "parse",
     "place",
@@ -35,6 +41,9 @@ WIDTH = 20
 NOTE_WIDTH = 40
 FREE = "released".rjust(WIDTH)
 _LONGEST = 4096
+_LEASE = re.compile(rb"counter ([ 0-9a-z]{20})\n([^\n]{0,40})\n(.*)", re.DOTALL)
+_word = text(300)
+_HOLDER = record({"pid": whole(1, 1 << 31), **dict.fromkeys(("host", "started", "place", "token", "since"), _word)})
 NAME = re.compile(r"(?P<name>[0-9a-z-]+)\.(?P<generation>[0-9]{6,})\.lease")
 
 
@@ -56,7 +65,7 @@ class Holder:
 @dataclass(frozen=True)
 class Held:
     """A lease as an observer sees it: its file, generation, holder (None: not readable), counter, and the holder's
-    note (what it is at).
+    note (what it is at). What is ``foreign`` bears the name of a lease, and nobody of ours can have made it.
     """
 
     path: Path
@@ -64,11 +73,12 @@ class Held:
     holder: Holder | None
     counter: str
     note: str = ""
+    foreign: bool = False
 
     @property
     def free(self) -> bool:
-        """Whether the holder has given it back."""
-        return self.counter == FREE
+        """Whether nobody holds it: its holder has given it back, or it is no lease."""
+        return self.counter == FREE or self.foreign
 
     def __str__(self) -> str:
         return str(self.holder) if self.holder is not None else f"an unknown process ({self.path.name})"
@@ -138,19 +148,37 @@ def link(temporary: Path, path: Path) -> bool:
     return True
 
 
-def read(path: Path) -> str:
-    """Read a lease file; a FIFO of that name, which nobody of ours has made, is empty and not waited for."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        return file.read(_LONGEST).decode("utf-8", "replace")
+def read(path: Path) -> bytes | None:
+    """Read a lease file; None when it is no regular file, which is not waited for. OSError as of ``open``."""
+    try:
+        with open_regular(path) as file:
+            return file.read(_LONGEST)
+    except StoreError:
+        return None
 
 
-def parse(path: Path, generation: int, text: str) -> Held:
-    """Read the text of a lease file; what cannot be read is a holder of whom nothing is known."""
-    counter, note, rest = [*text.split("\n", 2), "", ""][:3]
+def parse(path: Path, generation: int, data: bytes | None) -> Held:
+    """Return what a lease file says.
+
+    One that has a counter and no readable holder is somebody's of whom nothing is known. An empty one is being made,
+    where a file system has no links. Anything else is no lease.
+    """
+    if data == b"":
+        return Held(path, generation, None, "")
+    match = _LEASE.fullmatch(data or b"")
+    if match is None:
+        return Held(path, generation, None, "", foreign=True)
     holder = None
-    with suppress(ValueError, TypeError):
-        holder = Holder(**json.loads(rest))
-    return Held(path, generation, holder, counter.removeprefix(COUNTER), note.strip())
+    with suppress(StoreError):
+        holder = Holder(**unsealed(parse_json(match[3]), _HOLDER))
+    note = match[2].decode("ascii", "replace").strip()
+    return Held(path, generation, holder, match[1].decode("ascii", "replace"), note)
+
+
+def lease_text(holder: Holder) -> str:
+    """Return the text of a new lease: counter, note, holder; the first two are changed in place later."""
+    facts = asdict(holder)
+    return f"{COUNTER}{0:{WIDTH}d}\n{'':{NOTE_WIDTH}}\n{json.dumps({**facts, 'sha256': note_seal(facts)})}\n"
 
 
 def place() -> str:

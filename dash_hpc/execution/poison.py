@@ -7,21 +7,26 @@ checkpoint in between.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dash_hpc.errors import StoreError
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease
-from dash_hpc.store import publish_json, run_path
+from dash_hpc.store import publish_note, run_path, set_aside
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
-from dash_hpc.store.envelope import read_bytes
+from dash_hpc.store.notes import read_note, record, text, whole
 
 __all__ = ["MAX_STUCK", "MAX_TRIES", "Deaths", "count_death", "deaths_path", "forget_deaths", "read_deaths"]
 
 MAX_TRIES = 3
 MAX_STUCK = 10
+_MOST = 1 << 31
+_count = whole(0, _MOST)
+_DEATHS = record(
+    {"tries": _count, "stuck": _count, "place": text(40), "epoch": whole(-1, 1 << 62), "reason": text(10_000)}
+)
 
 
 @dataclass(frozen=True)
@@ -65,33 +70,41 @@ def deaths_path(folder: Path | str, run_id: str) -> Path:
     return Path(folder) / LEASE_FOLDER / run_id[:2] / f"{run_id}.deaths.json"
 
 
-def read_deaths(folder: Path | str, run_id: str) -> Deaths:
-    """Return the count of a run; one that cannot be read counts as none."""
-    with suppress(StoreError, ValueError, TypeError):
-        return Deaths(**json.loads(read_bytes(deaths_path(folder, run_id))))
+def read_deaths(folder: Path | str, run_id: str, tell: Callable[[str], object] = lambda text: None) -> Deaths:
+    """Return the count of a run. One that cannot be read counts as none; it is renamed, and ``tell`` gets a line."""
+    path = deaths_path(folder, run_id)
+    if not path.is_symlink() and not path.exists():
+        return Deaths()
+    try:
+        return Deaths(**read_note(path, _DEATHS))
+    except StoreError as error:
+        with suppress(StoreError):
+            tell(f"run {run_id}: {error}; it is now {set_aside(path).name}, and counting begins anew")
     return Deaths()
 
 
-def count_death(folder: Path | str, run_id: str, reason: str) -> Deaths:
-    """Note that a worker died at this run, and return the count with it.
+def count_death(
+    folder: Path | str, run_id: str, reason: str, tell: Callable[[str], object] = lambda text: None
+) -> Deaths:
+    """Note that a worker died at this run, and return the count with it; ``tell`` as of :func:`read_deaths`.
 
     Raises
     ------
     StoreError
         When it cannot be written.
     """
-    before = read_deaths(folder, run_id)
+    before = read_deaths(folder, run_id, tell)
     held = Lease(folder, run_id).look()
     place = held.note if held is not None and not held.free else ""
     epoch = _checkpoint_epoch(folder, run_id)
     now = Deaths(
-        tries=before.tries + 1 if place == before.place else 1,
-        stuck=before.stuck + 1 if epoch <= before.epoch else 1,
+        tries=min(before.tries + 1, _MOST) if place == before.place else 1,
+        stuck=min(before.stuck + 1, _MOST) if epoch <= before.epoch else 1,
         place=place,
         epoch=epoch,
-        reason=reason,
+        reason=reason[:10_000],
     )
-    publish_json(deaths_path(folder, run_id), vars(now))
+    publish_note(deaths_path(folder, run_id), vars(now))
     return now
 
 
@@ -106,5 +119,5 @@ def _checkpoint_epoch(folder: Path | str, run_id: str) -> int:
     for path in checkpoint_paths(folder, run_id):
         if path.exists():
             with suppress(StoreError):
-                epochs.append(read_checkpoint(path).epoch)
+                epochs.append(read_checkpoint(path, arrays=False).epoch)
     return max(epochs)

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc import errors
-from dash_hpc.errors import DashHpcError, RunFailed, UsageError
+from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
 from dash_hpc.execution import slurm
 from dash_hpc.execution.slurm_options import JobOptions
 from dash_hpc.execution.slurm_script import call_script
-from dash_hpc.names import to_bytes
-from dash_hpc.store import make_folder, publish_bytes, publish_json
+from dash_hpc.store import make_folder, publish_json, publish_text
+from dash_hpc.store.notes import Shape, anything, listing, parse_json, record, text
+from dash_hpc.store.reading import read_bytes
 
 __all__ = ["SlurmExecutor", "answer_call"]
 
@@ -31,6 +32,8 @@ _ENDED = {
 # A job that Slurm calls ended may still have its answer on the way through a network file system.
 _LATE_SECONDS = 15.0
 _ASK_SECONDS = 10.0
+_MOST_BYTES = 1 << 28
+_CALL = record({"module": text(), "name": text(), "args": listing(anything)})
 
 
 class SlurmExecutor(Executor):
@@ -129,7 +132,7 @@ class SlurmExecutor(Executor):
                 return
             for job, (future, place) in calls.items():
                 if (place / "answer.json").exists():
-                    self._close(job, future, _read(place / "answer.json"))
+                    self._close(job, future, _read(place / "answer.json", _answer))
             if closed:
                 time.sleep(self._poll)
             if calls and time.monotonic() - asked > _ASK_SECONDS:
@@ -168,7 +171,7 @@ class SlurmExecutor(Executor):
 
 def answer_call(folder: Path) -> bool:
     """Execute the call that lies in ``folder`` and publish its answer; returns whether it gave a value."""
-    call = _read(folder / "call.json")
+    call = _read(folder / "call.json", _CALL)
     try:
         answer = {"value": getattr(import_module(call["module"]), call["name"])(*call["args"])}
         json.dumps(answer)
@@ -178,9 +181,16 @@ def answer_call(folder: Path) -> bool:
     return "value" in answer
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, shape: Shape) -> dict[str, Any]:
+    """Read a call or an answer, or return the answer that it cannot be read."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found: dict[str, Any] = parse_json(read_bytes(path, limit=_MOST_BYTES), shape, endless=True)
+    except StoreError as error:
         return {"error": "WorkerDied", "message": f"{path}: cannot be read ({error})"}
-    return value if isinstance(value, dict) else {"error": "WorkerDied", "message": f"{path}: not an answer"}
+    return found
+
+
+def _answer(value: Any) -> str:
+    if isinstance(value, dict) and "value" in value:
+        return ""
+    return record({"error": text(200), "message": text(_MOST_BYTES)})(value)

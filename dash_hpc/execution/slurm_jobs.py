@@ -6,10 +6,10 @@ the end of each attempt. An attempt without an end was lost: killed without warn
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,11 @@ from typing import Any
 
 from dash_hpc.errors import Interrupted, StoreError
 from dash_hpc.execution.provenance import now
-from dash_hpc.store import Store, open_store, publish_json
+from dash_hpc.store import Store, open_store, publish_note, set_aside
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
+from dash_hpc.store.notes import anything, listing, read_note, text, whole
+from dash_hpc.store.notes import record as shape_of
+from dash_hpc.store.reading import read_tail
 
 __all__ = [
     "MOST_IDLE_ATTEMPTS",
@@ -26,6 +29,7 @@ __all__ = [
     "History",
     "Verdict",
     "begin",
+    "damaged_notes",
     "end",
     "failed_nodes",
     "jobs",
@@ -37,6 +41,20 @@ REQUEUE = 75
 """Exit code of ``job end`` that asks the script to requeue (EX_TEMPFAIL)."""
 MOST_IDLE_ATTEMPTS = 3
 """So many attempts in a row may end without an epoch trained; then the job is not requeued again."""
+_TAIL_BYTES = 1 << 20
+_count = whole(0, 1 << 53)
+_nodes = listing(text(300), 100_000)
+_ATTEMPT = shape_of(
+    {},
+    {
+        **dict.fromkeys(("began", "ended", "cause"), text(300)),
+        **dict.fromkeys(("restart", "progress", "gained"), _count),
+        **dict.fromkeys(("nodes", "failed_nodes"), _nodes),
+        "code": whole(),
+    },
+)
+_ATTEMPTS = shape_of({"job": text(100), "attempts": listing(_ATTEMPT)})
+_JOB = shape_of({"job": text(18, r"[0-9]+")}, dict.fromkeys(("kind", "script", "log", "submitted"), text()), anything)
 # Slurm may send the warning up to a minute early.
 _EARLY_SECONDS = 75.0
 
@@ -72,14 +90,30 @@ class History:
 
 def record(folder: Path, job: str, **facts: Any) -> None:
     """Write down a submitted job."""
-    publish_json(folder / "log" / f"job-{job}.json", {"job": job, "submitted": now(), **facts})
+    publish_note(folder / "log" / f"job-{job}.json", {"job": job, "submitted": now(), **facts})
 
 
 def jobs(folder: Path) -> list[dict[str, Any]]:
-    """Return the submitted jobs of a store, oldest first; files that cannot be read are left out."""
-    found = [value for path in (folder / "log").glob("job-*.json") if isinstance(value := _load(path), dict)]
-    usable = [value for value in found if str(value.get("job", "")).isdigit()]
-    return sorted(usable, key=lambda value: int(value["job"]))
+    """Return the submitted jobs of a store, oldest first; :func:`damaged_notes` has the files that cannot be read."""
+    found = []
+    for path in (folder / "log").glob("job-*.json"):
+        with suppress(StoreError):
+            note = read_note(path, _JOB)
+            if path.name == f"job-{note['job']}.json":
+                found.append(note)
+    return sorted(found, key=lambda note: int(note["job"]))
+
+
+def damaged_notes(folder: Path) -> list[str]:
+    """Return one line for each file about a job that cannot be read."""
+    lines = []
+    for pattern, shape in (("job-*.json", _JOB), ("attempts-*.json", _ATTEMPTS)):
+        for path in sorted((folder / "log").glob(pattern)):
+            try:
+                read_note(path, shape)
+            except StoreError as error:
+                lines.append(f"{error}; left out, move it elsewhere")
+    return lines
 
 
 def histories(folder: Path, job: str) -> list[History]:
@@ -119,9 +153,9 @@ def begin(
         Code 0: go on.
     """
     environ = os.environ if environ is None else environ
-    history = _history(folder, _job(environ))
+    lines: list[str] = []
+    history = _history(folder, _job(environ), lines.append)
     progress = _progress(open_store(folder))
-    lines = []
     if history.attempts and "cause" not in history.attempts[-1]:
         last = history.attempts[-1]
         failed = sorted(set(last.get("nodes", ())) & set(down) | set(last.get("failed_nodes", ())))
@@ -153,7 +187,7 @@ def begin(
 
 def note_failed(folder: Path, down: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
     """Remember the hosts of the attempt under way that are down: the job may not live to its end."""
-    history = _history(folder, _job(os.environ if environ is None else environ))
+    history = _history(folder, _job(os.environ if environ is None else environ), lambda text: None)
     attempt = history.attempts[-1] if history.attempts else {}
     failed = set(attempt.get("nodes", ())) & set(down)
     if failed:
@@ -189,7 +223,8 @@ def end(
         Hosts that Slurm reports as down now; see :func:`begin`.
     """
     environ = os.environ if environ is None else environ
-    history = _history(folder, _job(environ))
+    lines: list[str] = []
+    history = _history(folder, _job(environ), lines.append)
     store = open_store(folder)
     states = [store.status(run_id) for run_id in (own if own is not None else store.planned)]
     done, failed = states.count("done"), states.count("failed")
@@ -208,8 +243,8 @@ def end(
         "code": code,
         "gained": max(0, progress - attempt.get("progress", progress)),
     }
-    problem = _save(folder, history)
-    counts = f"{done} of {len(states)} runs done, {failed} failed"
+    _save(folder, history)
+    counts = "; ".join([f"{done} of {len(states)} runs done, {failed} failed", *lines])
     if complete:
         # Of an array, the report job judges the study as a whole.
         return Verdict(1 if failed and own is None else 0, counts)
@@ -247,7 +282,7 @@ def _cause(code: int, signal: str, grace: int, state: str, told: bool) -> str:
 def _told(folder: Path, began: object) -> bool:
     """Return whether the driver wrote down a signal since ``began``."""
     try:
-        lines = (folder / "log" / "driver.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_tail(folder / "log" / "driver.log", _TAIL_BYTES).splitlines()
         found = [match[1] for line in lines if (match := re.match(r"(\S+ \S+)  SIG\w+: no new runs", line))]
         # The log has whole seconds.
         since = datetime.fromisoformat(str(began)) - timedelta(seconds=1)
@@ -278,7 +313,7 @@ def _progress(store: Store) -> int:
 
 def _checkpointed(path: Path) -> int:
     try:
-        return read_checkpoint(path).epoch
+        return read_checkpoint(path, arrays=False).epoch
     except StoreError:
         return 0
 
@@ -289,25 +324,20 @@ def _job(environ: Mapping[str, str]) -> str:
     return environ.get("SLURM_JOB_ID") or "0"
 
 
-def _history(folder: Path, job: str) -> History:
-    value = _load(folder / "log" / f"attempts-{job}.json")
-    attempts = value.get("attempts") if isinstance(value, dict) else None
-    return History(job, [item for item in attempts if isinstance(item, dict)] if isinstance(attempts, list) else [])
-
-
-def _save(folder: Path, history: History) -> str:
-    """Write the attempts down; return why that cannot be done, or "": a full log stops no runs."""
+def _history(folder: Path, job: str, tell: Callable[[str], object] | None = None) -> History:
+    """Return the attempts of a job; none when they cannot be read. Whoever goes on to write them gives ``tell``: the
+    damaged file is renamed and a line says so.
+    """
+    path = folder / "log" / f"attempts-{job}.json"
+    if not path.is_symlink() and not path.exists():
+        return History(job)
     try:
-        publish_json(
-            folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts}
-        )
+        return History(job, read_note(path, _ATTEMPTS)["attempts"])
     except StoreError as error:
-        return str(error)
-    return ""
+        if tell is not None:
+            tell(f"{error}; it is now {set_aside(path).name}")
+    return History(job)
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, StoreError):
-        return None
+def _save(folder: Path, history: History) -> None:
+    publish_note(folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts})

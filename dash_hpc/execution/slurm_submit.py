@@ -13,8 +13,8 @@ from dash_hpc.execution.slurm_options import JobOptions
 from dash_hpc.execution.slurm_script import report_script
 from dash_hpc.execution.streams import say
 from dash_hpc.execution.study_run import prepare
-from dash_hpc.names import to_bytes
-from dash_hpc.store import publish_bytes
+from dash_hpc.store import publish_text
+from dash_hpc.store.reading import read_tail
 
 if TYPE_CHECKING:
     from dash_hpc.study import Study
@@ -85,7 +85,8 @@ def describe_jobs(folder: Path) -> list[dict[str, Any]]:
                     "preemptions": history.count("pre-emption") if history else 0,
                     "lost": history.count("lost") if history else 0,
                     "log": log,
-                    "last_error": _last_error(Path(log)),
+                    # Where logs are, whatever place the note names.
+                    "last_error": _last_error(folder / "log" / Path(log).name),
                 }
             )
     return answer
@@ -126,12 +127,6 @@ def _keep(folder: Path, name: str, script: str) -> Path:
 
 
 def _last_error(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+    text = read_tail(log, _TAIL_BYTES)
     lines = [line.strip() for line in text.splitlines() if _ERROR.search(line) and not _NO_ERROR.search(line)]
     return lines[-1][:300] if lines else ""

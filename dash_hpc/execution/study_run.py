@@ -154,6 +154,7 @@ def run_study(
             notices += _done_by_others(store, own_part)
             if lease.taken_from is not None:
                 notices.insert(0, f"taken over from {lease.taken_from}, which is dead")
+            notices += lease.problems
             todo = [run_id for run_id in own_part if store.status(run_id) != "done"]
             notices += _damaged_checkpoints(folder, todo)
             if todo:

@@ -124,6 +124,7 @@ class OneRun:
             if held is not None:
                 self.notes.append(f"{held} is at it")
                 return "held"
+            self.notes += lease.problems
             if lease.taken_from is not None:
                 self.notes.append(f"taken over from {lease.taken_from}, which is dead")
             record = find_record(self.folder, self.run_id)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import StoreError
+from dash_hpc.store.publish import note_seal
 from dash_hpc.store.reading import read_bytes
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "read_note",
     "record",
     "text",
+    "unsealed",
     "whole",
 ]
 
@@ -39,19 +41,30 @@ DEEPEST = 32
 Shape = Callable[[Any], str]
 
 
-def read_note(path: Path | str, shape: Shape, *, limit: int = NOTE_BYTES) -> Any:
-    """Read a small JSON file.
+def read_note(path: Path | str, shape: Shape, *, limit: int = NOTE_BYTES, sealed: bool = True) -> Any:
+    """Read a small JSON file, and, if it is ``sealed`` by ``publish_note``, check its checksum.
 
     Raises
     ------
     StoreError
-        Missing, not a regular file, too large, not JSON as above, or not of this shape; one line with the path.
+        Missing, not a regular file, too large, not JSON as above, changed, or not of this shape; one line with the
+        path.
     """
     data = read_bytes(path, limit=limit)
     try:
-        return parse_json(data, shape)
+        return unsealed(parse_json(data), shape) if sealed else parse_json(data, shape)
     except StoreError as error:
         raise StoreError(f"{path}: damaged: {error}") from error
+
+
+def unsealed(value: Any, shape: Shape) -> dict[str, Any]:
+    """Return an object without its checksum; raises StoreError when that or the shape does not fit."""
+    if not isinstance(value, dict) or value.get("sha256") != note_seal(value):
+        raise StoreError("its checksum differs or is missing")
+    found = {key: item for key, item in value.items() if key != "sha256"}
+    if problem := shape(found):
+        raise StoreError(problem)
+    return found
 
 
 def parse_json(data: bytes | str, shape: Shape | None = None, *, endless: bool = False, halves: bool = False) -> Any:

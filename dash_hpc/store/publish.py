@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ __all__ = [
     "is_temporary",
     "layer",
     "make_folder",
+    "note_seal",
     "publish_bytes",
     "publish_json",
+    "publish_note",
     "publish_sealed_text",
     "publish_text",
     "publishing",
@@ -190,6 +192,17 @@ def seal_of_text(data: bytes) -> bool | None:
 def publish_json(path: Path | str, value: Any) -> None:
     """Publish ``value`` as indented JSON with sorted keys."""
     publish_text(path, json_text(value, sort_keys=True, indent=2) + "\n")
+
+
+def note_seal(value: Mapping[str, Any]) -> str:
+    """Return the SHA-256 that a small JSON file bears under ``sha256``: of the canonical text of its other keys."""
+    rest = {key: item for key, item in value.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def publish_note(path: Path | str, value: Mapping[str, Any]) -> None:
+    """Publish a small JSON object that is kept beside the results, with its checksum; ``read_note`` reads it."""
+    publish_json(path, {**value, "sha256": note_seal(value)})
 
 
 def set_aside(path: Path | str) -> Path:

@@ -18,6 +18,7 @@ import dash_hpc
 from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.execution import lease_file
 from dash_hpc.execution.lease import LEASE_FOLDER, Lease, LeaseLost, Observer, lease_seconds
+from dash_hpc.store.publish import note_seal
 
 RUN = "0123456789abcdef"
 
@@ -125,7 +126,8 @@ def test_reused_process_id_is_another_process(tmp_path: Path) -> None:
     assert lease.acquire() is None
     (path,) = (tmp_path / LEASE_FOLDER).iterdir()
     counter, note, text = path.read_text().split("\n", 2)
-    path.write_text(f"{counter}\n{note}\n{json.dumps({**json.loads(text), 'started': '1'})}\n")
+    holder = {**json.loads(text), "started": "1"}
+    path.write_text(f"{counter}\n{note}\n{json.dumps({**holder, 'sha256': note_seal(holder)})}\n")
     other = Lease(tmp_path, "driver")
     assert other.acquire() is None
     with pytest.raises(LeaseLost, match=f"taken over by process {os.getpid()} on"):
@@ -197,7 +199,8 @@ def test_stopped_holder_notices_its_loss_when_it_goes_on(tmp_path: Path, monkeyp
 
 def test_unreadable_lease_is_watched_like_any_other(tmp_path: Path) -> None:
     (tmp_path / LEASE_FOLDER).mkdir()
-    (tmp_path / LEASE_FOLDER / "driver.000007.lease").write_bytes(b"\xff\x00nonsense")
+    # Somebody beats there; who it is cannot be read any more.
+    (tmp_path / LEASE_FOLDER / "driver.000007.lease").write_bytes(b"counter %20d\n%40s\n{nonsense" % (5, b""))
     now = [0.0]
     lease = Lease(tmp_path, "driver", observer=Observer(5.0, lambda: now[0]))
     held = lease.acquire()
@@ -206,6 +209,29 @@ def test_unreadable_lease_is_watched_like_any_other(tmp_path: Path) -> None:
     now[0] = 5.0
     assert lease.acquire() is None
     assert files(tmp_path) == ["driver.000008.lease"]
+    lease.release()
+
+
+@pytest.mark.parametrize("what", ["nonsense", "a pipe", "a folder", "a link"])
+def test_what_is_no_lease_is_renamed_at_once(tmp_path: Path, what: str) -> None:
+    place = tmp_path / LEASE_FOLDER
+    place.mkdir()
+    path = place / "driver.000007.lease"
+    if what == "nonsense":
+        path.write_bytes(b"\xff\x00nonsense")
+    elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    lease = Lease(tmp_path, "driver")
+    assert lease.acquire() is None
+    assert sorted(os.listdir(place)) == ["driver.000007.lease.damaged-1", "driver.000008.lease"]
+    assert lease.problems == [
+        f"{path}: not a lease, though it is called like one; it is now driver.000007.lease.damaged-1"
+    ]
+    lease.check()
     lease.release()
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from kind import Kind
+from kind_attempts import Attempts
 from kind_bundle import Bundle
 from kind_checkpoint import Checkpoint
+from kind_deaths import Deaths
 from kind_index import Index
+from kind_job_note import JobNote
+from kind_lease import Lease
+from kind_plan import Plan
 from kind_run import Run
+from kind_stored_study import StoredStudy
 
 __all__ = ["KINDS"]
 
-KINDS: tuple[type[Kind], ...] = (Run, Checkpoint, Bundle, Index)
+KINDS: tuple[type[Kind], ...] = (Run, Checkpoint, Bundle, Index, Plan, StoredStudy, Lease, Deaths, Attempts, JobNote)
