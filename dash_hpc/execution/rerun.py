@@ -12,6 +12,7 @@ from dash_hpc.execution.local import LocalExecutor
 from dash_hpc.execution.pack_worker import run_pack
 from dash_hpc.execution.packing import check_wishes
 from dash_hpc.store import RunRecord, compare_records, is_store, open_store, plan_header, read_run, run_path, write_plan
+from dash_hpc.study import check_spec
 
 __all__ = ["Rerun", "rerun"]
 
@@ -51,8 +52,9 @@ def rerun(folder: Path | str, run_id: str, device: str = "cpu") -> Rerun:
 
     Raises
     ------
-    StoreError, UsageError
-        When there is no such run, it has not ended, or the folder has no plan (which says where the data are).
+    StoreError, StudyError, UsageError
+        When there is no such run, it has not ended, its spec is none of a study, or the folder has no plan (which says
+        where the data are).
     GpuUnavailable, GpuFault
         When a GPU was asked for by name and cannot be used, or fails.
     WorkerDied
@@ -63,6 +65,7 @@ def rerun(folder: Path | str, run_id: str, device: str = "cpu") -> Rerun:
     recorded = store.record(run_id)
     if not recorded.complete:
         raise UsageError(f"run {recorded.run_id} is {recorded.status}: only an ended run can be compared")
+    check_spec(recorded.spec)
     if not is_store(folder):
         raise StoreError(f"{folder}: no plan.jsonl, which says where the data are; give the run command again")
     base = plan_header(folder).base

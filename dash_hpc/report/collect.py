@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 
-from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda, varying_options
-from dash_hpc.store import Mixture, option_column
+from dash_hpc.errors import DashHpcError, StudyError
+from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda
 
 __all__ = ["Group", "Material", "collect", "mean_sd", "sparsity_column"]
 
@@ -20,6 +19,7 @@ __all__ = ["Group", "Material", "collect", "mean_sd", "sparsity_column"]
 _COURSE_DRAWS, _SPREAD_DRAWS = 3, 20
 # Table and report of one study are made one after the other: the second need not read everything again.
 _RECENT: WeakKeyDictionary[Any, tuple[Any, Material]] = WeakKeyDictionary()
+_MOST_GENES = 5000  # of a network that is shown without its data
 _BIOPRUNE_GENES = 2500  # above this the untrained control takes minutes: it is left out, and the report says so
 
 
@@ -77,6 +77,8 @@ class Material:
         The event whose sparsity is nearest to that of the chosen setting (else of all): there are the most draws.
     notes : tuple of str
         What cannot be said, a sentence each.
+    unshown : str
+        Why no network is shown, and nothing that is made of one; empty when they are.
     data_notes : tuple of str
         Facts about the data that belong beside every result.
     mixtures : tuple of Mixture
@@ -96,19 +98,7 @@ class Material:
     bioprune_event: int | None = None
     notes: tuple[str, ...] = ()
     data_notes: tuple[str, ...] = ()
-    mixtures: tuple[Mixture, ...] = ()
-
-    @property
-    def base_weights(self) -> int | None:
-        """4·m·G with the m of the study: what sparsities are shares of, whatever m a strategy has; None if unknown."""
-        hidden = self.spec.get("model", {}).get("hidden")
-        genes = None if self.dataset is None else self.dataset.n_genes
-        if hidden and genes is None and "study_sparsity" in self.runs:
-            known = self.runs[["active_weights", "study_sparsity"]].dropna()
-            known = known[known["study_sparsity"] < 1]
-            if len(known):
-                return round(float(known["active_weights"].iloc[0]) / (1 - float(known["study_sparsity"].iloc[0])))
-        return 4 * int(hidden) * int(genes) if hidden and genes else None
+    unshown: str = ""
 
     @property
     def chosen(self) -> Group | None:
@@ -118,12 +108,14 @@ class Material:
     @property
     def main_run(self) -> str | None:
         """The run whose network is shown: the chosen one, else the finished run with the lowest validation MSE."""
+        if self.unshown:
+            return None
         return self.selection.run_id if self.selection is not None else self.best_run(self.groups)
 
     def best_run(self, groups: Any) -> str | None:
         """Of these groups' finished runs the one with the lowest validation MSE; None when there is none."""
         frames = [group.done for group in groups if not group.done.empty]
-        if not frames:
+        if not frames or self.unshown:
             return None
         error = pd.concat(frames).get("validation_mse", pd.Series(dtype=float)).dropna()
         return None if error.empty else str(error.astype(float).idxmin())
@@ -186,7 +178,10 @@ def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
     selection, no_selection = _select(runs, rule)
     groups = _groups(runs, selection)
     spec = _any_spec(store, runs, selection)
-    dataset, problem = _dataset(store, spec) if data and spec else (None, "")
+    unfit = _unfit(spec)
+    if unfit:
+        spec = {}
+    dataset, problem = _dataset(store, spec) if data and spec else (None, unfit)
     notes = list(evaluation_notes(dataset)) if dataset is not None else []
     controls = {
         str(name): mean_sd(runs[name])[0]
@@ -220,8 +215,28 @@ def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
         data_notes,
         tuple(store.mixtures()),
     )
+    if unshown := _unshown(material):
+        material = replace(material, unshown=unshown, notes=(*material.notes, unshown))
     _RECENT[store] = (state, material)
     return material
+
+
+def _unshown(material: Material) -> str:
+    """Say which network does not belong to the data, so that nothing of its size is made; "" when all do.
+
+    Without data at hand, tables and figures of G × G have no bound but what a file claims.
+    """
+    candidates = [material.best_run([group]) for group in material.groups]
+    for run_id in dict.fromkeys([material.main_run, *candidates]):
+        if run_id is None:
+            continue
+        n_genes = material.store.record(run_id, tables=False, network=False).n_genes or 0
+        if material.dataset is None and n_genes > _MOST_GENES:
+            return f"No network is shown: run {run_id} has {n_genes:,} genes, and its data could not be read again."
+        if material.dataset is not None and n_genes != material.dataset.train.n_genes:
+            genes = material.dataset.train.n_genes
+            return f"No network is shown: that of run {run_id} has {n_genes:,} genes, and its data have {genes:,}."
+    return ""
 
 
 def _select(runs: pd.DataFrame, rule: str) -> tuple[Selection | None, str]:
@@ -270,6 +285,17 @@ def _any_spec(store: Any, runs: pd.DataFrame, selection: Selection | None) -> di
     done = runs.index[runs["status"] == "done"] if not runs.empty else []
     ids = [*done, *runs.index, *getattr(store, "planned", ())]
     return dict(store.spec(str(ids[0]))) if ids else {}
+
+
+def _unfit(spec: Mapping[str, Any]) -> str:
+    """Why nothing is to be made after this spec, which may come from anybody's folder; "" when it is a study's."""
+    from dash_hpc.study import check_spec
+
+    try:
+        check_spec(spec)
+    except StudyError as error:
+        return str(error) if spec else ""
+    return ""
 
 
 def _dataset(store: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:

@@ -32,7 +32,7 @@ Value = int | float | bool | str | bytes | np.ndarray
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = (1 << 64) - 1
 # Far above what any file of a store has.
-_MOST_OBJECTS = 50_000
+_MOST_OBJECTS = 10_000
 _MOST_NODES = 500_000
 _DEEPEST = 8
 _MOST_RANK = 8

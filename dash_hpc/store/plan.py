@@ -41,7 +41,7 @@ _VERSION = 1
 _NO_DIGEST = "0" * 64
 _MARK = '"sha256": "{}"'
 _ROW = re.compile(rb'\{"run_id":"([0-9a-f]{16})","spec":(\{.*\})\}\n')
-_LONGEST_ROW = 1 << 20
+_LONGEST_ROW = 1 << 23
 _MOST_LINES = 3
 _MOST_RUNS = 10_000_000
 _ANY_HEADER = record({"format": text(pattern=_FORMAT), "version": whole()}, others=anything)

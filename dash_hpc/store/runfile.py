@@ -80,6 +80,8 @@ class RunRecord:
         Empty until the run is done.
     epoch : int or None
         The kept epoch; None until the run is done.
+    n_genes : int or None
+        Number of genes of the kept network; None until the run is done.
     network : Network or None
         None until the run is done, and when it was read with ``network=False``.
     timing : dict of float
@@ -98,6 +100,7 @@ class RunRecord:
     events: Columns = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     epoch: int | None = None
+    n_genes: int | None = None
     network: Network | None = None
     stop_reason: str = ""
     notes: tuple[str, ...] = ()
@@ -310,6 +313,7 @@ def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
         events=table("events"),
         metrics=_values_by_name(read_table(file, "metrics")) if done else {},
         epoch=file.group("network").attribute("epoch", int) if done else None,
+        n_genes=file.dataset("network/v").size if done else None,
         network=read_network(file) if network else None,
         stop_reason=texts["stop_reason"],
         notes=tuple(read_json(file, "notes", listing(text(LONGEST_TEXT)))) if done else (),

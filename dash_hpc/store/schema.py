@@ -67,7 +67,7 @@ _COMPRESS_BELOW_BYTES = 1 << 24
 LARGEST_UNFOLDING = 1 << 28
 _LARGEST_TABLE = 1 << 26
 #: Texts of a file: spec, provenance, notes.
-LONGEST_TEXT = 1 << 22
+LONGEST_TEXT = 1 << 23
 _section = record({}, others=anything)
 #: A run's spec, as far as the store looks into it.
 SPEC = record(
