@@ -225,3 +225,39 @@ def test_damaged_plan_shows_the_runs_and_a_problem(make_store: Make, text: str) 
     store = open_store(folder)
     assert len(store.runs) == 2
     assert any("plan.jsonl" in problem for problem in store.problems)
+
+
+def test_a_changed_row_of_the_plan_is_told(make_store: Make) -> None:
+    """A row that still parses: its id is the hash of another spec."""
+    folder = make_store(["done", "pending"])
+    path = folder / "plan.jsonl"
+    text = path.read_text()
+    lines = text.split("\n")
+    assert lines[2].count('"hidden":3') == 1
+    path.write_text("\n".join([*lines[:2], lines[2].replace('"hidden":3', '"hidden":9'), *lines[3:]]))
+    store = open_store(folder)
+    assert store.planned == tuple(IDS[:2])
+    (problem,) = store.problems
+    assert f"plan.jsonl: run {IDS[1]}: its spec belongs to id" in problem
+    assert open_store(folder).refresh().problems == (problem,)
+    with pytest.raises(StoreError, match="its spec belongs to id"):
+        store.spec(IDS[1])
+    # Of the run that has a record, the spec is the record's.
+    assert store.spec(IDS[0])["model"]["hidden"] == 3
+    # In the first line nothing has a hash but the whole.
+    path.write_text(text.replace("hand-made", "hand-mode"))
+    assert open_store(folder).problems == (
+        f"{path}: its checksum differs; give the run command again to write it anew",
+    )
+    path.write_text(text.replace(lines[2], lines[1]))
+    assert "repeats a run" in open_store(folder).problems[0]
+
+
+def test_a_plan_beyond_ascii_is_whole(make_store: Make, spec: dict[str, Any], tmp_path: Path) -> None:
+    folder = make_store([])
+    spec["data"] = {"kind": "files", "train": "Übung/γ \u2028.csv"}
+    write_plan(folder, [(spec_id(spec), spec)], study="γ", base=tmp_path)
+    store = open_store(folder)
+    assert store.problems == ()
+    assert store.name == "γ"
+    assert store.spec(spec_id(spec)) == spec
