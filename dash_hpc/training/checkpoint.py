@@ -135,7 +135,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
             epoch=checkpoint.epoch,
             seconds={name: float(facts["seconds"][name]) for name in ("total", *TIMERS)},
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise CheckpointUnfit(f"checkpoint after epoch {checkpoint.epoch} is not complete: {error}") from error
 
 

@@ -24,9 +24,11 @@ from kind import Altered, Case, Kind
 
 __all__ = ["Tally", "fuzz"]
 
-#: What no reader may take for one small file. (The sizes of hostile content are judged before it is read.)
+#: What no reader may take for one small file: processor time, memory. (Sizes are judged before anything is read.)
 CASE_SECONDS = 5.0
 CASE_BYTES = 500_000_000
+#: Nor may it wait: who does uses no processor time, and so does who has no core on a busy machine.
+WAIT_SECONDS = 60.0
 _BATCH = 100
 
 
@@ -92,8 +94,8 @@ def _batch(kind: Kind, seed: int, first: int, until: int, tally: Tally, deadline
     pending = b""
     killed = False
     while True:
-        # The child's own alarm comes first, unless it is stuck outside of Python.
-        ready, _, _ = select.select([reader], [], [], 3 * CASE_SECONDS)
+        # The child's own alarms come first, unless it is stuck outside of Python.
+        ready, _, _ = select.select([reader], [], [], 2 * WAIT_SECONDS)
         if not ready:
             killed = True
             os.kill(child, signal.SIGKILL)
@@ -124,6 +126,7 @@ def _work(kind: Kind, seed: int, first: int, until: int, writer: int, deadline: 
         raise _Hang
 
     signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGPROF, alarm)
     for number in range(first, until):
         if deadline is not None and time.monotonic() > deadline:
             break
@@ -133,13 +136,14 @@ def _work(kind: Kind, seed: int, first: int, until: int, writer: int, deadline: 
 
 def _one(kind: Kind, seed: int, number: int) -> tuple[str, str]:
     case = Case("no case was made", b"")
-    signal.setitimer(signal.ITIMER_REAL, CASE_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAIT_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)
     try:
         case = kind.mutate(Random(f"{seed} {kind.name} {number}"))
         return kind.check(case), ""
     except _Hang:
         where = traceback.format_exc().strip().splitlines()[-3:]
-        return "hangs", f"{case.label}: more than {CASE_SECONDS} s; {' | '.join(line.strip() for line in where)}"
+        return "hangs", f"{case.label}: no end; {' | '.join(line.strip() for line in where)}"
     except Altered as error:
         return "alterations", f"{case.label}: {error}"
     except Exception as error:
@@ -148,3 +152,4 @@ def _one(kind: Kind, seed: int, number: int) -> tuple[str, str]:
         return "tracebacks", f"{case.label}: {type(error).__name__}: {str(error)[:200]} ({where})"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)

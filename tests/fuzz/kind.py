@@ -34,7 +34,7 @@ class Kind:
 
     name = ""
     #: Cases of the short form, in the test suite.
-    short = 100
+    short = 200
 
     def prepare(self, place: Path) -> None:
         """Make the good file, and what else its readers need, in the empty folder ``place``."""

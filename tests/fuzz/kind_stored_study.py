@@ -12,7 +12,7 @@ class StoredStudy(StoreKind):
     """study.toml in the folder of results, which bears a checksum."""
 
     name = "study.toml of results"
-    short = 60
+    short = 100
 
     def victim(self) -> Path:
         return self.folder / "study.toml"

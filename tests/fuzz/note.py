@@ -22,7 +22,7 @@ __all__ = ["NoteKind", "forge_note"]
 class NoteKind(Kind):
     """A kind of small JSON file of a store. Derived classes write one and say what its readers find."""
 
-    short = 150
+    short = 300
 
     def prepare(self, place: Path) -> None:
         self.folder = place / "out"

@@ -49,7 +49,7 @@ class _Faulty(Kind):
         return "refused"
 
 
-def test_faults_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_would_be_noticed() -> None:
     tally = fuzz(_Faulty(), seed=1, cases=40)
     assert tally.cases == 40
     assert {"tracebacks", "alterations", "crashes"} <= tally.outcomes.keys()
@@ -60,13 +60,15 @@ def test_faults_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 class _Endless(_Faulty):
     def check(self, case: Case) -> str:
         if case.label == "0":
-            while True:
-                time.sleep(0.01)
+            time.sleep(60)
+        while case.label == "1":
+            pass
         return "refused"
 
 
 def test_hangs_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.CASE_SECONDS", 0.3)
-    tally = fuzz(_Endless(), seed=1, cases=8)
-    assert tally.outcomes["hangs"] >= 1
-    assert tally.cases == 8
+    monkeypatch.setattr("harness.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("harness.CASE_SECONDS", 0.2)
+    tally = fuzz(_Endless(), seed=1, cases=12)
+    assert tally.outcomes["hangs"] >= 2
+    assert tally.cases == 12

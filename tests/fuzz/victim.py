@@ -57,7 +57,7 @@ class StoreKind(Kind):
             damaged = verify(self.folder).damaged
             changed = self.changes() + self.own_changes()
             if case.forged:
-                self._commands()
+                self._commands(("status", "select", *(("report",) if changed else ())))
                 return "refused" if damaged else "other" if changed else "equal"
             if changed:
                 raise Altered("; ".join(changed))
@@ -89,8 +89,8 @@ class StoreKind(Kind):
                 wrong.append(f"a changed record of run {run_id} is used")
         return wrong
 
-    def _commands(self) -> None:
-        for name in ("status", "select"):
+    def _commands(self, names: tuple[str, ...]) -> None:
+        for name in names:
             answer = click.testing.CliRunner().invoke(app, [name, str(self.folder)])
             if answer.exit_code not in (0, 1, 2, 3) or "internal error" in answer.output:
                 raise RuntimeError(f"{name}: {answer.output[-300:]}")
