@@ -7,6 +7,7 @@ read from its own file, and :func:`rebuild_index` makes the whole again from the
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 INDEX_FILE = "index.h5"
+# What else is calculated with, where it is there.
+_NUMERIC = re.compile(r"lambda_\w+|schedule\.\w+|training\.epochs|model\.hidden|\w*_mse|sparsity|seconds_?\w*")
 # What an index may need in memory beyond its size on disk, whatever runs there are, and for each run.
 _LEAST_BYTES = 1 << 26
 _BYTES_EACH = 1 << 14
@@ -319,6 +322,9 @@ def read_index(folder: Path | str, runs: int = 0) -> Index | None:
         for name, test in _INDEX_COLUMNS.items():
             if name not in table or not test(table[name]):
                 raise StoreError(f"column {name} of the index is missing, or of another type")
+        for name, values in table.items():
+            if _NUMERIC.fullmatch(name) and not _is_numbers(values):
+                raise StoreError(f"column {name} of the index is of another type")
         if not set(table["status"]) <= set(STATES) or len(set(table["run_id"])) != len(table["run_id"]):
             raise StoreError("the index has unknown states or a run twice")
         return Index(table)

@@ -20,7 +20,7 @@ import numpy as np
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.hdf5 import Dataset, Group
-from dash_hpc.store.notes import Shape, anything, parse_json, record, text, whole
+from dash_hpc.store.notes import Shape, anything, number, parse_json, record, text, whole
 from dash_hpc.store.publish import canonical_json
 
 __all__ = [
@@ -69,12 +69,15 @@ _LARGEST_TABLE = 1 << 26
 #: Texts of a file: spec, provenance, notes.
 LONGEST_TEXT = 1 << 23
 _section = record({}, others=anything)
-#: A run's spec, as far as the store looks into it.
+#: A run's spec, as far as tables of runs are made of it.
 SPEC = record(
     {},
     {
-        **dict.fromkeys(("data", "model", "solver", "training", "schedule"), _section),
-        "strategy": record({"name": text(100)}, others=anything),
+        **dict.fromkeys(("data", "solver"), _section),
+        "model": record({}, {"hidden": whole(0)}, anything),
+        "training": record({}, {"epochs": whole(0)}, anything),
+        "schedule": record({}, dict.fromkeys(("first_epoch", "every", "fraction", "first_fraction"), number), anything),
+        "strategy": record({"name": text(100)}, dict.fromkeys(("lambda_ppi", "lambda_motif"), number), anything),
         "data_digest": text(200),
         "seed": whole(),
     },
