@@ -49,6 +49,7 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
         "best": best,
         "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in failed["reason"].items()],
         "problems": problems,
+        "mixtures": [{"what": found.column, "runs": found.counts} for found in store.mixtures()],
         "jobs": describe_jobs(folder),
     }
     code = DONE

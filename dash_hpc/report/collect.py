@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import DashHpcError, StudyError
-from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda
+from dash_hpc.evaluation import Selection, bioprune_curve, evaluation_notes, select_lambda, varying_options
+from dash_hpc.store import Mixture, option_column
 
 __all__ = ["Group", "Material", "collect", "mean_sd", "sparsity_column"]
 
@@ -98,7 +99,20 @@ class Material:
     bioprune_event: int | None = None
     notes: tuple[str, ...] = ()
     data_notes: tuple[str, ...] = ()
+    mixtures: tuple[Mixture, ...] = ()
     unshown: str = ""
+
+    @property
+    def base_weights(self) -> int | None:
+        """4·m·G with the m of the study: what sparsities are shares of, whatever m a strategy has; None if unknown."""
+        hidden = self.spec.get("model", {}).get("hidden")
+        genes = None if self.dataset is None else self.dataset.n_genes
+        if hidden and genes is None and "study_sparsity" in self.runs:
+            known = self.runs[["active_weights", "study_sparsity"]].dropna()
+            known = known[known["study_sparsity"] < 1]
+            if len(known):
+                return round(float(known["active_weights"].iloc[0]) / (1 - float(known["study_sparsity"].iloc[0])))
+        return 4 * int(hidden) * int(genes) if hidden and genes else None
 
     @property
     def chosen(self) -> Group | None:

@@ -19,7 +19,10 @@ import numpy as np
 
 from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.bundle import Member, bundles_folder, read_contents, read_member
-from dash_hpc.store.envelope import open_envelope, pack, read_whole
+from dash_hpc.store.columns import is_reserved, option_column
+from dash_hpc.store.envelope import open_envelope, pack, read_header, read_whole
+from dash_hpc.store.hdf5 import Group
+from dash_hpc.store.makers import made_with
 from dash_hpc.store.publish import canonical_json, is_temporary, publish_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
 from dash_hpc.store.schema import INDEX_FORMAT, INDEX_VERSION, STATES, read_table, run_path, runs_folder, write_table
@@ -43,7 +46,8 @@ __all__ = [
 
 INDEX_FILE = "index.h5"
 # What else is calculated with, where it is there.
-_NUMERIC = re.compile(r"lambda_\w+|schedule\.\w+|training\.epochs|model\.hidden|\w*_mse|sparsity|seconds_?\w*")
+_NUMERIC = re.compile(r"lambda_\w+|schedule\.\w+|training\.epochs|model\.hidden")
+_WORDS = {"run_id", "status", "reason", "strategy", "stop_reason", "data_digest"}
 # What an index may need in memory beyond its size on disk, whatever runs there are, and for each run.
 _LEAST_BYTES = 1 << 26
 _BYTES_EACH = 1 << 14
@@ -59,6 +63,10 @@ def _is_numbers(values: np.ndarray) -> bool:
     return values.dtype.kind in "if" or (
         values.dtype == object and all(value is None or type(value) in (int, float) for value in values)
     )
+
+
+def _is_calculated_with(name: str) -> bool:
+    return _NUMERIC.fullmatch(name) is not None or (is_reserved(name) and name not in _WORDS)
 
 
 def _is_whole(values: np.ndarray) -> bool:
@@ -229,7 +237,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
         else:
             own = {section: _cell(values)}
         row |= {f"spec.{key}" if key in row else key: value for key, value in own.items()}
-    return row
+    return row | made_with(record.provenance)
 
 
 def merged_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -311,23 +319,32 @@ def read_index(folder: Path | str, runs: int = 0) -> Index | None:
     path = Path(folder) / INDEX_FILE
     if not path.is_symlink() and not path.exists():
         return None
-    with open_envelope(path, INDEX_FORMAT, INDEX_VERSION) as file:
-        table = read_table(file, "runs", max(_LEAST_BYTES, runs * _BYTES_EACH))
-        for name, values in table.items():
-            if values.dtype != object and values.dtype.kind not in "bif":
-                raise StoreError(f"column {name} of the index is of {values.dtype}")
-        if not len(table.get(_STAMP[0], "?")):
-            # Without runs there is nothing but the stamps.
-            table = {**{name: np.empty(0, dtype=object) for name in _INDEX_COLUMNS}, **table}
-        for name, test in _INDEX_COLUMNS.items():
-            if name not in table or not test(table[name]):
-                raise StoreError(f"column {name} of the index is missing, or of another type")
-        for name, values in table.items():
-            if _NUMERIC.fullmatch(name) and not _is_numbers(values):
-                raise StoreError(f"column {name} of the index is of another type")
-        if not set(table["status"]) <= set(STATES) or len(set(table["run_id"])) != len(table["run_id"]):
-            raise StoreError("the index has unknown states or a run twice")
-        return Index(table)
+    try:
+        with open_envelope(path, INDEX_FORMAT, INDEX_VERSION) as file:
+            return _index(file, max(_LEAST_BYTES, runs * _BYTES_EACH))
+    except OtherVersion:
+        if read_header(path)[1] < INDEX_VERSION:
+            return None  # of an earlier version of the program, and disposable
+        raise
+
+
+def _index(file: Group, limit: int) -> Index:
+    table = read_table(file, "runs", limit)
+    for name, values in table.items():
+        if values.dtype != object and values.dtype.kind not in "bif":
+            raise StoreError(f"column {name} of the index is of {values.dtype}")
+    if not len(table.get(_STAMP[0], "?")):
+        # Without runs there is nothing but the stamps.
+        table = {**{name: np.empty(0, dtype=object) for name in _INDEX_COLUMNS}, **table}
+    for name, test in _INDEX_COLUMNS.items():
+        if name not in table or not test(table[name]):
+            raise StoreError(f"column {name} of the index is missing, or of another type")
+    for name, values in table.items():
+        if _is_calculated_with(name) and not _is_numbers(values):
+            raise StoreError(f"column {name} of the index is of another type")
+    if not set(table["status"]) <= set(STATES) or len(set(table["run_id"])) != len(table["run_id"]):
+        raise StoreError("the index has unknown states or a run twice")
+    return Index(table)
 
 
 def rebuild_index(folder: Path | str) -> int:
