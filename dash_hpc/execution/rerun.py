@@ -103,7 +103,7 @@ def _devices(provenance: dict[str, Any]) -> str:
     steps = [
         (step["at"], change.removeprefix("device: ").partition(" -> ")[0])
         for step in provenance.get("resumed", [])
-        for change in step["changes"]
+        for change in step.get("changes", ())
         if change.startswith("device: ")
     ]
     steps += [(step["at"], str(step["from"])) for step in provenance.get("moved", [])]

@@ -51,7 +51,7 @@ PROVENANCE = record(
         "command": listing(text(LONGEST_TEXT)),
         "native": record({}, {"built_isas": listing(text())}, anything),
         "container": record({}, others=anything),
-        "resumed": listing(record({"at": text(), "changes": listing(text())}, others=anything)),
+        "resumed": listing(record({"at": text()}, {"changes": listing(text())}, anything)),
         "moved": listing(record({"at": text(), "from": text()}, others=anything)),
     },
     anything,
