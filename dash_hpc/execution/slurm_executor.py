@@ -19,7 +19,8 @@ from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
 from dash_hpc.execution import slurm
 from dash_hpc.execution.slurm_options import JobOptions
 from dash_hpc.execution.slurm_script import call_script
-from dash_hpc.store import make_folder, publish_json, publish_text
+from dash_hpc.names import to_bytes
+from dash_hpc.store import make_folder, publish_bytes, publish_json
 from dash_hpc.store.notes import Shape, anything, listing, parse_json, record, text
 from dash_hpc.store.reading import read_bytes
 

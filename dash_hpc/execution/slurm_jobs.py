@@ -54,7 +54,9 @@ _ATTEMPT = shape_of(
     },
 )
 _ATTEMPTS = shape_of({"job": text(100), "attempts": listing(_ATTEMPT)})
-_JOB = shape_of({"job": text(18, r"[0-9]+")}, dict.fromkeys(("kind", "script", "log", "submitted"), text()), anything)
+_JOB = shape_of(
+    {"job": text(18, r"[0-9]+")}, dict.fromkeys(("kind", "script", "log", "submitted"), text(name=True)), anything
+)
 # Slurm may send the warning up to a minute early.
 _EARLY_SECONDS = 75.0
 
@@ -243,7 +245,7 @@ def end(
         "code": code,
         "gained": max(0, progress - attempt.get("progress", progress)),
     }
-    _save(folder, history)
+    problem = _save(folder, history)
     counts = "; ".join([f"{done} of {len(states)} runs done, {failed} failed", *lines])
     if complete:
         # Of an array, the report job judges the study as a whole.
@@ -339,5 +341,12 @@ def _history(folder: Path, job: str, tell: Callable[[str], object] | None = None
     return History(job)
 
 
-def _save(folder: Path, history: History) -> None:
-    publish_note(folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts})
+def _save(folder: Path, history: History) -> str:
+    """Write the attempts down; return why that cannot be done, or "": a full log stops no runs."""
+    try:
+        publish_note(
+            folder / "log" / f"attempts-{history.job}.json", {"job": history.job, "attempts": history.attempts}
+        )
+    except StoreError as error:
+        return str(error)
+    return ""

@@ -13,7 +13,8 @@ from dash_hpc.execution.slurm_options import JobOptions
 from dash_hpc.execution.slurm_script import report_script
 from dash_hpc.execution.streams import say
 from dash_hpc.execution.study_run import prepare
-from dash_hpc.store import publish_text
+from dash_hpc.names import to_bytes
+from dash_hpc.store import publish_bytes
 from dash_hpc.store.reading import read_tail
 
 if TYPE_CHECKING:

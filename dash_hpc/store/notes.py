@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import StoreError
+from dash_hpc.names import is_utf8
 from dash_hpc.store.publish import note_seal
 from dash_hpc.store.reading import read_bytes
 
@@ -38,6 +39,7 @@ NOTE_BYTES = 1 << 20
 #: No text of a store has brackets that stand deeper in each other.
 DEEPEST = 32
 
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 Shape = Callable[[Any], str]
 
 
@@ -67,7 +69,7 @@ def unsealed(value: Any, shape: Shape) -> dict[str, Any]:
     return found
 
 
-def parse_json(data: bytes | str, shape: Shape | None = None, *, endless: bool = False, halves: bool = False) -> Any:
+def parse_json(data: bytes | str, shape: Shape | None = None, *, endless: bool = False) -> Any:
     """Return the value of a JSON text.
 
     Parameters
@@ -77,8 +79,6 @@ def parse_json(data: bytes | str, shape: Shape | None = None, *, endless: bool =
         What the value has to be.
     endless : bool, default False
         Whether NaN and infinity are allowed.
-    halves : bool, default False
-        Whether half a surrogate pair is: so Python has the bytes of a path that is not UTF-8.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def parse_json(data: bytes | str, shape: Shape | None = None, *, endless: bool =
         )
     except (ValueError, RecursionError) as error:
         raise StoreError(f"not JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)) from error
-    if "\\u" in source and not halves:
+    if "\\u" in source:
         _check_texts(value)
     problem = shape(value) if shape is not None else ""
     if problem:
@@ -108,11 +108,14 @@ def parse_json(data: bytes | str, shape: Shape | None = None, *, endless: bool =
     return value
 
 
-def text(longest: int = 4096, pattern: str = "") -> Shape:
-    """Return the shape of a text of at most so many letters, without NUL, that matches ``pattern`` as a whole."""
+def text(longest: int = 4096, pattern: str = "", *, name: bool = False) -> Shape:
+    """Return the shape of a text of at most so many letters, without NUL, that matches ``pattern`` as a whole.
+
+    It is UTF-8, unless it is or has the ``name`` of a file, which may be any bytes.
+    """
 
     def shape(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > longest or "\0" in value:
+        if not isinstance(value, str) or len(value) > longest or "\0" in value or not (name or is_utf8(value)):
             return f"{_short(value)} where a text of at most {longest} letters belongs"
         return f"{_short(value)} where {pattern} belongs" if pattern and not re.fullmatch(pattern, value) else ""
 
@@ -237,7 +240,7 @@ def _constant(name: str) -> float:
 
 
 def _check_texts(value: Any) -> None:
-    """Refuse texts that no file and no terminal can take: half a surrogate pair."""
+    """Refuse half a surrogate pair, unless it stands for a byte of a name that is not UTF-8."""
     left = [value]
     while left:
         item = left.pop()
@@ -245,5 +248,5 @@ def _check_texts(value: Any) -> None:
             left += [*item, *item.values()]
         elif isinstance(item, list):
             left += item
-        elif isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
+        elif isinstance(item, str) and _HALF.search(item):
             raise StoreError(f"the text {_short(item)} has half a letter in it")

@@ -8,7 +8,6 @@ command line, and the SHA-256 of the file as it is with 64 zeros in its place); 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import OtherVersion, StoreError
+from dash_hpc.names import json_text
 from dash_hpc.store.files import in_bytes
 from dash_hpc.store.notes import anything, listing, parse_json, record, text, whole
 from dash_hpc.store.publish import canonical_json, publish_text
@@ -49,8 +49,8 @@ _HEADER = record(
     {
         "study": text(10_000),
         "runs": whole(0, _MOST_RUNS),
-        "base": text(),
-        "command": listing(text(200_000)),
+        "base": text(name=True),
+        "command": listing(text(200_000, name=True)),
     },
     {"sha256": text(pattern="[0-9a-f]{64}")},
     anything,
@@ -119,8 +119,7 @@ def write_plan(
         "command": list(command),
         "sha256": _NO_DIGEST,
     }
-    # ASCII: a folder whose name is not UTF-8 has its place in it as well.
-    lines = [json.dumps(header)]
+    lines = [json_text(header)]
     # The id comes first, so that a worker finds its line without parsing the others.
     lines += [f'{{"run_id":"{run_id}","spec":{canonical_json(spec)}}}' for run_id, spec in runs]
     whole_text = "\n".join(lines) + "\n"
@@ -183,7 +182,7 @@ def _refuse_other_version(path: Path) -> None:
     try:
         lines = _lines(path)
         first = next(lines, b"")
-        header = parse_json(first, _ANY_HEADER, halves=True)
+        header = parse_json(first, _ANY_HEADER)
         version, digest = header["version"], str(header.get("sha256"))
         if version == _VERSION:
             return
@@ -240,9 +239,9 @@ def planned_spec(folder: Path | str, run_id: str) -> dict[str, Any]:
 def _header(path: Path, line: bytes) -> tuple[PlanHeader, str]:
     """Return what the first line says, and the checksum in it."""
     try:
-        found = parse_json(line, _ANY_HEADER, halves=True)
+        found = parse_json(line, _ANY_HEADER)
         if found["version"] == _VERSION:
-            parse_json(line, _HEADER, halves=True)
+            parse_json(line, _HEADER)
     except StoreError as error:
         raise StoreError(
             f"{path}: not a plan of dash-hpc (foreign or damaged: {error}); choose another folder"

@@ -48,7 +48,7 @@ PROVENANCE = record(
     {
         **dict.fromkeys(("dash_hpc", "git", "python", "numpy", "host", "cpu", "device", "started", "ended"), text()),
         "side_by_side": whole(1, 1 << 20),
-        "command": listing(text(LONGEST_TEXT)),
+        "command": listing(text(LONGEST_TEXT, name=True)),
         "native": record({}, {"built_isas": listing(text())}, anything),
         "container": record({}, others=anything),
         "resumed": listing(record({"at": text()}, {"changes": listing(text())}, anything)),
