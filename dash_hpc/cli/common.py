@@ -11,8 +11,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.execution.streams import failure, say
-from dash_hpc.names import json_text, readable
+from dash_hpc.execution import streams
+from dash_hpc.names import json_text
+from dash_hpc.shown import console, shown, shown_block, shown_json
 
 __all__ = [
     "DONE",
@@ -27,6 +28,7 @@ __all__ = [
     "parse_part",
     "print_json",
     "print_table",
+    "say",
 ]
 
 DONE = 0
@@ -104,17 +106,25 @@ def _answered(code: int, settings: dict[str, Any]) -> int:
     """Say when the answer could not be written; a command that does nothing but answer has then failed."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    if (lost := failure(sys.stdout)) is None:
+    if (lost := streams.failure(sys.stdout)) is None:
         return code
-    say(f"dash-hpc: standard output takes no more ({lost.strerror}): the answer is not complete")
+    say(f"dash-hpc: standard output takes no more ({lost.strerror}): the answer is not complete", err=True)
     return WRONG_USE if code == DONE and settings.get("only answers") else code
 
 
 def _leave(message: str, code: int, settings: dict[str, Any]) -> NoReturn:
     if settings["debug"]:
-        say(traceback.format_exc().rstrip())
-    say(f"dash-hpc: {readable(' '.join(message.split()))}")
+        streams.say(shown_block(traceback.format_exc().rstrip()))
+    say(f"dash-hpc: {' '.join(message.split())}", err=True)
     sys.exit(code)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line; names and messages in it can neither make a second one nor reach the terminal as commands."""
+    if err:
+        streams.say(shown(line))
+    else:
+        click.echo(shown(line))
 
 
 def json_option(function: Function) -> Function:
@@ -166,17 +176,16 @@ def parse_part(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def print_json(answer: Any) -> None:
     """Print ``answer`` as one JSON document; NaN and infinity, which JSON does not have, become null."""
-    click.echo(json_text(_plain(answer), indent=2, allow_nan=False))
+    click.echo(shown_json(json_text(_plain(answer), indent=2, allow_nan=False)))
 
 
 def print_table(table: Any) -> None:
     """Print a rich table in full: a line too long for the terminal wraps there, it is not cut."""
-    from rich.console import Console
     from rich.measure import Measurement
 
-    console = Console(file=sys.stdout)
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
-    console.print(table)
+    page = console(sys.stdout)
+    page.width = max(page.width, Measurement.get(page, page.options.update(width=1000), table).maximum)
+    page.print(table)
 
 
 def _plain(value: Any) -> Any:

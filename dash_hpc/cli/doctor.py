@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from dash_hpc.cli.common import FAILED, Command, json_option, print_json
+from dash_hpc.cli.common import FAILED, Command, json_option, print_json, say
 
 __all__ = ["doctor"]
 
@@ -44,11 +44,11 @@ def doctor(ctx: click.Context, folder: Path, ranks: bool, as_json: bool) -> None
     else:
         width = max(len(name) for name in facts)
         for name, value in facts.items():
-            click.echo(f"{name:<{width}}  {value}")
+            say(f"{name:<{width}}  {value}")
         for problem in problems:
-            click.echo(f"problem: {problem}")
+            say(f"problem: {problem}")
         if not problems:
-            click.echo("all is well")
+            say("all is well")
     ctx.exit(FAILED if problems else 0)
 
 
@@ -61,15 +61,15 @@ def _examine_ranks(folder: Path, as_json: bool) -> int:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{len(answer['ranks'])} ranks on {answer['hosts']} hosts, {answer['library']}")
+        say(f"{len(answer['ranks'])} ranks on {answer['hosts']} hosts, {answer['library']}")
         for rank in answer["ranks"]:
             free = f"{rank['free_bytes'] / 2**30:.1f} GiB free"
-            click.echo(f"{rank['binding']}; {free}, clock {1000 * rank['clock_offset']:+.1f} ms")
+            say(f"{rank['binding']}; {free}, clock {1000 * rank['clock_offset']:+.1f} ms")
         for warning in answer["warnings"]:
-            click.echo(f"warning: {warning}")
+            say(f"warning: {warning}")
         for problem in answer["problems"]:
-            click.echo(f"problem: {problem}")
-        click.echo(f"took {answer['seconds']:.1f} s" + ("" if answer["problems"] else "; all is well"))
+            say(f"problem: {problem}")
+        say(f"took {answer['seconds']:.1f} s" + ("" if answer["problems"] else "; all is well"))
     return FAILED if answer["problems"] else 0
 
 

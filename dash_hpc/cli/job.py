@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dash_hpc.cli.common import Command, parse_part
+from dash_hpc.cli.common import Command, parse_part, say
 
 __all__ = ["job"]
 
@@ -28,7 +28,7 @@ def begin(ctx: click.Context, folder: Path, nodes: str, down: str) -> None:
     from dash_hpc.execution.slurm_jobs import begin as begin_attempt
 
     verdict = begin_attempt(folder, nodes.split(), down.split())
-    click.echo(f"dash-hpc: {verdict.text}", err=True)
+    say(f"dash-hpc: {verdict.text}", err=True)
     ctx.exit(verdict.code)
 
 
@@ -68,7 +68,7 @@ def end(
 
     own = None if part is None else part_of(planned_ids(folder), part)
     verdict = end_attempt(folder, code, signal, grace, state, own, down.split())
-    click.echo(f"dash-hpc: {verdict.text}", err=True)
+    say(f"dash-hpc: {verdict.text}", err=True)
     ctx.exit(verdict.code)
 
 

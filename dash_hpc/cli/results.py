@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table
+from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table, say
+from dash_hpc.shown import python_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,26 +62,27 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
         print_json(answer)
         ctx.exit(code)
     counts = ", ".join(f"{number} {state}" for state, number in answer["runs"].items() if number)
-    click.echo(f"{store.name or folder}: {counts or 'no runs'}")
+    say(f"{store.name or folder}: {counts or 'no runs'}")
     if best is not None:
         weights = best.get("active_weights", float("nan"))
         active = f" ({weights:,.0f} active weights)" if weights == weights else ""
-        click.echo(
+        say(
             f"best validation MSE {best['validation_mse']:.4g}: {best['strategy']}, seed {best['seed']}, "
             f"sparsity {best.get('study_sparsity', best['sparsity']):.1%}{active}, run {best['run_id']}"
         )
     for mixture in store.mixtures():
-        click.echo(f"mixture: {mixture}")
+        say(f"mixture: {mixture}")
     for run_id, reason in failed["reason"].items():
-        click.echo(f"failed: run {run_id}: {reason}")
+        say(f"failed: run {run_id}: {reason}")
     for problem in problems:
-        click.echo(f"problem: {problem}")
+        say(f"problem: {problem}")
     for job in answer["jobs"]:
-        click.echo(_job_line(job))
+        for line in _job_lines(job):
+            say(line)
     ctx.exit(code)
 
 
-def _job_line(job: dict[str, Any]) -> str:
+def _job_lines(job: dict[str, Any]) -> list[str]:
     parts = [f"job {job['job']} ({job['kind']}): {job['state'].lower()}"]
     if job["position"]:
         parts.append(f"number {job['position']} in the queue")
@@ -90,8 +92,8 @@ def _job_line(job: dict[str, Any]) -> str:
         parts.append(f"attempt {job['attempts']} ({counts})")
     if job["log"]:
         parts.append(f"log {job['log']}")
-    line = ", ".join(parts)
-    return f"{line}\n  last error in the log: {job['last_error']}" if job["last_error"] else line
+    lines = [", ".join(parts)]
+    return [*lines, f"  last error in the log: {job['last_error']}"] if job["last_error"] else lines
 
 
 def _best(runs: Any) -> dict[str, Any] | None:
@@ -144,10 +146,10 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
         )
         return
     print_table(_candidates(chosen))
-    click.echo(chosen.reason)
+    say(chosen.reason)
     for mixture in store.mixtures():
-        click.echo(f"mixture: {mixture}")
-    click.echo(f"best run {chosen.run_id}: dash_hpc.open_store({str(folder)!r}).network({chosen.run_id!r})")
+        say(f"mixture: {mixture}")
+    say(f"best run {chosen.run_id}: dash_hpc.open_store({python_text(folder)}).network({chosen.run_id!r})")
 
 
 def _candidates(chosen: Selection) -> Table:
@@ -193,5 +195,5 @@ def report(folder: Path, as_json: bool) -> None:
         return
     print_table(summary_table(store))
     for problem in store.problems:
-        click.echo(f"problem: {problem}")
-    click.echo(f"report: {path}")
+        say(f"problem: {problem}")
+    say(f"report: {path}")

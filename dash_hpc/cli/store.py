@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, parse_device, print_json
+from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, parse_device, print_json, say
 
 __all__ = ["compact", "reindex", "rerun", "verify"]
 
@@ -46,13 +46,13 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
         )
         ctx.exit(code)
     for finding in found.findings:
-        click.echo(f"{finding.kind}: {finding.text}")
+        say(f"{finding.kind}: {finding.text}")
     where = f" in their own files and {found.bundles} bundles" if found.bundles else ""
-    click.echo(
+    say(
         f"{folder}: {found.done} done, {found.failed} failed, {found.running} running, {found.missing} missing "
         f"of {found.planned} runs{where}; {in_bytes(found.bytes_read)} checked"
     )
-    click.echo({DONE: "whole", FAILED: "DAMAGED", INTERRUPTED: "whole so far, not complete"}[code])
+    say({DONE: "whole", FAILED: "DAMAGED", INTERRUPTED: "whole so far, not complete"}[code])
     ctx.exit(code)
 
 
@@ -77,7 +77,7 @@ def reindex(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"folder": folder, "runs": count})
     else:
-        click.echo(f"{folder}: {count} ended runs in the index")
+        say(f"{folder}: {count} ended runs in the index")
 
 
 @click.command(cls=Command)
@@ -116,8 +116,8 @@ def compact(folder: Path, as_json: bool) -> None:
         )
         return
     for problem in done.problems:
-        click.echo(f"left alone: {problem}")
-    click.echo(f"{folder}: {done.runs} runs packed, {done.bundles} bundles now, {done.files_removed} files removed")
+        say(f"left alone: {problem}")
+    say(f"{folder}: {done.runs} runs packed, {done.bundles} bundles now, {done.files_removed} files removed")
 
 
 @click.command(cls=Command)
@@ -152,9 +152,9 @@ def rerun(ctx: click.Context, folder: Path, run_id: str, device: str, as_json: b
         )
     else:
         for line in result.differences:
-            click.echo(f"differs: {line}")
+            say(f"differs: {line}")
         for line in result.circumstances:
-            click.echo(f"circumstances: {line}")
+            say(f"circumstances: {line}")
         verdict = "differs from its record" if result.differences else "every bit as recorded"
-        click.echo(f"run {result.run_id}: {result.recorded.status}, {result.recorded.epochs} epochs: {verdict}")
+        say(f"run {result.run_id}: {result.recorded.status}, {result.recorded.epochs} epochs: {verdict}")
     ctx.exit(FAILED if result.differences else DONE)

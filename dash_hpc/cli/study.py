@@ -17,8 +17,10 @@ from dash_hpc.cli.common import (
     parse_part,
     print_json,
     print_table,
+    say,
 )
 from dash_hpc.errors import UsageError
+from dash_hpc.shown import shell_path
 
 if TYPE_CHECKING:
     from dash_hpc.execution.mpi_executor import MPIExecutor
@@ -51,7 +53,7 @@ def init(file: Path, example: str) -> None:
         raise UsageError(f"{file} exists and stays as it is; name another file") from None
     except FileNotFoundError:
         raise UsageError(f"{file.parent}: no such folder; make it first") from None
-    click.echo(f"wrote {file}; run it with: dash-hpc run {file}")
+    say(f"wrote {file}; run it with: dash-hpc run {shell_path(file)}")
 
 
 @click.command(cls=Command)
@@ -120,7 +122,7 @@ def run(
     from dash_hpc.execution.mpi import mpi_session
 
     on_gpu = device != "cpu"
-    ctx.exit(mpi_session(work, announce=lambda text: click.echo(text, err=True), on_gpu=on_gpu) or DONE)
+    ctx.exit(mpi_session(work, announce=lambda text: say(text, err=True), on_gpu=on_gpu) or DONE)
 
 
 def _work(
@@ -148,9 +150,9 @@ def _work(
         runs = planned_runs(plan)
         data = data_summary(plan)
         if not as_json:
-            click.echo(f"{plan.name}: {len(runs)} runs, output in {folder}")
+            say(f"{plan.name}: {len(runs)} runs, output in {folder}")
             for line in data.lines():
-                click.echo(line)
+                say(line)
         needs = forecast(plan, output=folder, workers=workers, device=device, pack=pack, runs=runs)
         if as_json:
             listed = [{"id": r.id, **r.spec} for r in runs]
@@ -165,7 +167,7 @@ def _work(
             )
         else:
             for line in needs.lines():
-                click.echo(line)
+                say(line)
         return DONE
 
     from dash_hpc.execution import run_study
@@ -195,10 +197,10 @@ def _work(
     else:
         if counts["done"]:
             print_table(summary_table(store))
-            click.echo(f"report: {report}")
+            say(f"report: {report}")
         _print_failures(store)
     if counts["pending"] or counts["running"]:
-        click.echo(f"dash-hpc: not complete; dash-hpc run {study} goes on from here", err=True)
+        say(f"dash-hpc: not complete; dash-hpc run {shell_path(study)} goes on from here", err=True)
         return INTERRUPTED
     return FAILED if counts["failed"] else DONE
 
@@ -213,7 +215,7 @@ def _end_of_part(store: Store, part: tuple[int, int], as_json: bool) -> int:
     if as_json:
         print_json({"study": store.name, "output": store.folder, "part": list(part), "runs": counts})
     else:
-        click.echo(f"part {part[0]} of {part[1]}: {counts['done']} of {len(own)} runs done, {counts['failed']} failed")
+        say(f"part {part[0]} of {part[1]}: {counts['done']} of {len(own)} runs done, {counts['failed']} failed")
         _print_failures(store)
     if counts["done"] + counts["failed"] < len(own):
         return INTERRUPTED
@@ -224,6 +226,6 @@ def _print_failures(store: Store, most: int = 5) -> None:
     failed = [run_id for run_id, state in store.column("status").items() if state == "failed"]
     reasons = store.column("reason")
     for run_id in failed[:most]:
-        click.echo(f"failed: run {run_id}: {reasons[run_id]}", err=True)
+        say(f"failed: run {run_id}: {reasons[run_id]}", err=True)
     if len(failed) > most:
-        click.echo(f"… and {len(failed) - most} more; dash-hpc status lists them", err=True)
+        say(f"… and {len(failed) - most} more; dash-hpc status lists them", err=True)

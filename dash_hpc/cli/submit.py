@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from dash_hpc.cli.common import Command, json_option, parse_device, print_json
+from dash_hpc.cli.common import Command, json_option, parse_device, print_json, say
 from dash_hpc.errors import UsageError
 from dash_hpc.names import to_bytes
+from dash_hpc.shown import shell_path
 
 __all__ = ["cancel", "submit"]
 
@@ -83,16 +84,16 @@ def submit(
     from dash_hpc.execution.slurm_submit import submit_study
 
     for name in avoided:
-        click.echo(f"dash-hpc: node {name} failed under an earlier job and is left out", err=True)
+        say(f"dash-hpc: node {name} failed under an earlier job and is left out", err=True)
     job, report, log = submit_study(plan, folder, options, script)
     if as_json:
         print_json({"job": job, "report_job": report, "output": folder, "log": log, "excluded": avoided})
         return
-    click.echo(f"job {job} submitted" + (f", and job {report} for the report after it" if report else ""))
-    place = shlex.quote(str(folder))
-    click.echo(f"follow it:  dash-hpc status {place}")
-    click.echo(f"its log:    {log}")
-    click.echo(f"stop it:    dash-hpc cancel {place}")
+    say(f"job {job} submitted" + (f", and job {report} for the report after it" if report else ""))
+    place = shell_path(folder)
+    say(f"follow it:  dash-hpc status {place}")
+    say(f"its log:    {log}")
+    say(f"stop it:    dash-hpc cancel {place}")
 
 
 @click.command(cls=Command)
@@ -113,7 +114,7 @@ def cancel(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"cancelled": jobs})
     else:
-        click.echo(f"cancelled: {', '.join(jobs)}" if jobs else "no job of this study waits or runs")
+        say(f"cancelled: {', '.join(jobs)}" if jobs else "no job of this study waits or runs")
 
 
 def _words(text: str) -> tuple[str, ...]:

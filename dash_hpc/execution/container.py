@@ -6,10 +6,11 @@ import csv
 import io
 import json
 import os
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from dash_hpc.shown import shell_word
 
 __all__ = ["SHA_VARIABLE", "digest_lines", "image_of_this_process", "mounts"]
 
@@ -68,7 +69,7 @@ def mounts(folders: Iterable[tuple[Path, bool]]) -> list[str]:
 
 def digest_lines(image: str) -> list[str]:
     """Return shell lines that give the image's SHA-256 to the ranks, taken anew by each attempt of a job."""
-    word = shlex.quote(image)
+    word = shell_word(image)
     return [
         "# For the provenance of the runs: the image's SHA-256, which is not to be had inside.",
         f'{SHA_VARIABLE}=$([ ! -f {word} ] || sha256sum <{word} | cut -d " " -f 1)',

@@ -12,6 +12,7 @@ from dash_hpc.errors import Interrupted, UsageError
 from dash_hpc.execution.lease import Lease
 from dash_hpc.execution.signals import StopFlag
 from dash_hpc.execution.streams import say
+from dash_hpc.shown import shown
 from dash_hpc.store import is_store, make_folder
 
 __all__ = ["begin_anew", "held_by_driver"]
@@ -53,8 +54,10 @@ def held_by_driver(folder: Path, name: str = "driver", stop: StopFlag | None = N
         if not said and time.monotonic() - began > _RETRY_SECONDS:
             said = True
             say(
-                f"dash-hpc: {in_the_way} was at work on {folder}; "
-                f"watching for at most {lease.seconds:g} s whether it still is"
+                shown(
+                    f"dash-hpc: {in_the_way} was at work on {folder}; "
+                    f"watching for at most {lease.seconds:g} s whether it still is"
+                )
             )
         time.sleep(_LOOK_SECONDS)
     try:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from dash_hpc.names import readable
+from dash_hpc.shown import shown
 
 __all__ = ["Journal", "open_log"]
 
@@ -32,9 +32,8 @@ class Journal:
 
     def write(self, message: str, *, echo: bool = True) -> None:
         """Add one line; a path with a newline in it makes no second one."""
-        message = message.replace("\n", "\\n")
-        line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')}  {message}"
+        line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')}  {shown(message)}"
         with suppress(OSError), open_log(self.path) as file:
-            file.write(f"{readable(line)}\n".encode())
+            file.write(f"{line}\n".encode())
         if echo and self.echo is not None:
             self.echo(line)

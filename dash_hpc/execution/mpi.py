@@ -24,6 +24,7 @@ from dash_hpc.execution.mpi_executor import MPIExecutor
 from dash_hpc.execution.mpi_host import HostUnfit, check_host, check_launcher, first_of_host, under_launcher
 from dash_hpc.execution.mpi_launch import check_family, check_world, promise
 from dash_hpc.execution.mpi_station import Station, library_name
+from dash_hpc.shown import shown_block
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -221,7 +222,7 @@ def limit(seconds: float, what: str) -> Iterator[None]:
 
 
 def _start_limit(seconds: float, what: str, code: int) -> threading.Timer:
-    message = f"dash-hpc: {what} took longer than {seconds:g} s; the job is ended, and the same command resumes it\n"
+    message = f"dash-hpc: {what} took longer than {seconds:g} s; the job is ended, and the same command resumes it"
     timer = threading.Timer(seconds, _abort, (message, code))
     timer.daemon = True
     timer.start()
@@ -229,12 +230,12 @@ def _start_limit(seconds: float, what: str, code: int) -> threading.Timer:
 
 
 def _lose(what: str) -> None:
-    _abort(f"dash-hpc: {what}; the job is ended, and the same command resumes it\n", 3)
+    _abort(f"dash-hpc: {what}; the job is ended, and the same command resumes it", 3)
 
 
 def _abort(message: str, code: int) -> None:
     with suppress(OSError):
-        sys.stderr.write(message)
+        sys.stderr.write(f"{shown_block(message.rstrip())}\n")
         sys.stderr.flush()
     module: Any = sys.modules.get("mpi4py.MPI")
     if module is not None and module.Is_initialized() and not module.Is_finalized():

@@ -19,6 +19,7 @@ import numpy as np
 
 from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.execution.streams import say
+from dash_hpc.shown import LINE, NAME, console, rich_text, shown
 from dash_hpc.store import Store
 
 if TYPE_CHECKING:
@@ -110,9 +111,8 @@ def table(state: Snapshot) -> Group:
     """Return the state for a terminal: the line, and below it a table with one row per run under way."""
     from rich.console import Group
     from rich.table import Table
-    from rich.text import Text
 
-    title = Text(f"{state.name}: {line(state)}", style="bold")
+    title = rich_text(f"{shown(state.name, NAME)}: {line(state)}", LINE, "bold")
     if not state.running:
         return Group(title)
     rows = Table()
@@ -122,7 +122,7 @@ def table(state: Snapshot) -> Group:
         epoch = f"{view.epoch} / {view.epochs}" if view.epochs else str(view.epoch)
         mse = f"{view.validation_mse:.4g}" if np.isfinite(view.validation_mse) else "–"
         share = f"{100 * view.sparsity:.1f} %" if np.isfinite(view.sparsity) else "–"
-        rows.add_row(view.run_id, view.label, epoch, mse, share)
+        rows.add_row(view.run_id, rich_text(view.label), epoch, mse, share)
     if len(state.running) > _MOST_ROWS:
         rows.add_row("…", f"{len(state.running) - _MOST_ROWS} more", "", "", "")
     return Group(title, rows)
@@ -175,10 +175,9 @@ class Progress:
         self._live: Any = None
         self._console: Console | None = None
         if mode == "live":
-            from rich.console import Console
             from rich.live import Live
 
-            self._console = Console(file=self._stream)
+            self._console = console(self._stream)
             self._live = Live(console=self._console, auto_refresh=False)
             with _whoever_looks():
                 self._live.start()
@@ -187,7 +186,7 @@ class Progress:
         """Show one line of the journal without disturbing the table."""
         if self._console is not None:
             with _whoever_looks():
-                self._console.print(text, markup=False, highlight=False)
+                self._console.print(text)
         elif self.mode == "plain":
             say(text, self._stream)
 

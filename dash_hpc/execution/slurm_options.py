@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.cuda import parse_device
+from dash_hpc.shown import harmless
 from dash_hpc.study.toml import TOMLDecodeError, parse
 
 __all__ = ["PROFILE_VARIABLE", "JobOptions", "load_options", "profile_path"]
@@ -22,7 +23,7 @@ PROFILE_VARIABLE = "DASH_HPC_SLURM_PROFILE"
 def _one_line(text: str) -> str:
     if not text:
         raise ValueError("must not be empty")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+    if not harmless(text):
         raise ValueError("must be one line without control characters")
     return text
 

@@ -1,6 +1,6 @@
 """The batch scripts: templates of the folder ``slurm/`` with a job's values in them.
 
-Two quoting rules meet in a batch script. The shell's: every value is one word (``shlex.quote``). Slurm's own, for the
+Two quoting rules meet in a batch script. The shell's: every value is one word (``shell_word``). Slurm's own, for the
 ``#SBATCH`` lines, which no shell reads: a value that is not plain stands between double quotes, with a backslash before
 double quotes and backslashes. (Outside of quotes Slurm breaks at an escaped space, between single quotes it eats
 backslashes.)
@@ -9,7 +9,6 @@ backslashes.)
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ import dash_hpc
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.container import digest_lines, mounts
 from dash_hpc.execution.slurm_options import JobOptions
+from dash_hpc.shown import harmless, shell_word, shown
 
 __all__ = ["call_script", "directive", "job_script", "own_command", "report_script", "template"]
 
@@ -52,10 +52,13 @@ def directive(option: str) -> str:
     Raises
     ------
     UsageError
-        When it holds a line break or another control character, which no line can.
+        When it holds a line break or another letter that acts on its surroundings.
     """
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in option):
-        raise UsageError(f"{option!r}: a line break or control character cannot be given to sbatch; leave it out")
+    if not harmless(re.sub("[\udc80-\udcff]", "", option)):  # bytes that are not UTF-8 do nothing
+        raise UsageError(
+            f"{option}: a line break or control character cannot be given to sbatch; leave it out, or name another "
+            "folder"
+        )
     name, equals, value = option.partition("=")
     if not re.fullmatch(r"[\w@%+=:,./\[\]-]*", value, flags=re.ASCII):
         value = '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
@@ -105,11 +108,11 @@ def job_script(
     return _fill(
         "job.sbatch",
         SBATCH="\n".join(directive(line) for line in lines),
-        FOLDER=shlex.quote(str(folder)),
-        COMMAND=shlex.join(_command(folder, options, command, inputs)),
-        LAUNCH=shlex.join(launch),
+        FOLDER=shell_word(str(folder)),
+        COMMAND=_words(_command(folder, options, command, inputs)),
+        LAUNCH=_words(launch),
         PART=part,
-        OPTIONS=shlex.join(_run_options(options)),
+        OPTIONS=_words(_run_options(options)),
         GRACE=str(options.grace),
         SETUP="\n".join(_setup(options)),
     )
@@ -122,8 +125,8 @@ def report_script(study: str, folder: Path, options: JobOptions, command: Sequen
     return _fill(
         "report.sbatch",
         SBATCH="\n".join(directive(line) for line in lines),
-        FOLDER=shlex.quote(str(folder)),
-        COMMAND=shlex.join(_command(folder, options, command)),
+        FOLDER=shell_word(str(folder)),
+        COMMAND=_words(_command(folder, options, command)),
         SETUP="\n".join(_setup(options)),
     )
 
@@ -139,8 +142,8 @@ def call_script(name: str, folder: Path, options: JobOptions, command: Sequence[
     return _fill(
         "call.sbatch",
         SBATCH="\n".join(directive(line) for line in [*lines, *options.sbatch]),
-        FOLDER=shlex.quote(str(folder)),
-        COMMAND=shlex.join(_command(folder, options, command)),
+        FOLDER=shell_word(str(folder)),
+        COMMAND=_words(_command(folder, options, command)),
         SETUP="\n".join(_setup(options)),
     )
 
@@ -148,7 +151,7 @@ def call_script(name: str, folder: Path, options: JobOptions, command: Sequence[
 def _directives(study: str, folder: Path, options: JobOptions, log: str) -> list[str]:
     # In a file name of sbatch, %% is a percent sign.
     log_path = str(folder / "log").replace("%", "%%")
-    lines = [f"--job-name={study[:_LONGEST_NAME]}", f"--output={log_path}/{log}", "--open-mode=append"]
+    lines = [f"--job-name={shown(study, _LONGEST_NAME)}", f"--output={log_path}/{log}", "--open-mode=append"]
     lines.append(f"--time={options.time}")
     for name, value in (("partition", options.partition), ("account", options.account)):
         if value:
@@ -190,6 +193,10 @@ def _command(
     gpu = ["--nv"] if options.gpus_per_node else []
     bind = mounts([(folder, True), *((Path(path), False) for path in inputs)])
     return [*options.container_command, *gpu, *bind, options.container, *options.container_dash_hpc]
+
+
+def _words(words: Iterable[str]) -> str:
+    return " ".join(map(shell_word, words))
 
 
 def _fill(name: str, **values: str) -> str:

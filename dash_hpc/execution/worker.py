@@ -21,6 +21,7 @@ from dash_hpc.execution.signals import nothing_to_lose, process_flag
 from dash_hpc.execution.streams import say
 from dash_hpc.execution.threads import one_thread
 from dash_hpc.names import readable
+from dash_hpc.shown import shown_block
 from dash_hpc.store import RunRecord, RunWriter, canonical_json, find_record, plan_header, planned_spec
 from dash_hpc.store.checkpoint import CheckpointFile, StoredCheckpoint
 from dash_hpc.store.plan import PlanHeader
@@ -207,7 +208,7 @@ class _Job:
             if isinstance(error, StoreError) and isinstance(error.__cause__, OSError):
                 raise  # The disk, not the run: the study stops and goes on when that is repaired.
             trace = traceback.format_exc()
-            say(f"run {self.run_id}:\n{trace}")  # the worker's log
+            say(f"run {self.run_id}:\n{shown_block(trace)}")  # the worker's log
             self.writer.provenance |= {"ended": now(), "traceback": trace}
             self.writer.fail(_reason(error))
             return "failed"

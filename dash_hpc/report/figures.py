@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from dash_hpc.report.collect import Group, Material, mean_sd, sparsity_column
-from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
+from dash_hpc.report.style import INK, QUIET, colour, panel_title, power_ticks, style, tidy
 
 __all__ = ["lambda_maps", "tradeoff", "training_curves"]
 
@@ -167,6 +167,7 @@ def _plain_log_ticks(axis: Any) -> None:
     """Readable ticks on a log axis that spans little: whole numbers of the leading digit, not powers of ten alone."""
     low, high = axis.get_ylim()
     if high / low > 30:
+        power_ticks(axis.yaxis)
         return
     if high / low < 4:
         ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high)]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ from dash_hpc.report.summary import (
     shorten,
     used_columns,
 )
+from dash_hpc.shown import LABEL, LINE, NAME, shown, shown_block
 from dash_hpc.store import publish_bytes, publish_text
 
 __all__ = ["write_report"]
 
 
 _SHOWN_CANDIDATES = 30
+_TEXT = 20_000  # letters of one text: more than any description has
 
 
 @dataclass(frozen=True)
@@ -184,15 +186,24 @@ def _natural_width(svg: bytes) -> int:
     return round(float(found[1]) * 96 / 72 * 1.15) if found else 1000
 
 
+def _plain(value: Any) -> Any:
+    """What the page shows of a value: every text that the template does not know for markup goes through here."""
+    return shown_block(value, _TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("dash_hpc.report", "templates"),
         autoescape=True,
+        finalize=_plain,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    for name, most in (("name", NAME), ("label", LABEL), ("line", LINE)):
+        environment.filters[name] = partial(shown, most=most)
+    return environment
 
 
 def _context(material: Material, pictures: dict[str, Any], problems: list[str]) -> dict[str, Any]:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+import warnings
+from math import log10
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-__all__ = ["INK", "QUIET", "RULE", "colour", "note", "panel_title", "render", "style", "tidy"]
+from dash_hpc.shown import shown
+
+__all__ = ["INK", "QUIET", "RULE", "colour", "note", "panel_title", "power_ticks", "render", "style", "tidy"]
 
 INK, QUIET, RULE = "#1b1f24", "#5b6470", "#d5d9de"
 # Okabe and Ito's palette, which people with any common colour vision can tell apart.
 _STRATEGY_COLOURS = {"none": "#8a8f98", "imp": "#d55e00", "bioprune": "#009e73", "dash": "#0072b2"}
 _FURTHER_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#a6761d", "#444444")
+
+# Of a line of text in a figure, and lines of one text.
+_LETTERS, _LINES = 120, 4
 
 _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
@@ -48,6 +57,8 @@ _STYLE: dict[str, Any] = {
     "legend.fontsize": 8,
     "svg.fonttype": "path",
     "svg.hashsalt": "dash-hpc",
+    # A gene called "$x" is not a formula.
+    "text.parse_math": False,
 }
 
 
@@ -83,10 +94,24 @@ def note(axes: Any, text: str) -> None:
     axes.set_axis_off()
 
 
+def power_ticks(axis: Any) -> None:
+    """Label a logarithmic axis with powers of ten, which matplotlib itself would write as formulas."""
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"10{str(round(log10(value))).translate(raised)}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def render(figure: Figure) -> dict[str, bytes]:
-    """Return the figure as ``{"png": …, "svg": …}``; equal figures give equal bytes."""
+    """Return the figure as ``{"png": …, "svg": …}``; equal figures give equal bytes.
+
+    Every text in it is cut to a size that fits, whoever put it there, and shown as :func:`dash_hpc.shown.shown` does.
+    """
     files = {}
-    with style():
+    for text in figure.findobj(Text):
+        text.set_text("\n".join(shown(line, _LETTERS) for line in text.get_text().split("\n", _LINES)))
+    with style(), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         FigureCanvasAgg(figure)
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             buffer = io.BytesIO()

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import Group, Material, collect, mean_sd
+from dash_hpc.shown import LABEL, LINE, rich_text, shown_block
 
 __all__ = [
     "COLUMNS",
@@ -161,9 +162,9 @@ def summary_table(store: Any) -> Table:
     columns = [column for column in used if column[0] not in left_to_report]
     powers = _powers(everything, columns)
     table = Table(
-        title=escape(_title(material)),
+        title=rich_text(_title(material), LINE),
         title_justify="left",
-        caption=escape(_caption(material, [name for name, _, _ in columns])),
+        caption=Text(shown_block(_caption(material, [name for name, _, _ in columns]))),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -177,7 +178,7 @@ def summary_table(store: Any) -> Table:
     for row in rows:
         label = f"{row['label']} ★" if row["chosen"] else row["label"]
         cells = [_short(row, name, style, powers.get(name, 0)) for name, _, style in columns]
-        table.add_row(label, _count(row), *cells, style="bold" if row["chosen"] else None)
+        table.add_row(rich_text(label, LABEL), _count(row), *cells, style="bold" if row["chosen"] else None)
     if left_out:
         table.add_row(f"… {left_out} more λ", "", *("" for _ in columns), style="dim")
     if controls:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dash_hpc.report.collect import Material, mean_sd
 from dash_hpc.report.network_tables import NetworkTables
 from dash_hpc.report.published import published_rows
 from dash_hpc.report.summary import format_metric, model_rows
+from dash_hpc.shown import python_text, shell_path, shell_word
 from dash_hpc.store import MADE_WITH, Mixture, option_column
 
 __all__ = [
@@ -349,16 +349,16 @@ def _command(words: Any) -> str:
     name = Path(first).name
     if name in ("dash-hpc", "__main__.py", "-c"):
         name = "dash-hpc" if rest else ""
-    return shlex.join([name, *rest]) if name else ""
+    return " ".join(map(shell_word, [name, *rest])) if name else ""
 
 
 def again(material: Material) -> str:
     """Lines to type that run the same study into another folder."""
     folder = Path(material.store.folder).resolve().name
-    lines = [f"cd {shlex.quote(folder)}    # the folder of this study, which holds study.toml"]
+    lines = [f"cd {shell_path(folder)}    # the folder of this study, which holds study.toml"]
     if material.spec.get("data", {}).get("kind") == "catalogue":
         lines.append("export DASH_HPC_DATA=…    # the folder of the published data")
-    return "\n".join([*lines, f"dash-hpc run study.toml --output {shlex.quote(f'../{folder}-again')}"])
+    return "\n".join([*lines, f"dash-hpc run study.toml --output {shell_word(f'../{folder}-again')}"])
 
 
 def in_python(material: Material) -> str:
@@ -370,8 +370,8 @@ def in_python(material: Material) -> str:
             "import dash_hpc",
             "from dash_hpc.evaluation import effects",
             "",
-            f'store = dash_hpc.open_store("{Path(material.store.folder).resolve().name}")',
-            f'network = store.network("{material.main_run}")',
+            f"store = dash_hpc.open_store({python_text(Path(material.store.folder).resolve().name)})",
+            f"network = store.network({python_text(material.main_run)})",
             "D = effects(network.weights, network.masks, normalise=True)   # target × regulator, 0 = no edge",
         ]
     )
