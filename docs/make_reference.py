@@ -6,16 +6,20 @@ python docs/make_reference.py          # or: make docs
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dash_hpc.cli import app
-from dash_hpc.study import STRATEGIES
+from dash_hpc.data.filesize import MAX_CELLS, MAX_FILE_BYTES, MAX_LINE_BYTES
+from dash_hpc.study import MAX_RUNS, STRATEGIES
+from dash_hpc.study.limits import LIMITS
+from dash_hpc.study.problems import number_text
 from dash_hpc.study.schema import SECTIONS
-from dash_hpc.study.sources import DATA_KINDS
+from dash_hpc.study.sections import MAX_PATH
+from dash_hpc.study.sources import DATA_KINDS, MAX_VALUES
 
 HERE = Path(__file__).resolve().parent
 MADE = "<!-- Made by docs/make_reference.py; do not edit. -->"
@@ -51,6 +55,18 @@ A study of more than 1,000,000 runs is refused before it is listed. A run is kno
 so the same run is never done twice in one output folder."""
 
 
+def _mib(size: int) -> str:
+    return f"{size >> 20:,} MiB"
+
+
+LIMITS_HEAD = f"""What goes beyond these is refused in one line before it is parsed, in a file as in `--set`. Numbers
+have the bounds of the tables above, a path has at most {MAX_PATH:,} characters, a study at most {MAX_RUNS:,} runs, and
+simulated data at most {MAX_VALUES:,} values (genes × times × trajectories). A study whose one run cannot fit into
+the memory of the machine, by its genes, hidden units, prior points and trajectories, is refused before anything is
+allocated. A data file is a regular file of at most {_mib(MAX_FILE_BYTES)}, also of what it holds when it is packed; a
+line of it has at most {_mib(MAX_LINE_BYTES)} and {MAX_CELLS:,} cells."""
+
+
 def study_reference() -> str:
     """Return docs/study.md: every key with its type, bounds, default and meaning."""
     parts = [MADE, STUDY_HEAD]
@@ -64,7 +80,12 @@ def study_reference() -> str:
     for name, options in STRATEGIES.items():
         parts += [f'### name = "{name}"', _told(options)]
         parts.append(_table(options) if options.model_fields else "No options.")
+    parts += ["## Limits", LIMITS_HEAD, "\n".join(["| of a study file | at most |", "|---|---|", *map(_row, LIMITS)])]
     return "\n\n".join(parts) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _told(model: Any) -> str:
@@ -115,7 +136,12 @@ def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
-        return f"list of {_kind(items, defs).replace('number', 'numbers')}"
+        length = (
+            f"{schema['minItems']:,} to {schema['maxItems']:,} " if "items" in schema and "maxItems" in schema else ""
+        )
+        return f"list of {length}{_kind(items, defs).replace('number', 'numbers')}"
+    if schema.get("maxLength") == MAX_PATH:
+        return "path"
     words = {
         "integer": "whole number",
         "number": "number",
@@ -129,7 +155,9 @@ def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
     for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<")):
         if key in schema:
-            yield f"{sign} {schema[key]:g}"
+            yield f"{sign} {number_text(schema[key])}"
+    if "maxLength" in schema:
+        yield f"≤ {schema['maxLength']:,} characters"
 
 
 PAGES = {"cli.md": cli_reference, "study.md": study_reference}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,6 +63,37 @@ def data_root() -> Path:
     if not root:
         pytest.skip("DASH_HPC_DATA is not set: published data sets are not here")
     return Path(root)
+
+
+# A process begins with the peak memory of the one that it was forked from, so a small one stands between.
+_MEASURE = """
+import json, os, sys
+both = [(os.POSIX_SPAWN_DUP2, 1, 2)]
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=both)
+_, status, usage = os.wait4(process, 0)
+code = os.waitstatus_to_exitcode(status)
+json.dump([code, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss], sys.stderr)
+"""
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[[Sequence[str]], tuple[int, float, int, str]]:
+    """Return a function that runs a command and gives its exit code, CPU seconds, peak bytes, and what it printed.
+
+    Both streams are taken together. CPU seconds, for others may be at work on this machine; 60 s of the clock at most.
+    """
+
+    def run(words: Sequence[str]) -> tuple[int, float, int, str]:
+        with tempfile.TemporaryFile() as said:
+            command = [sys.executable, "-S", "-c", _MEASURE, *words]
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.PIPE, timeout=60, check=True
+            )
+            said.seek(0)
+            code, seconds, size = json.loads(done.stderr)
+            return code, seconds, size, said.read().decode()
+
+    return run
 
 
 def pytest_configure(config: pytest.Config) -> None:

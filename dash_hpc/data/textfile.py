@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dash_hpc.data.cells import MISSING, Remarks, clip, count_cells, read_number, tidy
+from dash_hpc.data.filesize import read_within, refuse_wide, unpack
 from dash_hpc.errors import DataError
 
 __all__ = ["Lines", "number_table", "read_lines", "read_raw", "split_cells"]
@@ -28,15 +27,8 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 
 
 def read_raw(path: str | Path, error: type[DataError] = DataError) -> bytes:
-    """The bytes of a file as they lie on disk."""
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise error(f"{path}: file not found") from None
-    except IsADirectoryError:
-        raise error(f"{path}: is a folder, not a file") from None
-    except OSError as reason:
-        raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+    """The bytes of a file as they lie on disk; raises as :func:`dash_hpc.data.filesize.read_within` does."""
+    return read_within(path, error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +107,11 @@ def read_lines(path: str | Path, error: type[DataError] = DataError, *, numbers:
     Raises
     ------
     error
-        The file is missing, a folder, unreadable, damaged gzip, not UTF-8 (or marked UTF-16) text, or empty.
+        The file is missing, a folder, unreadable, too large, damaged gzip, not UTF-8 (or marked UTF-16) text, or empty.
     """
     data = read_raw(path, error)
     if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as reason:
-            raise error(f"{path}: the gzip file is damaged or cut short ({reason})") from None
+        data = unpack(data, path, error)
     elif Path(path).suffix == ".gz":
         raise error(f"{path}: the name ends in .gz, but the file is not gzip")
     remarks: list[str] = []
@@ -199,6 +188,7 @@ def _cut(path: str, data: bytes, error: type[DataError], remarks: list[str]) -> 
     else:
         marks = np.searchsorted(np.flatnonzero(symbols == ord(separator)), ends)
         cells = np.diff(marks, prepend=0) + 1
+    refuse_wide(cells, path, error)
     return Lines(path, data, starts, cells, error, separator, tuple(remarks))
 
 

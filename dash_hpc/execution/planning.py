@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dash_hpc.errors import StudyError
+from dash_hpc.execution.capacity import require_memory
 from dash_hpc.store import canonical_json
 from dash_hpc.study import RunSpec, Study, plan
 
@@ -28,14 +29,17 @@ def planned_runs(study: Study) -> list[RunSpec]:
     DataError, PriorError
         A file is missing or cannot be used; names file, line and gene.
     StudyError
-        A strategy needs prior knowledge, and these data have none.
+        A strategy needs prior knowledge, and these data have none; or a run cannot fit into this machine's memory.
     """
     from dash_hpc.data import digest
 
     spec = study.data_spec()
+    if spec["kind"] == "simulate":
+        require_memory(study, spec["genes"])
     fingerprint = digest(spec, base=study.base)
     if fingerprint:
         dataset = _build(study)
+        require_memory(study, dataset.train.n_genes)
         needy = next((table.name for table in study.strategy if table.options.needs_prior), None)
         if dataset.prior is None and needy is not None:
             raise StudyError(

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from dash_hpc.errors import StudyError
 from dash_hpc.names import is_utf8, readable
+from dash_hpc.shown import shell_path
 from dash_hpc.study import toml
+from dash_hpc.study.limits import TooLarge, read_limited
 from dash_hpc.study.problems import Path as KeyPath
-from dash_hpc.study.problems import nearest, problems
+from dash_hpc.study.problems import nearest, problem_count, problems
 from dash_hpc.study.schema import Study
-from dash_hpc.study.sweep import MAX_RUNS, count_runs
+from dash_hpc.study.sweep import MAX_RUNS, count_runs, many
 
 __all__ = ["load_study", "parse_study"]
 
@@ -41,19 +43,12 @@ def load_study(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> S
     Raises
     ------
     StudyError
-        One line with file, line and key (or ``--set key``): file missing or not TOML, unknown key, value of the wrong
-        type or out of range, the same run twice, or more than 1,000,000 runs (refused before they are listed).
+        One line with file, line and key (or ``--set key``): file missing, too large or not TOML, unknown key, value of
+        the wrong type or out of range, the same run twice, or more than 1,000,000 runs (refused before they are
+        listed).
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise StudyError(f"{file}: no such study file; write one with: dash-hpc init {file}") from None
-    except IsADirectoryError:
-        raise StudyError(f"{file}: is a folder, not a study file; name the .toml file") from None
-    except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise StudyError(f"{file}:{line}: not UTF-8 text; save the file as UTF-8") from None
+    text = read_limited(file, hint=f"; write one with: dash-hpc init {shell_path(file)}")
     return parse_study(text, overrides, source=str(file), stem=file.stem, base=file.resolve().parent)
 
 
@@ -68,6 +63,8 @@ def parse_study(
         raw = toml.parse(text)
     except toml.TOMLDecodeError as error:
         raise StudyError(_not_toml(source, str(error))) from None
+    except TooLarge as error:
+        raise StudyError(f"{source}:{error.line}: {error}") from None
     lines = toml.key_lines(text)
     places: dict[KeyPath, str] = {}
     for override in overrides:
@@ -77,17 +74,17 @@ def parse_study(
     if count.total > MAX_RUNS:
         place = _place(count.longest, source, lines, places)
         raise StudyError(
-            f"{place}: the study asks for {count.total:,} runs = {count.reason}; at most {MAX_RUNS:,} are allowed, "
+            f"{place}: the study asks for {many(count.total)} runs = {count.reason}; at most {MAX_RUNS:,} are allowed, "
             "so shorten the lists or split the study"
         )
     _complete(raw, stem, base, source)
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
-        found = problems(error, raw)
+        found, number = problems(error, raw), problem_count(error)
     # A missing key may be the one that is misspelt elsewhere in its table, which says more.
     first = min(found, key=lambda problem: (problem.missing, _line(problem.path, lines)))
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f" (and {number - 1:,} more)" if number > 1 else ""
     raise StudyError(f"{_place(first.path, source, lines, places)}: {first.message}{more}")
 
 
@@ -134,9 +131,12 @@ def _override(raw: dict[str, Any], override: str, places: dict[KeyPath, str]) ->
     key, equals, text = override.partition("=")
     key, text = key.strip(), text.strip()
     place = f"--set {key}"
-    if not equals or not re.fullmatch(r"\w+(?:\[\d+\])?(?:\.\w+)+", key):
+    if not equals or not re.fullmatch(r"\w+(?:\[\d{1,9}\])?(?:\.\w+)+", key):
         raise StudyError(f'--set {override}: write section.key=value, for example "training.epochs=10"')
-    value = _value(text)
+    try:
+        value = _value(text)
+    except TooLarge as error:
+        raise StudyError(f"{place}: {error}") from None
     section, *rest = key.split(".")
     if section == "strategy" or section.startswith("strategy["):
         _override_strategy(raw, section, rest, value, place, places)
@@ -180,4 +180,8 @@ def _value(text: str) -> Any:
         parsed = toml.parse(f"value = {text}")
     except toml.TOMLDecodeError:
         return text
+    except TooLarge:
+        if text[:1] in "[{\"'":
+            raise
+        return text  # a bare word of any length: a path
     return parsed["value"] if len(parsed) == 1 else text

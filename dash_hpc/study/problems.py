@@ -14,9 +14,10 @@ from dash_hpc.study.schema import SECTIONS, TABLES, Study
 from dash_hpc.study.sources import DATA_KINDS
 from dash_hpc.study.toml import value_text
 
-__all__ = ["Path", "Problem", "nearest", "path_text", "problems"]
+__all__ = ["Path", "Problem", "nearest", "number_text", "path_text", "problem_count", "problems"]
 
 Path = tuple[str | int, ...]
+_MOST = 100
 
 _PLAIN = {
     "int_type": "must be a whole number",
@@ -25,6 +26,7 @@ _PLAIN = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "is not UTF-8; rename the file or folder",
     "tuple_type": "must be a list",
 }
 
@@ -46,6 +48,11 @@ def path_text(path: Path) -> str:
     return text
 
 
+def number_text(value: Any) -> str:
+    """Write a bound: whole numbers in full, others with six digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
 def nearest(word: str, legal: list[str]) -> str:
     """Return a hint: the legal word nearest to ``word``, or the whole list when none is near."""
     close = get_close_matches(word, legal, n=1, cutoff=0.6) or [name for name in legal if name.lower() == word.lower()]
@@ -53,11 +60,20 @@ def nearest(word: str, legal: list[str]) -> str:
 
 
 def problems(error: ValidationError, raw: Mapping[str, Any]) -> list[Problem]:
-    """Translate all errors of validating ``raw`` as a Study."""
+    """Translate the errors of validating ``raw`` as a Study, the first hundred."""
+    return [_problem(item, raw) for item in _told(error)[:_MOST]]
+
+
+def problem_count(error: ValidationError) -> int:
+    """Return how many there are."""
+    return len(_told(error))
+
+
+def _told(error: ValidationError) -> list[Any]:
     items = error.errors(include_url=False)
     # A list whose entries are all wrong is also called too short; the entries say what is wrong with it.
     wrong = {item["loc"][: len(item["loc"]) - k] for item in items for k in range(1, len(item["loc"]))}
-    return [_problem(item, raw) for item in items if item["type"] != "too_short" or item["loc"] not in wrong]
+    return [item for item in items if item["type"] != "too_short" or item["loc"] not in wrong]
 
 
 def _problem(item: Any, raw: Mapping[str, Any]) -> Problem:
@@ -168,10 +184,12 @@ def _phrase(kind: str, context: Mapping[str, Any], item: Any, path: Path, model:
         return str(context["error"])
     if kind == "too_short":
         return f"must have {context['min_length']} entries or more"
+    if kind == "too_long":
+        return f"must have at most {number_text(context['max_length'])} entries"
     if kind == "string_too_short":
         return "must not be empty"
     if kind == "string_too_long":
-        return f"must have at most {context['max_length']} characters"
+        return f"must have at most {number_text(context['max_length'])} characters"
     if kind == "string_pattern_mismatch":
         return "must be one line without '/' and '\\', and not begin with '.', '-' or a space nor end with a space"
     return str(item["msg"])
@@ -186,10 +204,10 @@ def _bounds(metadata: list[Any], context: Mapping[str, Any]) -> str:
     open_low = any(isinstance(m, Gt) for m in metadata) or "gt" in context
     open_high = any(isinstance(m, Lt) for m in metadata) or "lt" in context
     if low is not None and high is not None and not open_low and not open_high:
-        return f"must be between {low:g} and {high:g}"
+        return f"must be between {number_text(low)} and {number_text(high)}"
     parts = []
     if low is not None:
-        parts.append(f"larger than {low:g}" if open_low else f"{low:g} or larger")
+        parts.append(f"larger than {number_text(low)}" if open_low else f"{number_text(low)} or larger")
     if high is not None:
-        parts.append(f"smaller than {high:g}" if open_high else f"{high:g} or smaller")
+        parts.append(f"smaller than {number_text(high)}" if open_high else f"{number_text(high)} or smaller")
     return "must be " + " and ".join(parts)

@@ -23,7 +23,7 @@ from dash_hpc.study.sections import (
 )
 from dash_hpc.study.sources import DataSection, FilesData
 from dash_hpc.study.strategies import STRATEGIES, StrategyOptions
-from dash_hpc.study.sweep import MAX_RUNS, count_runs, distinct, expand
+from dash_hpc.study.sweep import MAX_RUNS, compact, count_runs, distinct, expand, many
 from dash_hpc.study.toml import to_toml
 
 __all__ = ["SECTIONS", "TABLES", "StrategyTable", "Study"]
@@ -105,7 +105,8 @@ class Study(Section):
         if isinstance(raw, dict):
             count = count_runs(raw)
             if count.total > MAX_RUNS:
-                raise problem_at("sweep", f"{count.total:,} runs ({count.reason}); at most {MAX_RUNS:,} are allowed")
+                message = f"{many(count.total)} runs ({count.reason}); at most {MAX_RUNS:,} are allowed"
+                raise problem_at("sweep", message)
         return raw
 
     @model_validator(mode="after")
@@ -171,10 +172,11 @@ class Study(Section):
     def to_dict(self) -> dict[str, Any]:
         """Return the study with every default filled in, as it would be parsed from TOML (None left out)."""
         full = self.model_dump(mode="json", exclude_none=True)
+        full["sweep"]["seeds"] = compact(full["sweep"]["seeds"])
         for table in full["strategy"]:
             for key, values in table.items():
-                if isinstance(values, list) and len(values) == 1:
-                    table[key] = values[0]
+                if isinstance(values, list):
+                    table[key] = values[0] if len(values) == 1 else compact(values)
         return full
 
     def to_toml(self) -> str:

@@ -11,7 +11,11 @@ from pydantic_core import PydanticCustomError
 from dash_hpc.study.sweep import distinct, expand
 
 __all__ = [
+    "MAX_PATH",
+    "MAX_SEED",
+    "MAX_TRAJECTORIES",
     "ColumnNames",
+    "FilePath",
     "ModelSection",
     "ScheduleSection",
     "Section",
@@ -39,6 +43,23 @@ _NEVER = r"\x00-\x1f\x7f-\x9f\u2028\u2029/\\"
 _BLANK = r"\x20\xa0"
 
 
+MAX_SEED = 2**63 - 1
+MAX_EPOCHS = 100_000
+MAX_PATH = 4096
+MAX_COLUMN = 50_000
+MAX_TRAJECTORIES = 1_000_000
+_NEVER_MIND = 1_000_000_000  # of what only counts when it is reached
+
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL, which no path can")
+    return text
+
+
+FilePath = Annotated[str, Field(min_length=1, max_length=MAX_PATH), AfterValidator(_path)]
+
+
 class StudySection(Section):
     """``[study]``: what the study is called and where its results go."""
 
@@ -47,21 +68,19 @@ class StudySection(Section):
         max_length=120,
         description="one line without '/' and '\\'; default: the file's name",
     )
-    output: str | None = Field(
-        default=None, min_length=1, description="output folder, relative to the current folder; default: results/<name>"
+    output: FilePath | None = Field(
+        default=None, description="output folder, relative to the current folder; default: results/<name>"
     )
-    description: str = Field(default="", description="free text, shown at the top of the report")
-    base: str | None = Field(
-        default=None,
-        min_length=1,
-        description="folder that relative paths of [data] start from; default: the study file's",
+    description: str = Field(default="", max_length=20_000, description="free text, shown at the top of the report")
+    base: FilePath | None = Field(
+        default=None, description="folder that relative paths of [data] start from; default: the study file's"
     )
 
 
 class ModelSection(Section):
     """``[model]``: the size and start of PHOENIX (Hossain et al. 2024, Genome Biology 25:127)."""
 
-    hidden: int = Field(default=40, ge=1, description="m, hidden units per branch")
+    hidden: int = Field(default=40, ge=1, le=100_000, description="m, hidden units per branch")
     init_U: Literal["orthogonal", "sparse"] = Field(  # noqa: N815 - the tensor is called U
         default="orthogonal", description="start of U: random semi-orthogonal, or column-sparse normal like W"
     )
@@ -99,29 +118,39 @@ class SolverSection(Section):
 class TrainingSection(Section):
     """``[training]``: epochs, batches, Adam, learning-rate plateau, early stop and the optional prior loss."""
 
-    epochs: int = Field(default=500, ge=1, description="at most this many passes over the training pairs")
+    epochs: int = Field(
+        default=500, ge=1, le=MAX_EPOCHS, description="at most this many passes over the training pairs"
+    )
     batch: Literal["trajectory", "single"] = Field(
         default="trajectory", description="one Adam step per trajectory, or per batch of pairs drawn from all"
     )
-    batch_size: int = Field(default=16, ge=1, description='pairs per step when batch = "single"')
-    lr: float = Field(default=1e-3, gt=0, description="learning rate of all tensors but v")
-    v_lr_factor: float = Field(default=5.0, gt=0, description="v learns at lr times this")
+    batch_size: int = Field(default=16, ge=1, le=1_000_000, description='pairs per step when batch = "single"')
+    lr: float = Field(default=1e-3, gt=0, le=1000, description="learning rate of all tensors but v")
+    v_lr_factor: float = Field(default=5.0, gt=0, le=1_000_000, description="v learns at lr times this")
     betas: Annotated[tuple[float, float], Field(strict=False)] = Field(
         default=(0.9, 0.999), description="Adam's decay rates"
     )
-    eps: float = Field(default=1e-8, gt=0, description="Adam's ε")
+    eps: float = Field(default=1e-8, gt=0, le=1, description="Adam's ε")
     plateau_factor: float = Field(
         default=0.9, gt=0, le=1, description="lr times this on a plateau of the validation MSE"
     )
-    plateau_patience: int = Field(default=3, ge=0, description="epochs without improvement before that happens")
-    plateau_threshold: float = Field(default=1e-6, ge=0, description="smallest drop of the MSE that counts (absolute)")
-    min_lr: float = Field(default=4e-5, ge=0, description="the plateau rule never goes below this")
-    early_stop: int = Field(default=40, ge=0, description="stop after this many epochs without a new best; 0 = never")
+    plateau_patience: int = Field(
+        default=3, ge=0, le=_NEVER_MIND, description="epochs without improvement before that happens"
+    )
+    plateau_threshold: float = Field(
+        default=1e-6, ge=0, le=1e12, description="smallest drop of the MSE that counts (absolute)"
+    )
+    min_lr: float = Field(default=4e-5, ge=0, le=1000, description="the plateau rule never goes below this")
+    early_stop: int = Field(
+        default=40, ge=0, le=_NEVER_MIND, description="stop after this many epochs without a new best; 0 = never"
+    )
     reset_lr_at_events: bool = Field(default=True, description="pruning events restore lr and restart the plateau rule")
     tau: float = Field(default=1.0, ge=0, le=1, description="loss = τ · data + (1 − τ) · prior; 1 = no prior loss")
-    prior_points: int = Field(default=10_000, ge=1, description="random states at which the prior loss compares")
-    prior_low: float = Field(default=-0.5, description="lower end of those states")
-    prior_high: float = Field(default=0.5, description="upper end of those states")
+    prior_points: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="random states at which the prior loss compares"
+    )
+    prior_low: float = Field(default=-0.5, ge=-1e6, le=1e6, description="lower end of those states")
+    prior_high: float = Field(default=0.5, ge=-1e6, le=1e6, description="upper end of those states")
     prior_multipliers: bool = Field(
         default=False,
         description="prior loss on the full right-hand side, ReLU(v) included (the paper), or without (its code)",
@@ -144,10 +173,15 @@ class ScheduleSection(Section):
     After the first event and k later ones the sparsity is 1 − (1 − first_fraction)(1 − fraction)^k.
     """
 
-    first_epoch: int = Field(default=3, ge=1, description="the first event: start of this epoch (they count from 1)")
+    first_epoch: int = Field(
+        default=3, ge=1, le=_NEVER_MIND, description="the first event: start of this epoch (they count from 1)"
+    )
     first_fraction: float = Field(default=0.7, ge=0, lt=1, description="share of the weights removed then")
     every: int = Field(
-        default=10, ge=0, description="later events: at multiples of this epoch, not at the last one; 0 = none"
+        default=10,
+        ge=0,
+        le=_NEVER_MIND,
+        description="later events: at multiples of this epoch, not at the last one; 0 = none",
     )
     fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the remaining weights removed at each")
 
@@ -156,7 +190,7 @@ class SweepSection(Section):
     """``[sweep]``: what every strategy is repeated over."""
 
     seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
+        tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
         Field(strict=False),
         BeforeValidator(expand),
         AfterValidator(distinct),
@@ -176,12 +210,12 @@ TimeUnitKey = Annotated[Literal["auto"] | float, BeforeValidator(_time_unit)]
 
 def _split(value: Any) -> Any:
     """A validation split: a path, a fraction, or a list of trajectory indices (from 0)."""
-    if isinstance(value, str) and value:
-        return value
+    if isinstance(value, str) and 0 < len(value) <= MAX_PATH:
+        return _path(value)
     if isinstance(value, float) and 0 < value < 1:
         return value
     if isinstance(value, (list, tuple)) and value:
-        whole = all(isinstance(k, int) and not isinstance(k, bool) and k >= 0 for k in value)
+        whole = all(isinstance(k, int) and not isinstance(k, bool) and 0 <= k < MAX_TRAJECTORIES for k in value)
         if whole and len(set(value)) == len(value):
             return tuple(value)
     raise ValueError("must be a file, a fraction between 0 and 1, or a list of different trajectory numbers (from 0)")
@@ -196,12 +230,12 @@ def _column_names(value: Any) -> Any:
     if (
         isinstance(value, dict)
         and roles <= set(value) <= {*roles, "weight", "sign"}
-        and all((isinstance(k, str) and k) or (type(k) is int and k >= 1) for k in value.values())
+        and all((isinstance(k, str) and k) or (type(k) is int and 1 <= k <= MAX_COLUMN) for k in value.values())
     ):
         return value
     raise ValueError(
         'must be { regulator = "…", target = "…" }, with weight and sign where there are: names from the header, or '
-        "numbers of columns, from 1"
+        f"numbers of columns, from 1 to {MAX_COLUMN:,}"
     )
 
 

@@ -6,9 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dash_hpc.study.sections import ColumnNames, Section, Split, TimeUnitKey, problem_at
+from dash_hpc.study.sections import (
+    MAX_SEED,
+    MAX_TRAJECTORIES,
+    ColumnNames,
+    FilePath,
+    Section,
+    Split,
+    TimeUnitKey,
+    problem_at,
+)
 
-__all__ = ["CATALOGUE_NAMES", "DATA_KINDS", "CatalogueData", "DataSection", "FilesData", "SimulatedData"]
+__all__ = ["CATALOGUE_NAMES", "DATA_KINDS", "MAX_VALUES", "CatalogueData", "DataSection", "FilesData", "SimulatedData"]
 
 CatalogueName = Literal["sim350", "hema_b", "breast_500", "breast_2000", "yeast_500"]
 CATALOGUE_NAMES: tuple[str, ...] = ("sim350", "hema_b", "breast_500", "breast_2000", "yeast_500")
@@ -19,6 +28,8 @@ _TIME_UNIT = (
     "so that hours, minutes and seconds give the same model; 1: in the unit of the data, as the published programs do"
 )
 _MAX_MISSING = "a step is left out where a larger share of the genes is missing at its start"
+MAX_VALUES = 1_000_000_000
+"""More values of expression than this are not simulated."""
 
 
 class SimulatedData(Section):
@@ -29,17 +40,21 @@ class SimulatedData(Section):
     """
 
     kind: Literal["simulate"] = Field(description="simulated network and trajectories; needs no files")
-    genes: int = Field(default=60, ge=2, description="G")
-    regulators: int = Field(default=15, ge=1, description="genes that regulate others")
-    edges: int = Field(default=90, ge=1, description="regulatory edges, at most one per ordered pair of genes")
-    trajectories: int = Field(default=40, ge=2, description="training and validation trajectories")
-    test_trajectories: int = Field(default=10, ge=0, description="test trajectories, free of noise; 0 = no test set")
-    times: Annotated[tuple[float, ...], Field(strict=False, min_length=2)] = Field(
-        default=(0.0, 2.0, 3.0, 7.0, 9.0), description="time points of every trajectory"
+    genes: int = Field(default=60, ge=2, le=100_000, description="G")
+    regulators: int = Field(default=15, ge=1, le=100_000, description="genes that regulate others")
+    edges: int = Field(
+        default=90, ge=1, le=10_000_000, description="regulatory edges, at most one per ordered pair of genes"
     )
-    seed: int = Field(default=0, ge=0, description="seed of the network and all that belongs to it")
+    trajectories: int = Field(default=40, ge=2, le=MAX_TRAJECTORIES, description="training and validation trajectories")
+    test_trajectories: int = Field(
+        default=10, ge=0, le=MAX_TRAJECTORIES, description="test trajectories, free of noise; 0 = no test set"
+    )
+    times: Annotated[
+        tuple[Annotated[float, Field(ge=-1e18, le=1e18)], ...], Field(strict=False, min_length=2, max_length=10_000)
+    ] = Field(default=(0.0, 2.0, 3.0, 7.0, 9.0), description="time points of every trajectory")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="seed of the network and all that belongs to it")
     expression_noise: float = Field(
-        default=0.025, ge=0, description='s.d. added to every value; 0.025 is "5 %" of the mean level'
+        default=0.025, ge=0, le=1e6, description='s.d. added to every value; 0.025 is "5 %" of the mean level'
     )
     prior_noise: float = Field(
         default=0.05, ge=0, le=1, description="share of the prior's edges moved to random places"
@@ -53,6 +68,10 @@ class SimulatedData(Section):
             raise problem_at("times", "must increase")
         if self.regulators > self.genes:
             raise problem_at("regulators", f"must not be larger than genes = {self.genes}")
+        values = self.genes * len(self.times) * (self.trajectories + self.test_trajectories)
+        if values > MAX_VALUES:
+            message = f"makes {values:,} values with these times and trajectories; at most {MAX_VALUES:,} are simulated"
+            raise problem_at("genes", message)
         least = max(self.regulators, self.genes - self.regulators)
         if self.edges < least:
             message = f"must be {least} or more: each regulator needs a target, each other gene a regulator"
@@ -68,7 +87,9 @@ class CatalogueData(Section):
 
     kind: Literal["catalogue"] = Field(description="a published data set")
     name: CatalogueName = Field(description="which one")
-    expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
+    expression_noise: float = Field(
+        default=0.0, ge=0, le=1e6, description="s.d. added to every training and validation value"
+    )
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
@@ -78,30 +99,30 @@ class FilesData(Section):
     """``kind = "files"``: your own files; relative paths start at the study file's folder."""
 
     kind: Literal["files"] = Field(description="your own CSV files")
-    train: str = Field(min_length=1, description="trajectories to train on")
-    genes: str | None = Field(default=None, min_length=1, description="gene names, one per row of a trajectory")
+    train: FilePath = Field(description="trajectories to train on")
+    genes: FilePath | None = Field(default=None, description="gene names, one per row of a trajectory")
     validation: Split | None = Field(
         default=None, description="a file, trajectories of train (a list, from 0), or a fraction; default: 0.1"
     )
-    test: str | None = Field(default=None, min_length=1, description="trajectories to test on")
-    prior: str | None = Field(default=None, min_length=1, description="motif map, regulator × target")
+    test: FilePath | None = Field(default=None, description="trajectories to test on")
+    prior: FilePath | None = Field(default=None, description="motif map, regulator × target")
     prior_columns: ColumnNames | None = Field(
         default=None, description="columns of a prior that is a list: { regulator, target, weight, sign }"
     )
     prior_signed: bool | None = Field(
         default=None, description="whether the prior's signs mean anything; default: where one is negative"
     )
-    ppi: str | None = Field(
-        default=None, min_length=1, description="protein interactions; left out: from common targets"
+    ppi: FilePath | None = Field(default=None, description="protein interactions; left out: from common targets")
+    ppi_genes: FilePath | None = Field(
+        default=None, description="gene names that numbered interactions refer to; default: genes"
     )
-    ppi_genes: str | None = Field(
-        default=None, min_length=1, description="gene names that numbered interactions refer to; default: genes"
-    )
-    truth: str | None = Field(default=None, min_length=1, description="reference network, for evaluation only")
+    truth: FilePath | None = Field(default=None, description="reference network, for evaluation only")
     truth_columns: ColumnNames | None = Field(
         default=None, description="columns of a reference network that is a list, as in prior_columns"
     )
-    expression_noise: float = Field(default=0.0, ge=0, description="s.d. added to every training and validation value")
+    expression_noise: float = Field(
+        default=0.0, ge=0, le=1e6, description="s.d. added to every training and validation value"
+    )
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import prod
+from math import log10, prod
 from typing import Any
 
-__all__ = ["MAX_RUNS", "RunCount", "count_runs", "distinct", "expand", "length", "parse_range"]
+from dash_hpc.study.strategies import STRATEGIES
+
+__all__ = ["MAX_RUNS", "RunCount", "compact", "count_runs", "distinct", "expand", "length", "many", "parse_range"]
 
 MAX_RUNS = 1_000_000
 """More runs than this are refused before anything is expanded."""
 
+_LONGEST_RANGE = 200
+_LONG_RUN = 1000
+_TABLES_TOLD = 5
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:step\s+({_NUMBER})\s*)?")
 
@@ -43,7 +48,7 @@ def parse_range(text: str) -> range | Range | None:
     ValueError
         When the range runs downwards, or a range of fractions has no step of more than 0.
     """
-    match = _RANGE.fullmatch(text)
+    match = _RANGE.fullmatch(text) if len(text) <= _LONGEST_RANGE else None
     if match is None:
         return None
     first, last = Decimal(match[1]), Decimal(match[2])
@@ -75,6 +80,11 @@ def length(value: Any) -> int:
     return 1
 
 
+def many(count: int) -> str:
+    """Write a count, which ranges can make longer than any line."""
+    return f"{count:,}" if count < 10**30 else f"about 10^{int(count.bit_length() * log10(2))}"
+
+
 def expand(value: Any) -> tuple[Any, ...]:
     """List the values that a scalar, a range or a list of these stands for, in the order written.
 
@@ -84,7 +94,7 @@ def expand(value: Any) -> tuple[Any, ...]:
         When there is none, or when there are more than ``MAX_RUNS``.
     """
     if (size := length(value)) > MAX_RUNS:
-        raise ValueError(f"stands for {size:,} values; a study may have at most {MAX_RUNS:,} runs")
+        raise ValueError(f"stands for {many(size)} values; a study may have at most {MAX_RUNS:,} runs")
     values = tuple(_flat(value))
     if not values:
         raise ValueError("is empty: give at least one value")
@@ -100,6 +110,48 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     else:
         yield value
+
+
+def compact(values: Sequence[Any]) -> list[Any]:
+    """Write long arithmetic runs of a list as ranges, so that a study of many seeds stays a small file.
+
+    ``expand`` of the result gives the list back.
+    """
+    if len(values) < _LONG_RUN:
+        return list(values)
+    exact = [Decimal(repr(value)) if type(value) in (int, float) else None for value in values]
+    written: list[Any] = []
+    start = 0
+    while start < len(values):
+        stop = _end_of_run(values, exact, start)
+        first, second, last = exact[start], exact[min(start + 1, stop - 1)], exact[stop - 1]
+        text = ""
+        if stop - start >= _LONG_RUN and first is not None and second is not None and last is not None:
+            text = f"{first:f}..{last:f}" + (f" step {second - first:f}" if second - first != 1 else "")
+        run = list(values[start:stop])
+        written += [text] if text and list(map(repr, _listed(text))) == list(map(repr, run)) else run
+        start = stop
+    return written
+
+
+def _end_of_run(values: Sequence[Any], exact: Sequence[Decimal | None], start: int) -> int:
+    """Where the values from ``start`` on stop to rise by one and the same step."""
+    stop = start + 1
+    step = None
+    while stop < len(values) and type(values[stop]) is type(values[start]):
+        here, before = exact[stop], exact[stop - 1]
+        if here is None or before is None or here <= before or step not in (None, here - before):
+            break
+        step = here - before
+        stop += 1
+    return stop
+
+
+def _listed(text: str) -> tuple[Any, ...]:
+    try:
+        return tuple(_flat(text))
+    except ValueError:
+        return ()
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -135,12 +187,19 @@ def count_runs(raw: Mapping[str, Any]) -> RunCount:
     for index, table in enumerate(tables if isinstance(tables, Sequence) else ()):
         if not isinstance(table, Mapping):
             continue
-        sizes = {key: max(1, length(value)) for key, value in table.items() if key != "name"}
+        # What is no option is not expanded either: validation refuses it.
+        sizes = {key: max(1, length(value)) for key, value in table.items() if key in _options(table.get("name"))}
         totals.append(prod(sizes.values()))
-        factors = [f"{size:,} {key}" for key, size in sizes.items() if size > 1]
+        factors = [f"{many(size)} {key}" for key, size in sizes.items() if size > 1]
         reasons.append(f"{table.get('name', f'strategy[{index}]')}: {' × '.join(factors) or '1'}")
         for key, size in sizes.items():
             if size > most:
                 most, longest = size, ("strategy", index, key)
-    reason = f"{seeds:,} seeds × ({' + '.join(reasons)})"
+    if len(reasons) > _TABLES_TOLD:
+        reasons[_TABLES_TOLD:] = [f"{len(reasons) - _TABLES_TOLD:,} further tables"]
+    reason = f"{many(seeds)} seeds × ({' + '.join(reasons)})"
     return RunCount(seeds * sum(totals), reason, longest)
+
+
+def _options(name: Any) -> Collection[str]:
+    return STRATEGIES[name].model_fields if isinstance(name, str) and name in STRATEGIES else ()

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dash_hpc.study.limits import check_size
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -26,13 +28,14 @@ _STRING = re.compile(r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Parse TOML; raises TOMLDecodeError, whose text ends in ``(at line L, column C)``."""
+    """Parse TOML; raises TOMLDecodeError, whose text ends in ``(at line L, column C)``, or TooLarge before that."""
+    check_size(text)
     return tomllib.loads(text)
 
 
 def _parts(key: str) -> Iterator[str]:
     for part in re.findall(_KEY_PART, key):
-        yield json.loads(part) if part[0] == '"' else part[1:-1] if part[0] == "'" else part
+        yield next(iter(tomllib.loads(f"{part} = 0")))
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -89,7 +92,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = ", ".join(f"{_key_text(key)} = {value_text(item)}" for key, item in value.items())
         return f"{{{inner}}}"
-    return repr(value)
+    return str(value.isoformat()) if hasattr(value, "isoformat") else repr(value)
 
 
 def _key_text(key: str) -> str:

@@ -78,7 +78,7 @@ def test_the_text_that_the_mistakes_are_made_in_is_right() -> None:
         ("hidden = 8", "zzz = 8", "study.toml:10: unknown key model.zzz; there is hidden, init_U, dtype"),
         ("[model]", "[modell]", "study.toml:9: unknown section [modell]; did you mean model?"),
         ("lambda_ppi =", "lambda_pi =", "study.toml:27: unknown key strategy[1].lambda_pi; did you mean lambda_ppi?"),
-        ("hidden = 8", "hidden = 0", "study.toml:10: model.hidden = 0 must be 1 or larger"),
+        ("hidden = 8", "hidden = 0", "study.toml:10: model.hidden = 0 must be between 1 and 100,000"),
         ("hidden = 8", "hidden = 8.5", "study.toml:10: model.hidden = 8.5 must be a whole number"),
         ("hidden = 8", "hidden = true", "study.toml:10: model.hidden = true must be a whole number"),
         ("hidden = 8", 'hidden = "8"', 'study.toml:10: model.hidden = "8" must be a whole number'),
@@ -153,7 +153,7 @@ def test_the_same_grid_point_in_two_tables_is_refused() -> None:
 
 def test_several_mistakes_are_counted_and_the_first_is_shown() -> None:
     text = STUDY.replace("hidden = 8", "hidden = 0").replace("genes = 60", "genes = -1")
-    assert message(text) == "study.toml:6: data.genes = -1 must be 2 or larger (and 1 more)"
+    assert message(text) == "study.toml:6: data.genes = -1 must be between 2 and 100,000 (and 1 more)"
 
 
 @pytest.mark.parametrize(

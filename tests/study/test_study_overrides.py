@@ -56,11 +56,11 @@ def test_one_value_reaches_all_tables_of_that_name() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("training.epochs=0", "--set training.epochs: training.epochs = 0 must be 1 or larger"),
+        ("training.epochs=0", "--set training.epochs: training.epochs = 0 must be between 1 and 100,000"),
         ("training.epochs=ten", '--set training.epochs: training.epochs = "ten" must be a whole number'),
         ("training.epoch=3", "--set training.epoch: unknown key training.epoch; did you mean epochs?"),
         ("trainin.epochs=3", "--set trainin.epochs: unknown section [trainin]; did you mean training?"),
-        ("model.hidden=0", "--set model.hidden: model.hidden = 0 must be 1 or larger"),
+        ("model.hidden=0", "--set model.hidden: model.hidden = 0 must be between 1 and 100,000"),
         (
             "strategy.dash.lambda_ppi=[0.1, 2]",
             "--set strategy.dash.lambda_ppi: strategy[1].lambda_ppi = 2 must be betw",
