@@ -47,8 +47,11 @@ def read_within(path: str | Path, error: type[DataError] = DataError) -> bytes:
             if status.st_size > MAX_LINE_BYTES and not packed:
                 _pass_over(file, path, error)
                 file.seek(0)
-            data = file.read(MAX_FILE_BYTES + 1)
-            _refuse_large(len(data), path, error)
+            data = file.read(status.st_size)
+            # It may have grown, and files of /proc say that they have no size.
+            while more := file.read(_PIECE):
+                data += more
+                _refuse_large(len(data), path, error)
             return data
     except FileNotFoundError:
         raise error(f"{path}: file not found") from None

@@ -43,13 +43,19 @@ def read_gene_names(path: str | Path, column: int | None = None, *, heard: list[
     lines = read_lines(path)
     remarks = Remarks(lines.remarks)
     rows = csv.reader(io.StringIO(lines.data.decode()), delimiter=lines.separator, skipinitialspace=True)
+    table: list[tuple[int, list[str]]] = []
     try:
-        table = [(rows.line_num, [name(cell) for cell in row]) for row in rows]
+        for row in rows:
+            number = len(table) + 1
+            if rows.line_num != number:
+                raise DataError(f"{path}:{number}: a quote is opened and not closed in this line")
+            table.append((number, [name(_unquoted(cell)) for cell in row]))
     except csv.Error as reason:
         raise DataError(f"{path}:{rows.line_num}: not a CSV file ({reason})") from None
     (_, header), *body = table
-    if len(body) > 1 and all(len(row) == len(header) + 1 for _, row in body):
+    if len(body) > 1 and all(header) and all(len(row) == len(header) + 1 for _, row in body):
         header = ["", *header]  # R does not name its column of row names
+        remarks.say("the header has one cell less than the lines: the first column was taken as row names")
     for number, row in body:
         if len(row) != len(header):
             raise DataError(f"{path}:{number}: {count_cells(len(row))}, but the header has {len(header)}")
@@ -72,6 +78,12 @@ def read_gene_names(path: str | Path, column: int | None = None, *, heard: list[
     if heard is not None:
         heard.extend(remarks.sentences(path))
     return tuple(first_line)
+
+
+def _unquoted(cell: str) -> str:
+    """A cell whose quotes stand behind a tab, where the csv module takes them for a part of it."""
+    text = cell.strip()
+    return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else cell
 
 
 def _name_column(header: list[str], body: list[list[str]], remarks: Remarks) -> int:

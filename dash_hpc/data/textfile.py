@@ -134,6 +134,9 @@ def read_lines(path: str | Path, error: type[DataError] = DataError, *, numbers:
 
 
 def _checked_text(path: str | Path, data: bytes, error: type[DataError], numbers: bool) -> bytes:
+    if b"\0" in data:
+        line_number = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise error(f"{path}:{line_number}: binary data or another encoding than UTF-8; save the file as plain CSV")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as reason:
@@ -149,9 +152,6 @@ def _checked_text(path: str | Path, data: bytes, error: type[DataError], numbers
             f"{path}:{number}: cell {cell + 1} is {clip(cells[cell])}, not UTF-8 text; save the file as UTF-8 "
             "(plain CSV)"
         ) from None
-    if b"\0" in data:
-        line_number = data.count(b"\n", 0, data.index(b"\0")) + 1
-        raise error(f"{path}:{line_number}: binary data or another encoding than UTF-8; save the file as plain CSV")
     return data
 
 
