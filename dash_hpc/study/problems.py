@@ -167,7 +167,7 @@ def _bad_tag(path: Path, kind: str, context: Mapping[str, Any]) -> Problem:
     path = (*path, key)
     if kind == "union_tag_not_found":
         return Problem(path, f"{path_text(path)} is missing; there is {', '.join(legal)}")
-    return Problem(path, f'{path_text(path)} = "{context["tag"]}" is unknown; {nearest(str(context["tag"]), legal)}')
+    return Problem(path, f"{_assignment(path, str(context['tag']))} is unknown; {nearest(str(context['tag']), legal)}")
 
 
 def _phrase(kind: str, context: Mapping[str, Any], item: Any, path: Path, model: type[BaseModel]) -> str:
