@@ -64,6 +64,9 @@ def tidy(cell: str) -> str:
 
 def name(cell: str) -> str:
     """A gene's name as it is compared: tidy, composed letters, plain blanks inside."""
+    text = tidy(cell)
+    if len(text) > 1 and text[0] == text[-1] == '"':  # behind a tab, the csv module takes quotes for a part of it
+        cell = text[1:-1].replace('""', '"')
     if cell.isascii():
         return cell.strip()
     plain = "".join(" " if letter in _INNER else letter for letter in tidy(cell) if letter not in _INVISIBLE)

@@ -49,7 +49,7 @@ def read_gene_names(path: str | Path, column: int | None = None, *, heard: list[
             number = len(table) + 1
             if rows.line_num != number:
                 raise DataError(f"{path}:{number}: a quote is opened and not closed in this line")
-            table.append((number, [name(_unquoted(cell)) for cell in row]))
+            table.append((number, [name(cell) for cell in row]))
     except csv.Error as reason:
         raise DataError(f"{path}:{rows.line_num}: not a CSV file ({reason})") from None
     (_, header), *body = table
@@ -80,13 +80,9 @@ def read_gene_names(path: str | Path, column: int | None = None, *, heard: list[
     return tuple(first_line)
 
 
-def _unquoted(cell: str) -> str:
-    """A cell whose quotes stand behind a tab, where the csv module takes them for a part of it."""
-    text = cell.strip()
-    return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else cell
-
-
 def _name_column(header: list[str], body: list[list[str]], remarks: Remarks) -> int:
+    if len(header) > 1 and not any(header):
+        remarks.say("the first line, taken as the header, is empty: names are in column 1")
     named = [k for k, cell in enumerate(header) if cell and not cell.startswith("Unnamed: ")]
     column = next((k for k in named if not is_row_number([row[k] for row in body])), named[0] if named else 0)
     if column != next((k for k, cell in enumerate(header) if cell), 0):

@@ -37,7 +37,7 @@ class PriorList(TableKind):
             raise ValueError
         used = [k for k in range(len(header)) if any(row[k] for row in cells)]  # a column without any cell is none
         header, *rows = [[row[k] for k in used] for row in cells]
-        roles = [re.sub(r"[\W_]", "", cell.casefold()) for cell in header]
+        roles = [re.sub("[^a-z0-9]", "", cell.casefold()) for cell in header]
         a, b = roles.index("regulator"), roles.index("target")
         w = roles.index("weight") if "weight" in roles else None
         if len(set(roles)) != len(roles) or not set(roles) <= {"regulator", "target", "weight"}:
