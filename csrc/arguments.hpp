@@ -164,7 +164,7 @@ inline int method_number(const py::handle& object) {
 inline SolveOptions options_of(const py::handle& method, const py::handle& rtol, const py::handle& atol,
                                const py::handle& step, const py::handle& max_steps) {
     return {method_number(method), number(rtol, "rtol", 0, HUGE_VAL, false), number(atol, "atol", 0, HUGE_VAL, false),
-            number(step, "step", 0, HUGE_VAL, false), integer(max_steps, "max_steps", 1, kMostSteps)};
+            number(step, "step", 0, HUGE_VAL, false), integer(max_steps, "max_steps", 1, kMostSteps), 0};
 }
 
 // ---- arrays

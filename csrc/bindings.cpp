@@ -179,7 +179,8 @@ py::tuple backward_as(const Given& given, const py::object& y0, const py::object
         std::vector<uint8_t> all;  // every entry gets its gradient, also those that are 0
         py::dict grads;
         py::array_t<T> grad_y0({B, G});
-        args.grad_y0 = grad_y0.mutable_data();
+        py::array_t<double> longest(B);
+        args.grad_y0 = grad_y0.mutable_data(), args.longest = longest.mutable_data();
         for (int i = 0; i < dash::N_TENSORS; ++i) {
             const Form form = form_of(arrays, given, i);
             py::array_t<T> out(std::vector<py::ssize_t>(form.shape.begin(), form.shape.end()));
@@ -195,7 +196,7 @@ py::tuple backward_as(const Given& given, const py::object& y0, const py::object
             py::gil_scoped_release release;
             run(args);
         }
-        return py::make_tuple(grad_y0, grads);
+        return py::make_tuple(grad_y0, grads, longest);
     });
 }
 

@@ -31,4 +31,11 @@ inline DASH_HD double step_factor(double ratio) {
     return factor < least ? least : factor;
 }
 
+// A step of at most `longest`, where there is a limit (SolveOptions).
+inline DASH_HD double limited(double h, double longest) { return longest > 0 && h > longest ? longest : h; }
+
+// Whether a step that has become too short for its interval dt says that the state grows without bound: it would double
+// in a small part of the interval. From the largest values of the state and its derivative.
+inline DASH_HD bool blows_up(double state, double derivative, double dt) { return derivative * dt * 1e-9 > state; }
+
 }  // namespace dash

@@ -32,7 +32,14 @@ class Watch {
 };
 
 // Numbers of dash_hpc.ops.state.STATUS_REASONS.
-enum Status : int64_t { kSolved = 0, kMaxSteps = 1, kStepUnderflow = 2, kNonFinite = 3 };
+enum Status : int64_t {
+    kSolved = 0,
+    kMaxSteps = 1,
+    kStepUnderflow = 2,
+    kNonFinite = 3,
+    kBlowUp = 4,            // the state leaves every bound within the interval
+    kDoubtfulGradient = 5,  // solved, but no step was short enough for its gradient (trust.hpp)
+};
 
 // Order of the seven tensors everywhere.
 enum Tensor { W_SUMS, B_SUMS, W_PRODS, B_PRODS, U_SUMS, U_PRODS, V, N_TENSORS };
@@ -42,6 +49,7 @@ struct SolveOptions {
     double rtol, atol;  // dopri5: tolerance of the local error, RMS over genes
     double step;        // rk4: largest step, units of time
     int64_t max_steps;  // accepted plus rejected, per sample; at most kMostSteps
+    double longest;     // step, or 0: as long as the error allows
 };
 
 // dash_hpc.ops.solver.MOST_STEPS: a limit on the limit, so that a slip of the pen does not take days.
@@ -92,6 +100,7 @@ struct AdjointArgs {
     const double* sizes;   // [B, n], padded with 0
     const T* grad_y1;      // [B, G]
     T* grad_y0;            // [B, G]
+    double* longest;       // [B] out: step that the gradient needs, infinity where it is right (trust.hpp)
     T* grad[N_TENSORS];    // same shapes as the tensors
     Watch* watch;
 };

@@ -18,8 +18,10 @@ struct AdjointTile {
         for (int l = 0; l < n; ++l)
             for (int64_t g = 0; g < G; ++g) sweep.bar[g * L + l] = args.grad_y1[sample[l] * G + g];
         sweep.run(tape, args.method, grads);
-        for (int l = 0; l < n; ++l)
+        for (int l = 0; l < n; ++l) {
             for (int64_t g = 0; g < G; ++g) args.grad_y0[sample[l] * G + g] = sweep.bar[g * L + l];
+            args.longest[sample[l]] = trusted_step(sweep.trust[l], tableau(args.method).adjoint);
+        }
     }
 
     // Advance the tile by the recorded steps and fill the tape.

@@ -1,6 +1,7 @@
 // Reverse sweep over the iterations of a tape (discrete adjoint). Samples that rejected an iteration, or were done, took
 // a step of size 0 there and get no gradient from it. Weight gradients are formed as one product over many slots.
 #pragma once
+#include "../core/trust.hpp"
 #include "integrate.hpp"
 
 namespace dash {
@@ -59,6 +60,7 @@ class ReverseSweep {
     typedef Vec<T> V;
 
     T* bar = nullptr;  // [rows][L]: gradient for the end states goes in, for the start states comes out
+    Trust trust[L];    // in it, after run
 
     void prepare(const Model<T>& model) {
         model_ = &model;
@@ -74,13 +76,14 @@ class ReverseSweep {
     void run(Tape<T, L>& tape, int method_number, Gradients<T>& grads) {
         const Tableau& method = tableau(method_number);
         std::memset(v_bar_, 0, rows_ * L * sizeof(T));
+        for (Trust& lane : trust) lane = fresh_trust();
         constexpr int64_t chunk = Tape<T, L>::kChunk;
         for (int64_t end = tape.iterations(); end > 0;) {
             // slots of a chunk lie together, so that one product over them forms the gradients
             const int64_t first = (end - 1) / chunk * chunk;
             if (!tape.has_slots(first))
                 for (int64_t n = first; n < end; ++n) evaluate_again(method, tape, n);
-            for (int64_t n = end - 1; n >= first; --n) one_step(method, PerSample<T, L>(tape.size(n)), tape, n);
+            for (int64_t n = end - 1; n >= first; --n) one_step(method, tape, n);
             grads.add(*model_, tape.slot(first, 0), tape.slot_size(), (end - first) * kStages);
             end = first;
         }
@@ -96,7 +99,8 @@ class ReverseSweep {
             evaluate_stage<T, L>(*model_, method, i, h, tape, n, y, stage_, rates_, scratch_);
     }
 
-    void one_step(const Tableau& method, const PerSample<T, L>& h, Tape<T, L>& tape, int64_t n) {
+    void one_step(const Tableau& method, Tape<T, L>& tape, int64_t n) {
+        const PerSample<T, L> h(tape.size(n));
         for (int i = method.stages - 1; i >= 0; --i) {
             Terms<T, L> terms;
             terms.add(h, method.b[i], bar);
@@ -104,6 +108,7 @@ class ReverseSweep {
             combine<T, L>(nullptr, terms.coefficient, terms.k, terms.n, k_bar_, rows_);
             model_->template reverse<L>(k_bar_, rates_, tape.slot(n, i), v_bar_, y_bar_[i], scratch_);
         }
+        check(method, tape.size(n));
         const int64_t vectors = Layout<T, L>::vectors(rows_);
         for (int64_t i = 0; i < vectors; ++i) {
             V sum = at(y_bar_[0], i);
@@ -114,6 +119,37 @@ class ReverseSweep {
             // slots that the method does not use must not act in the products
             const Slot<T, L> unused = tape.slot(n, i);
             std::memset(unused.memory(), 0, tape.slot_size() * sizeof(T));
+        }
+    }
+
+    // The step's part in trust, with genes weighted by their rates, as in the gradients of the weights. The integral is
+    // h times bar + sum of c[i] * y_bar[i], since the weights b sum to 1.
+    void check(const Tableau& method, const T* size) {
+        double error[L], adjoint[L], integral[L];
+        T d[kStages], c[kStages] = {};
+        for (int i = 0; i < method.stages; ++i) {
+            d[i] = static_cast<T>(method.adjoint.d[i]);
+            for (int j = 0; j < i; ++j) c[i] += static_cast<T>(method.a[i][j]);
+        }
+        gene_sums<T, L>(rows_, error, [&](int64_t i, int) {
+            V sum = d[0] * at(y_bar_[0], i);
+            for (int j = 1; j < method.stages; ++j) sum += d[j] * at(y_bar_[j], i);
+            sum *= at(rates_, i);
+            return sum * sum;
+        });
+        gene_sums<T, L>(rows_, adjoint, [&](int64_t i, int) {
+            const V entering = at(rates_, i) * at(bar, i);
+            return entering * entering;
+        });
+        gene_sums<T, L>(rows_, integral, [&](int64_t i, int) {
+            V sum = at(bar, i);
+            for (int j = 1; j < method.stages; ++j) sum += c[j] * at(y_bar_[j], i);
+            sum *= at(rates_, i);
+            return sum * sum;
+        });
+        for (int l = 0; l < L; ++l) {
+            const double h = double(size[l]);
+            trust_step(trust[l], method.adjoint, h, error[l], adjoint[l], h * h * integral[l]);
         }
     }
 

@@ -87,7 +87,7 @@ class Integrator {
                 LaneResult& lane = result[l];
                 lane.evaluations += method.adaptive ? 6 : method.stages;
                 accepted[l] = ratio[l] <= 1;
-                if (method.adaptive) h[l] = size[l] * step_factor(ratio[l]);
+                if (method.adaptive) h[l] = limited(size[l] * step_factor(ratio[l]), options.longest);
                 if (accepted[l]) {
                     on_accept(l, size[l]);
                     taken[l] = static_cast<T>(size[l]);
@@ -97,7 +97,7 @@ class Integrator {
                 } else {
                     ++lane.rejected;
                     if (!method.adaptive || h[l] <= dt[l] * 1e-12) {
-                        lane.status = std::isfinite(ratio[l]) ? kStepUnderflow : kNonFinite;
+                        lane.status = std::isfinite(ratio[l]) ? underflow(l, dt[l], iteration) : kNonFinite;
                         todo[l] = false;
                     }
                 }
@@ -113,7 +113,7 @@ class Integrator {
                      LaneResult* result) const {
         for (int l = 0; l < n; ++l) {
             if (!todo[l]) continue;
-            const double steps = std::ceil(dt[l] / options.step - 1e-9);
+            const double steps = std::ceil(dt[l] / limited(options.step, options.longest) - 1e-9);
             limit[l] = steps < 1 ? 1 : static_cast<int64_t>(steps < 9e18 ? steps : 9e18);
             if (limit[l] > options.max_steps) result[l].status = kMaxSteps, todo[l] = false;
             h[l] = dt[l] / limit[l];
@@ -150,9 +150,21 @@ class Integrator {
         });
         for (int l = 0; l < n; ++l) {
             if (!todo[l]) continue;
-            h[l] = first_step(trial[l], d1[l], norm(d2[l]) / trial[l], dt[l]);
+            h[l] = limited(first_step(trial[l], d1[l], norm(d2[l]) / trial[l], dt[l]), options.longest);
             result[l].evaluations += 2;
         }
+    }
+
+    // Why a lane's step became too short.
+    int64_t underflow(int lane, double dt, int64_t iteration) const {
+        const T* f = tape_->slot(iteration, 0).derivative();
+        double state = 0, derivative = 0;
+        for (int64_t g = 0; g < model_->G; ++g) {
+            const double value = std::fabs(double(y[g * L + lane])), slope = std::fabs(double(f[g * L + lane]));
+            state = value > state ? value : state;
+            derivative = slope > derivative ? slope : derivative;
+        }
+        return blows_up(state, derivative, dt) ? kBlowUp : kStepUnderflow;
     }
 
     void scaled_error(const Tableau& method, const PerSample<T, L>& hs, const SolveOptions& options,

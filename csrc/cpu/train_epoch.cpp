@@ -17,7 +17,7 @@ struct TrainTile {
 template <class T>
 class Trainer {
   public:
-    explicit Trainer(TrainArgs<T>& args) : a_(args) {
+    explicit Trainer(TrainArgs<T>& args) : a_(args), options_(args.options) {
         Params<T> params{args.G, args.m, {}, {}, {}};
         for (int i = 0; i < N_TENSORS; ++i) {
             params.tensor[i] = args.weight[i], params.mask[i] = args.mask[i];
@@ -85,8 +85,22 @@ class Trainer {
             std::memcpy(to, from, count(i) * sizeof(T));
     }
 
-    // Gradients of the mean squared error over the batch's observed values; returns the loss and sets the status.
+    // Gradients of the mean squared error over the batch's observed values; returns the loss and sets the status. Where
+    // one is not to be trusted, the batch is done again with shorter steps.
     double gradients(const int64_t* index, int64_t B) {
+        options_.longest = 0;
+        for (int tries = 0; tries < kTries; ++tries) {
+            trusted_ = INFINITY;
+            const double loss = gradients_so(index, B);
+            if (a_.status != kSolved || std::isinf(trusted_)) return loss;
+            options_.longest = trusted_;
+        }
+        a_.status = kDoubtfulGradient;
+        return 0;
+    }
+
+    // The same with steps of at most options_.longest; trusted_ becomes the shortest that a sample asks for.
+    double gradients_so(const int64_t* index, int64_t B) {
         grads_.clear(model_);
         double loss = 0;
         const double values = double(observed_values(a_.y1, a_.G, index, B));
@@ -111,7 +125,7 @@ class Trainer {
         for (int l = 0; l < n; ++l) row[l] = a_.y0 + index[l] * G, dt[l] = a_.dt[index[l]];
         lanes.integrator.prepare(model_, lanes.tape, true);
         load_tile<T, L>(row, n, G, lanes.integrator.y);
-        lanes.integrator.run(n, dt, a_.options, result, [](int, double) {});
+        lanes.integrator.run(n, dt, options_, result, [](int, double) {});
         for (int l = 0; l < n; ++l) {
             a_.evaluations += result[l].evaluations;
             if (result[l].status > a_.status) a_.status = result[l].status;
@@ -129,7 +143,11 @@ class Trainer {
                 bar[g * L + l] = scale * miss;
             }
         }
-        lanes.sweep.run(lanes.tape, a_.options.method, grads_);
+        lanes.sweep.run(lanes.tape, options_.method, grads_);
+        for (int l = 0; l < n; ++l) {
+            const double step = trusted_step(lanes.sweep.trust[l], tableau(options_.method).adjoint);
+            trusted_ = step < trusted_ ? step : trusted_;
+        }
         return total;
     }
 
@@ -172,6 +190,8 @@ class Trainer {
     }
 
     TrainArgs<T>& a_;
+    SolveOptions options_;
+    double trusted_ = INFINITY;
     Model<T> model_;
     Gradients<T> grads_;
     Buffer<int64_t> samples_;

@@ -8,6 +8,45 @@ namespace gpu {
 // Iterations whose slots make up one product for the weight gradients.
 constexpr int64_t kChunk = 32;
 
+template <class T, int K>
+DASH_BLOCK Four<T> weighted_square(const Context<T, K>* c, int row, Four<T> x) {
+    const T rate = c->rate[place_of<K>(row, c->genes).at];
+    DASH_UNROLL for (int s = 0; s < kSamples; ++s) x.s[s] *= rate, x.s[s] *= x.s[s];
+    return x;
+}
+
+// The step's part in trust, before the step is added to bar (mirrors ReverseSweep::check).
+template <class B, class T, int K>
+DASH_PHASE void check_step(B block, Context<T, K>* c) {
+    const int stages = c->method.stages;
+    gene_sums<T>(block, c, 0, [=](int row) {
+        Four<T> sum{};
+        DASH_UNROLL for (int i = 0; i < kMaxStages; ++i) {
+            if (i >= stages || c->method.d[i] == T(0)) continue;
+            const Four<T> bar = c->y_bar[int64_t(i) * c->rows + row];
+            DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum.s[s] += c->method.d[i] * bar.s[s];
+        }
+        return weighted_square(c, row, sum);
+    });
+    block.own(c->kAll, [=](int s) { c->control.ratio[s] = gene_total(c, 0, s); });
+    gene_sums<T>(block, c, 1, [=](int row) { return weighted_square(c, row, c->bar[row]); });
+    block.own(c->kAll, [=](int s) { c->control.d1[s] = gene_total(c, 1, s); });
+    gene_sums<T>(block, c, 0, [=](int row) {
+        Four<T> sum = c->bar[row];
+        DASH_UNROLL for (int i = 1; i < kMaxStages; ++i) {
+            if (i >= stages) continue;
+            const Four<T> bar = c->y_bar[int64_t(i) * c->rows + row];
+            DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum.s[s] += c->method.c[i] * bar.s[s];
+        }
+        return weighted_square(c, row, sum);
+    });
+    block.own(c->kAll, [=](int s) {
+        const double h = double(c->step[s / kSamples].s[s % kSamples]);
+        trust_step(c->trust[s], c->method.adjoint, h, c->control.ratio[s], c->control.d1[s],
+                   h * h * gene_total(c, 0, s));
+    });
+}
+
 template <class B, class T, int K>
 DASH_PHASE void one_step_back(B block, Context<T, K>* c, int64_t n) {
     const int stages = c->method.stages;
@@ -37,6 +76,7 @@ DASH_PHASE void one_step_back(B block, Context<T, K>* c, int64_t n) {
         });
         reverse(block, c, n, i, c->y_bar + int64_t(i) * c->rows);
     }
+    check_step(block, c);
     block.each(c->rows, [=](int row) {
         Four<T> bar = c->bar[row], sum = c->y_bar[row];
         for (int i = 1; i < stages; ++i)
@@ -102,11 +142,12 @@ DASH_PHASE void clear_small(B block, Context<T, K>* c) {
     block.each(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
 }
 
-// From the gradient for the end states in c->bar to that for the start states, and into the weights' gradients. c->bar
-// must have been written before a barrier.
+// From the gradient for the end states in c->bar to that for the start states, into the weights' gradients, and c->trust.
+// c->bar must have been written before a barrier.
 template <class B, class T, int K>
 DASH_PHASE void sweep_back(B block, Context<T, K>* c) {
     clear_small(block, c);
+    block.own(c->kAll, [=](int s) { c->trust[s] = fresh_trust(); });
     for (int64_t n = c->iterations - 1; n >= 0; --n) {
         block.own(K, [=](int tile) { c->step[tile] = c->sizes[n * K + tile]; });
         if (n >= c->capacity) evaluate_again(block, c, n);

@@ -241,7 +241,8 @@ py::tuple backward_as(const py::dict& weights, const py::object& y0, const py::o
         job.grad_y1 = arrays.read<T>(grad, {job.B, G}, "grad");
         check_step_sizes(job.sizes, job.B, job.n);
         py::array_t<T> grad_y0({job.B, G});
-        job.grad_y0 = grad_y0.mutable_data();
+        py::array_t<double> longest(job.B);
+        job.grad_y0 = grad_y0.mutable_data(), job.longest = longest.mutable_data();
         py::dict grads;
         std::vector<uint8_t> all;  // every entry gets its gradient, also those that are 0
         for (int i = 0; i < 4; ++i) {
@@ -257,7 +258,7 @@ py::tuple backward_as(const py::dict& weights, const py::object& y0, const py::o
             grads[kNames[tensor]] = out;
         }
         alone([&] { backward(job, choices); });
-        return py::make_tuple(grad_y0, grads);
+        return py::make_tuple(grad_y0, grads, longest);
     });
 }
 

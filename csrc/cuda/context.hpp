@@ -5,6 +5,7 @@
 #pragma once
 #include "../core/activation.hpp"
 #include "../core/control.hpp"
+#include "../core/trust.hpp"
 #include "views.hpp"
 
 namespace dash {
@@ -67,6 +68,7 @@ struct Context {
     int64_t size_limit;
     Control<kAll> control;
     Four<T> step[K];  // the sizes of the current iteration
+    Trust trust[kAll];
     AdamConstants<T> adam;
     double correction1;
     int64_t adam_step;
@@ -77,6 +79,8 @@ struct Context {
     int64_t evaluations;  // before the batch
     int fresh[2];         // gradients of matrices, of vectors: to be overwritten, not added to
     double loss, prior;
+    double trusted;       // longest step that the gradients of the batch need
+    int again, tries;
 };
 
 // Row (or unit) i of n genes (or hidden units) as tile and gene.

@@ -65,6 +65,7 @@ struct HostBackward {
     const double* sizes;
     const T *grad_y1;
     T* grad_y0;
+    double* longest;
     T* grad[N_TENSORS];
 };
 

@@ -88,7 +88,7 @@ DASH_PHASE void first_steps(B block, Context<T, K>* c) {
         auto& control = c->control;
         if (!control.todo[s]) return;
         const double d2 = gene_norm(c, 0, s) / control.trial[s];
-        control.h[s] = first_step(control.trial[s], control.d1[s], d2, control.dt[s]);
+        control.h[s] = limited(first_step(control.trial[s], control.d1[s], d2, control.dt[s]), c->options.longest);
         control.evaluations[s] += 2;
     });
 }
@@ -96,7 +96,7 @@ DASH_PHASE void first_steps(B block, Context<T, K>* c) {
 template <int n>
 DASH_BLOCK void equal_steps(Control<n>& control, const SolveOptions& options, int s) {
     if (!control.todo[s]) return;
-    const double steps = std::ceil(control.dt[s] / options.step - 1e-9);
+    const double steps = std::ceil(control.dt[s] / limited(options.step, options.longest) - 1e-9);
     control.limit[s] = steps < 1 ? 1 : static_cast<int64_t>(steps < 9e18 ? steps : 9e18);
     if (control.limit[s] > options.max_steps) control.status[s] = kMaxSteps, control.todo[s] = 0;
     control.h[s] = control.dt[s] / double(control.limit[s]);
@@ -130,9 +130,23 @@ DASH_PHASE void step_error(B block, Context<T, K>* c, int64_t n) {
     });
 }
 
+// Why a sample's step became too short in iteration n.
+template <class T, int K>
+DASH_BLOCK int underflow(const Context<T, K>* c, int64_t n, int s) {
+    const int first = s / kSamples * c->genes, at = s % kSamples;
+    double state = 0, slope = 0;
+    for (int g = 0; g < c->G; ++g) {
+        const double y = std::fabs(double(c->y[first + g].s[at]));
+        const double f = std::fabs(double(derivative(c, n, 0)[first + g].s[at]));
+        state = y > state ? y : state;
+        slope = f > slope ? f : slope;
+    }
+    return blows_up(state, slope, c->control.dt[s]) ? kBlowUp : kStepUnderflow;
+}
+
 // Decide on one sample's step of iteration n; `record`: and note its size.
 template <class T, int K>
-DASH_BLOCK void decide(Context<T, K>* c, int s, bool record) {
+DASH_BLOCK void decide(Context<T, K>* c, int64_t n, int s, bool record) {
     auto& control = c->control;
     const bool adaptive = c->method.adaptive;
     const double ratio = gene_norm(c, 0, s), size = control.size[s];
@@ -141,7 +155,7 @@ DASH_BLOCK void decide(Context<T, K>* c, int s, bool record) {
     if (!idle) {
         accepted = ratio <= 1;
         control.evaluations[s] += adaptive ? 6 : c->method.stages;
-        if (adaptive) control.h[s] = size * step_factor(ratio);
+        if (adaptive) control.h[s] = limited(size * step_factor(ratio), c->options.longest);
         if (accepted) {
             if (c->size_table && control.steps[s] < c->size_limit && record)
                 c->size_table[s * c->size_limit + control.steps[s]] = size;
@@ -152,7 +166,7 @@ DASH_BLOCK void decide(Context<T, K>* c, int s, bool record) {
         } else {
             ++control.rejected[s];
             if (!adaptive || control.h[s] <= control.dt[s] * 1e-12) {
-                control.status[s] = finite ? kStepUnderflow : kNonFinite;
+                control.status[s] = finite ? underflow(c, n, s) : int(kNonFinite);
                 control.todo[s] = 0;
             }
         }
@@ -270,7 +284,7 @@ DASH_PHASE void integrate(B block, Context<T, K>* c) {
         evaluate(block, c, c->stage, n + 1, 0, derivative(c, n, stages));
         step_error(block, c, n);
         block.own(c->kAll, [=](int s) {
-            decide(c, s, record);
+            decide(c, n, s, record);
             if (s == 0 && c->keep_tape) c->iterations = n + 1;
         });
         advance(block, c, n);

@@ -92,6 +92,7 @@ DASH_PHASE void backward(B block, Context<T, 1>* c, const AdjointView<T>* job, c
         block.each(c->G, [=](int g) {
             for (int s = 0; s < n; ++s) job->grad_y0[(sample + s) * c->G + g] = c->bar[g].s[s];
         });
+        block.each(n, [=](int s) { job->longest[sample + s] = trusted_step(c->trust[s], c->method.adjoint); });
     }
     for (int k = 0; k < 2; ++k) {
         const Matrix<T>*W = &c->W[k], *U = &c->U[k];

@@ -152,6 +152,7 @@ class Backward {
         stage_.state.fetch();
         const int64_t G = job_.model.G, m = job_.model.m;
         stage_.copy_back(view_.grad_y0, job_.B * G, job_.grad_y0);
+        stage_.copy_back(view_.longest, job_.B, job_.longest);
         for (int k = 0; k < 2; ++k) {
             stage_.copy_back(view_.W_grad[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
             stage_.copy_back(view_.U_grad[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
@@ -173,6 +174,8 @@ class Backward {
         view_.sizes = fixed.put(job_.sizes, job_.B * job_.n);
         view_.grad_y1 = fixed.put(job_.grad_y1, job_.B * G);
         view_.grad_y0 = state.room(job_.B * G, &host);
+        double* longest;
+        view_.longest = state.room(job_.B, &longest);
         for (int k = 0; k < 2; ++k) {
             view_.W_grad[k] = state.room(pattern_.matrix[k].values, &host);
             view_.U_grad[k] = state.room(pattern_.matrix[2 + k].values, &host);

@@ -87,6 +87,26 @@ DASH_PHASE bool train_tiles(B block, Context<T, K>* c) {
     if (c->outcome.status != kSolved) return false;
     add_loss(block, c);
     sweep_back(block, c);
+    block.own(1, [=](int) {
+        for (int s = 0; s < c->kAll; ++s) {
+            const double step = trusted_step(c->trust[s], c->method.adjoint);
+            c->trusted = step < c->trusted ? step : c->trusted;
+        }
+    });
+    return true;
+}
+
+// All pairs of the batch, with steps of at most c->options.longest. False when one was not solved.
+template <class B, class T, int K>
+DASH_PHASE bool train_pairs(B block, Context<T, K>* c) {
+    block.own(1, [=](int) {
+        c->first = 0;
+        c->fresh[0] = c->fresh[1] = 1;
+        c->loss = c->prior = 0;
+        c->trusted = INFINITY;
+    });
+    for (; c->first < batch_size(c); block.own(1, [=](int) { c->first += c->kAll; }))
+        if (!train_tiles(block, c)) return false;
     return true;
 }
 
@@ -166,23 +186,30 @@ DASH_PHASE void check_finite(B block, Context<T, K>* c) {
     });
 }
 
-// One batch. False when it failed: the state is then that before the batch.
+// One batch. False when it failed: the state is then that before the batch. Where a gradient is not to be trusted, the
+// batch is done again with shorter steps.
 template <class B, class T, int K>
 DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
     block.each(1, [=](int) { *c->bad = 0; });
     block.own(1, [=](int) {
         c->evaluations = c->outcome.evaluations;
-        c->first = 0;
-        c->fresh[0] = c->fresh[1] = 1;
-        c->loss = c->prior = 0;
+        c->options.longest = 0;
+        c->tries = 0;
     });
-    for (; c->first < batch_size(c); block.own(1, [=](int) { c->first += c->kAll; })) {
-        if (train_tiles(block, c)) continue;
-        block.own(1, [=](int) {  // a tape that is full is made larger, and the batch done again
-            if (c->outcome.status == kTapeFull) c->outcome.evaluations = c->evaluations;
+    do {
+        if (!train_pairs(block, c)) {
+            block.own(1, [=](int) {  // a tape that is full is made larger, and the batch done again
+                if (c->outcome.status == kTapeFull) c->outcome.evaluations = c->evaluations;
+            });
+            return false;
+        }
+        block.own(1, [=](int) {
+            c->again = std::isfinite(c->trusted);
+            if (c->again) c->options.longest = c->trusted;
+            if (c->again && ++c->tries == kTries) c->again = 0, c->outcome.status = kDoubtfulGradient;
         });
-        return false;
-    }
+    } while (c->again);
+    if (c->outcome.status != kSolved) return false;
     block.own(1, [=](int) { c->loss /= batch_values(c); });
     if (c->run->prior.points > 0) prior_loss(block, c);
     check_finite(block, c);

@@ -30,7 +30,8 @@ struct MatrixView {
 template <class T>
 struct Method {
     int stages, adaptive;
-    T a[7][7], b[7], e[7];
+    T a[7][7], b[7], e[7], d[6], c[6];  // d: of the adjoint's error; c: the sums of a's rows
+    AdjointError adjoint;
 
     static Method of(int number) {
         const Tableau& t = tableau(number);
@@ -39,6 +40,11 @@ struct Method {
         for (int i = 0; i < 7; ++i) {
             out.b[i] = static_cast<T>(t.b[i]), out.e[i] = static_cast<T>(t.e[i]);
             for (int j = 0; j < 7; ++j) out.a[i][j] = static_cast<T>(t.a[i][j]);
+        }
+        out.adjoint = t.adjoint;
+        for (int i = 0; i < t.stages; ++i) {
+            out.d[i] = static_cast<T>(t.adjoint.d[i]);
+            for (int j = 0; j < i; ++j) out.c[i] += out.a[i][j];
         }
         return out;
     }
@@ -101,6 +107,7 @@ struct AdjointView {
     const double* sizes;  // [B, n]
     const T* grad_y1;     // [B, G]
     T* grad_y0;           // [B, G]
+    double* longest;      // [B]
     T *W_grad[2], *U_grad[2], *b_grad[2], *v_grad;
 };
 

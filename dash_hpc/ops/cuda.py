@@ -129,8 +129,11 @@ class Gpu:
 
     def solve_backward(
         self, weights: Mapping[str, Any], y0: np.ndarray, step_sizes: np.ndarray, grad: np.ndarray, method: str
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Gradients of <grad, y1> over recorded steps, for y0 (B, G) and the seven tensors (every entry)."""
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+        """Gradients of <grad, y1> over recorded steps, for y0 (B, G) and the seven tensors (every entry).
+
+        The third result (B,) is the longest step that each sample's gradient needs, infinity where it is right.
+        """
         y0, _ = checked_intervals(weights, y0, np.zeros(len(y0)))
         grad = np.ascontiguousarray(grad, dtype=y0.dtype)
         sizes = np.ascontiguousarray(step_sizes, dtype=np.float64)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dash_hpc.ops.mse import masked_mean_square
 from dash_hpc.ops.state import PRUNABLE, TENSORS
+from dash_hpc.ops.trust import ADJOINT_ERRORS, TRIES, Trust
 
-__all__ = ["RHS_ORDER", "TABLEAUS", "Tableau", "batch_mse", "integrate", "replay", "rhs", "train_epoch"]
+__all__ = ["RHS_ORDER", "TABLEAUS", "Tableau", "integrate", "replay", "rhs", "train_epoch"]
 
 RHS_ORDER = TENSORS
 
@@ -124,6 +124,7 @@ def integrate(
     atol: float,
     step: float,
     max_steps: int,
+    longest: float = 0.0,
 ) -> Integration:
     """Integrate each sample over its own interval with its own step sizes.
 
@@ -142,8 +143,11 @@ def integrate(
         rk4: largest step, in units of time.
     max_steps : int
         Limit on accepted plus rejected steps per sample.
+    longest : float
+        Longest step, or 0: as long as the error (dopri5) or ``step`` (rk4) allows.
     """
     tableau = TABLEAUS[method]
+    longest = longest or float("inf")
     B = len(y0)
     y, t = y0.clone(), torch.zeros(B, dtype=torch.float64, device=y0.device)
     status = torch.zeros(B, dtype=torch.int64, device=y0.device)
@@ -154,7 +158,7 @@ def integrate(
     todo = (dt > 0) & ~bad
 
     if tableau.e is None:
-        count = torch.ceil(dt / step - 1e-9).clamp(min=1).to(torch.int64)
+        count = torch.ceil(dt / min(step, longest) - 1e-9).clamp(min=1).to(torch.int64)
         h = dt / count
         status[todo & (count > max_steps)] = 1
         todo &= count <= max_steps
@@ -162,7 +166,7 @@ def integrate(
         count = torch.full((B,), max_steps, dtype=torch.int64, device=y0.device)
         h = torch.zeros_like(dt)
         if todo.any():
-            h[todo] = _first_step(params, y[todo], rhs(params, y[todo]), dt[todo], rtol, atol)
+            h[todo] = _first_step(params, y[todo], rhs(params, y[todo]), dt[todo], rtol, atol).clamp(max=longest)
             evaluations[todo] += 2
 
     while todo.any():
@@ -181,7 +185,7 @@ def integrate(
             factor = torch.clamp(0.9 * ratio.clamp(min=1e-30) ** -0.2, max=10.0)
             factor = torch.where(accept, factor.clamp(min=1.0), factor.clamp(min=0.2))
             factor = torch.where(torch.isfinite(ratio), factor, torch.full_like(factor, 0.2))
-            h[rows] = size * factor
+            h[rows] = (size * factor).clamp(max=longest)
         else:
             evaluations[rows] += len(tableau.b)
             ratio = torch.where(torch.isfinite(y_new).all(dim=1), 0.0, torch.nan).double()
@@ -196,7 +200,9 @@ def integrate(
         done = rows[accept & last]
         todo[done] = False
         failed = ~accept & ((h[rows] <= dt[rows] * 1e-12) | (tableau.e is None))
-        status[rows[failed]] = torch.where(torch.isfinite(ratio[failed]), 2, 3)
+        finite = torch.isfinite(ratio[failed])
+        state, slope = (x[failed].abs().amax(dim=1).double() for x in (y_old, k[0]))
+        status[rows[failed]] = torch.where(finite, torch.where(slope * dt[rows[failed]] * 1e-9 > state, 4, 2), 3)
         todo[rows[failed]] = False
         spent = todo & (steps + rejected >= count)
         status[spent] = 1
@@ -245,13 +251,14 @@ def _rhs_vjp(params: Mapping[str, Tensor], y: Tensor, bar: Tensor, grads: dict[s
 @torch.no_grad()
 def adjoint(
     params: Mapping[str, Tensor], y0: Tensor, step_sizes: Tensor, bar: Tensor, method: str
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, dict[str, Tensor], Tensor]:
     """Discrete adjoint of :func:`replay`, written out: gradients of <bar, y1> for y0 and the seven tensors.
 
-    Accepted states are stored, stages recomputed; the sweep runs over steps and stages in reverse.
+    Accepted states are stored, stages recomputed; the sweep runs over steps and stages in reverse. The third result
+    [B] float64 is the longest step that each sample's gradient needs, infinity where it is right (docs/numerics.md).
     """
-    tableau = TABLEAUS[method]
-    states = [y0]
+    tableau, check, trust = TABLEAUS[method], ADJOINT_ERRORS[method], Trust(method, len(y0))
+    rates, states = torch.relu(params["v"]), [y0]
     for column in range(step_sizes.shape[1] - 1):
         states.append(_stages(params, states[-1], step_sizes[:, column].to(y0.dtype)[:, None], tableau)[0])
     grads = {name: torch.zeros_like(params[name]) for name in TENSORS}
@@ -266,21 +273,42 @@ def adjoint(
             stages.append(stage)
             k.append(rhs(params, stage))
         k_bar = [(h * coefficient) * bar for coefficient in tableau.b]
+        entering, error, integral = bar, torch.zeros_like(bar), torch.zeros_like(bar)
         for i in reversed(range(len(k))):
             stage_bar = _rhs_vjp(params, stages[i], k_bar[i], grads)
             bar = bar + stage_bar
+            error = error + check.d[i] * stage_bar
+            integral = integral + k_bar[i]
             for j, coefficient in enumerate(tableau.a[i]):
                 k_bar[j] = k_bar[j] + (h * coefficient) * stage_bar
-    return bar, grads
+        norms = ((rates * x).double().norm(dim=1).cpu().numpy() for x in (error, entering, integral))
+        trust.step(step_sizes[:, column].cpu().numpy(), *norms)
+    return bar, grads, torch.from_numpy(trust.longest_steps()).to(y0.device)
 
 
-def batch_mse(
-    params: Mapping[str, Tensor], y0: Tensor, y1: Tensor, dt: Tensor, **solver: float | int | str
-) -> tuple[Tensor, Integration]:
-    """Mean squared error of one-step predictions where y1 is not NaN, differentiable, and the integration behind it."""
-    run = integrate(params, y0, dt, **solver)  # type: ignore[arg-type]
-    predicted = replay(params, y0, run.step_sizes, str(solver["method"]))
-    return masked_mean_square(predicted, y1), run
+@torch.no_grad()
+def _batch_gradients(
+    weights: Mapping[str, Tensor], y0: Tensor, y1: Tensor, dt: Tensor, solver: Mapping[str, float | int | str]
+) -> tuple[Tensor, dict[str, Tensor], int, int]:
+    """Mean squared error of one-step predictions where y1 is not NaN, its gradients, evaluations and status.
+
+    Where a sample's gradient is not to be trusted, the batch is done again with shorter steps.
+    """
+    longest, evaluations = 0.0, 0
+    for _ in range(TRIES):
+        run = integrate(weights, y0, dt, **solver, longest=longest)  # type: ignore[arg-type]
+        evaluations += int(run.evaluations.sum())
+        observed = ~torch.isnan(y1)
+        miss, count = torch.where(observed, run.y1 - y1, 0.0), max(int(observed.sum()), 1)
+        loss = miss.square().sum() / count
+        worst = int(run.status.max()) if len(run.status) else 0
+        if worst or not bool(torch.isfinite(loss)):
+            return loss, {name: torch.zeros_like(weights[name]) for name in TENSORS}, evaluations, worst or 3
+        _, grads, steps = adjoint(weights, y0, run.step_sizes, 2.0 * miss / count, str(solver["method"]))
+        if not len(steps) or bool(torch.isinf(steps).all()):
+            return loss, grads, evaluations, 0
+        longest = float(steps.min())
+    return loss, grads, evaluations, 5
 
 
 def train_epoch(
@@ -301,25 +329,21 @@ def train_epoch(
     losses: list[float] = []
     evaluations = 0
     for y0, y1, dt in batches:
-        params = {name: weights[name].detach().requires_grad_() for name in TENSORS}
-        loss, run = batch_mse(params, y0, y1, dt, **solver)
-        evaluations += int(run.evaluations.sum())
-        worst = int(run.status.max()) if len(run.status) else 0
-        if worst or not bool(torch.isfinite(loss)):
+        loss, found, spent, worst = _batch_gradients(weights, y0, y1, dt, solver)
+        evaluations += spent
+        total = loss
+        gradients = [found[name] for name in TENSORS]
+        if not worst and prior is not None:
+            params = {name: weights[name].detach().requires_grad_() for name in TENSORS}
+            term = (1.0 - tau) * prior(params)
+            total = tau * loss + term.detach()
+            parts = torch.autograd.grad(term, [params[name] for name in TENSORS], materialize_grads=True)
+            gradients = [tau * data + part for data, part in zip(gradients, parts, strict=True)]
+        if worst or not bool(torch.isfinite(total)):
             return step, losses, evaluations, worst or 3
-        total = loss if prior is None else tau * loss + (1.0 - tau) * prior(params)
-        if not bool(torch.isfinite(total)):
-            return step, losses, evaluations, 3
-        leaves = [params[name] for name in TENSORS]
-        # Intervals of length 0 take no step: the loss then depends on nothing.
-        gradients = (
-            torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-            if total.requires_grad
-            else tuple(torch.zeros_like(leaf) for leaf in leaves)
-        )
         if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             return step, losses, evaluations, 3
-        losses.append(float(loss.detach()))
+        losses.append(float(loss))
         step += 1
         correction1, correction2 = 1 - betas[0] ** step, 1 - betas[1] ** step
         for name, gradient in zip(TENSORS, gradients, strict=True):

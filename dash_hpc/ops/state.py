@@ -53,9 +53,13 @@ PRUNABLE = ("W_sums", "W_prods", "U_sums", "U_prods")
 #: What a solver status means, as shown to the user. The numbers are those of ``csrc/core/types.hpp``.
 STATUS_REASONS = (
     "solved",
-    "the maximum number of steps was reached (raise solver.max_steps or loosen solver.rtol)",
+    "the maximum number of steps was reached (raise solver.max_steps, loosen solver.rtol, or shorten the intervals)",
     "the step size underflowed: the tolerance cannot be met in this precision (loosen solver.rtol or use float64)",
     "the state became infinite or NaN: the dynamics diverge (lower training.lr or check the data's scale)",
+    "the state grows without bound within the interval: the model itself blows up (lower training.lr or check the "
+    "data's scale)",
+    "solved, but no step was short enough for a gradient that can be trusted (lower training.lr or shorten the "
+    "intervals)",
 )
 
 

@@ -57,7 +57,7 @@ def main(target: Path) -> None:
             found[f"{key}-y1"] = solution.y1
             bar = rng.normal(size=y0.shape).astype(dtype)
             sizes = np.tile(dt[:, None] / 6, (1, 6))  # a level would choose its own in the last bits
-            grad_y0, grads = native_module().solve_backward(state.weights, y0, sizes, bar, "dopri5")
+            grad_y0, grads, _ = native_module().solve_backward(state.weights, y0, sizes, bar, "dopri5")
             found |= {f"{key}-grad-{name}": grads[name] for name in TENSORS} | {f"{key}-grad-y0": grad_y0}
             found |= {f"{key}-trained-{name}": value for name, value in trained(state, y0, y1, dt).items()}
             again, *_ = problem(pairs, dtype, density)

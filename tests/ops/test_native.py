@@ -71,7 +71,7 @@ def test_solve_and_gradients_equal_the_twin(isa, size, method):
     np.testing.assert_allclose(found.y1, wanted.y1.numpy(), rtol=0, atol=1e-12)
 
     bar = rng.normal(size=y0.shape)
-    grad_y0, grads = native.solve_backward(weights, y0, found.step_sizes, bar, method)
+    grad_y0, grads, _ = native.solve_backward(weights, y0, found.step_sizes, bar, method)
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in tensors(weights).items()}
     start = torch.from_numpy(y0).requires_grad_()
     end = reference.replay(leaves, start, torch.from_numpy(found.step_sizes), method)
@@ -79,7 +79,7 @@ def test_solve_and_gradients_equal_the_twin(isa, size, method):
     assert relative(grad_y0, wanted_grads[0].numpy()) < 1e-12
     for name, gradient in zip(leaves, wanted_grads[1:], strict=True):
         assert relative(grads[name], gradient.numpy()) < 1e-12, name
-    twin_y0, twin = reference.adjoint(
+    twin_y0, twin, _ = reference.adjoint(
         tensors(weights), torch.from_numpy(y0), torch.from_numpy(found.step_sizes), torch.from_numpy(bar), method
     )
     assert relative(twin_y0.numpy(), wanted_grads[0].numpy()) < 1e-12
@@ -93,7 +93,7 @@ def test_gradients_agree_with_central_differences(isa, name):
     weights, y0, dt, rng = problem(11, 4, 3, np.float64)
     sizes = solve_arrays(weights, y0, dt, solver=SolverOptions(rtol=1e-6, atol=1e-8)).step_sizes
     bar = rng.normal(size=y0.shape)
-    grad_y0, grads = native.solve_backward(weights, y0, sizes, bar, "dopri5")
+    grad_y0, grads, _ = native.solve_backward(weights, y0, sizes, bar, "dopri5")
     gradient = grad_y0 if name == "y0" else grads[name]
     shape = gradient.shape
     for _ in range(4):
@@ -187,9 +187,9 @@ def test_tile_edges_in_float32(isa, pairs, G, m):
     state = TrainState.fresh(weights, masks)
     sizes = solve_arrays(state.weights, y0, dt, masks=masks).step_sizes
     bar = rng.normal(size=y0.shape).astype(np.float32)
-    grad_y0, grads = native.solve_backward(state.weights, y0, sizes, bar, "dopri5")
+    grad_y0, grads, _ = native.solve_backward(state.weights, y0, sizes, bar, "dopri5")
     exact = {name: value.astype(np.float64) for name, value in state.weights.items()}
-    wanted_y0, wanted = reference.adjoint(
+    wanted_y0, wanted, _ = reference.adjoint(
         tensors(exact), torch.from_numpy(y0).double(), torch.from_numpy(sizes), torch.from_numpy(bar).double(), "dopri5"
     )
     assert relative(grad_y0, wanted_y0.numpy()) < 2e-5
@@ -213,8 +213,8 @@ def test_gradients_when_the_stages_do_not_fit_into_memory():
     assert 310 * 6 * 8 * 16 * (3 * 351 + 4 * 48) > 256 << 20
     sizes = np.full((16, 310), 5e-3)
     bar = rng.normal(size=y0.shape)
-    grad_y0, grads = native.solve_backward(weights, y0, sizes, bar, "rk4")
-    wanted_y0, wanted = reference.adjoint(
+    grad_y0, grads, _ = native.solve_backward(weights, y0, sizes, bar, "rk4")
+    wanted_y0, wanted, _ = reference.adjoint(
         tensors(weights), torch.from_numpy(y0), torch.from_numpy(sizes), torch.from_numpy(bar), "rk4"
     )
     assert relative(grad_y0, wanted_y0.numpy()) < 1e-11
@@ -230,7 +230,7 @@ def test_training_when_the_stages_do_not_fit_into_memory():
     solved = solve_arrays(weights, y0, dt, solver=solver)
     assert solved.steps.max() > 310
     assert solved.rejected.max() > 0
-    _, wanted = native.solve_backward(weights, y0, solved.step_sizes, 2 * (solved.y1 - y1) / y1.size, "dopri5")
+    _, wanted, _ = native.solve_backward(weights, y0, solved.step_sizes, 2 * (solved.y1 - y1) / y1.size, "dopri5")
     state = TrainState.fresh(weights, None)
     ops.train_epoch(state, y0, y1, dt, [0, 16], np.arange(16), lr=dict.fromkeys(TENSORS, 1e-3), solver=solver)
     for name in TENSORS:

@@ -190,10 +190,10 @@ def test_divergence_fails_the_run_with_a_reason(dataset: DataSet, make_spec: Mak
 
 
 def test_a_validation_pair_that_cannot_be_solved_is_named(dataset: DataSet, make_spec: MakeSpec) -> None:
-    # rk4 with step 0.5 and three steps at most: training pairs are short enough, one validation pair is not.
+    # rk4 with step 0.1 and 15 steps at most: training pairs are short enough, one validation pair is not.
     long = replace(dataset, validation=type(dataset.validation).from_arrays([np.ones((2, 10))], [[0.0, 50.0]]))
     with pytest.raises(RunFailed, match=r"epoch 1, validation pair 0 \(trajectory 0\): the maximum number"):
-        Trainer(long, make_spec(max_steps=3)).fit()
+        Trainer(long, make_spec(step=0.1, max_steps=15)).fit()
 
 
 def test_scores_that_cannot_be_used_fail_the_run(dataset: DataSet, make_spec: MakeSpec) -> None:
