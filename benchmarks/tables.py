@@ -167,8 +167,31 @@ def tolerance(report: Report) -> str:
     return markdown([*head, "smallest p", "solver's error", "processor time"], rows)
 
 
+def gradient(report: Report) -> str:
+    def error(value: float) -> str:
+        return f"{value:.0e}" if value < 1e6 else "> 1e6"
+
+    found = {(row["model"], row["state"], row["dtype"], row["reach"]): row for row in report["rows"] if "reach" in row}
+    times = list(dict.fromkeys(key[3] for key in found))
+    rows = []
+    for model, state, dtype in dict.fromkeys(key[:3] for key in found):
+        cells = [found.get((model, state, dtype, t)) for t in times]
+        rows.append(
+            [model, state, dtype, *("-" if c is None else f"{error(c['before'])} → {error(c['after'])}" for c in cells)]
+        )
+    errors = markdown(["model", "state", "precision", *(f"T = {t:g}" for t in times)], rows)
+    columns: Columns = {
+        "200 epochs of": lambda row: row["model"],
+        "evaluations before": lambda row: f"{row['evaluations_before']:,}",
+        "after": lambda row: f"{row['evaluations_after']:,}",
+        "epoch before": lambda row: number(row["ms_before"], ".1f", " ms"),
+        "epoch after": lambda row: number(row["ms_after"], ".1f", " ms"),
+    }
+    return f"{errors}\n\n{table(columns, [row for row in report['rows'] if 'ms_before' in row])}"
+
+
 TABLES: dict[str, Callable[[Report], str]] = {
-    made.__name__: made for made in (train_step, whole_run, genome_scale, roofline, overhead, tolerance)
+    made.__name__: made for made in (train_step, whole_run, genome_scale, roofline, overhead, tolerance, gradient)
 }
 
 
