@@ -56,9 +56,9 @@ def test_study_runs_in_a_folder_of_any_name(
     assert store.counts()["done"] == store.counts()["planned"]
     assert all(compare_runs(run_path(plain, run_id), run_path(output, run_id)) == [] for run_id in store.planned)
     # What the files say of names leads back to the same bytes, under any locale.
-    header, _, sealed = read_plan(output)
-    assert sealed
-    assert os.fsencode(header.base) == place
+    recorded = read_plan(output)
+    assert recorded.sealed
+    assert os.fsencode(recorded.header.base) == place
     told, _ = command("status", b"out-" + name, "--json", cwd=place, **settings)
     assert to_bytes(json.loads(told)["folder"]) == b"out-" + name
     for verb in ([], ["verify"], ["report"], ["rerun"], ["compact"], ["select"])[: 6 if settings == {} else 1]:
