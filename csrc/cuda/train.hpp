@@ -71,6 +71,28 @@ DASH_PHASE void add_loss(B block, Context<T, K>* c) {
     add_totals(block, c, &c->loss);
 }
 
+// The longest step with which the gradients of all pairs so far can be trusted. A phase of its own, for its registers.
+template <class B, class T, int K>
+DASH_PHASE void shorten(B block, Context<T, K>* c) {
+    block.own(1, [=](int) {
+        DASH_UNROLL_BY(1) for (int s = 0; s < c->kAll; ++s) {
+            const double step = trusted_step(c->trust[s], c->method.adjoint);
+            c->trusted = step < c->trusted ? step : c->trusted;
+        }
+    });
+}
+
+// Whether the batch has to be done again with shorter steps, which c->options then asks for.
+template <class B, class T, int K>
+DASH_PHASE bool try_again(B block, Context<T, K>* c) {
+    block.own(1, [=](int) {
+        c->again = std::isfinite(c->trusted);
+        if (c->again) c->options.longest = c->trusted;
+        if (c->again && ++c->tries == kTries) c->again = 0, c->outcome.status = kDoubtfulGradient;
+    });
+    return c->again;
+}
+
 // Forward and reverse of the pairs at hand. Returns whether all were solved.
 template <class B, class T, int K>
 DASH_PHASE bool train_tiles(B block, Context<T, K>* c) {
@@ -87,12 +109,7 @@ DASH_PHASE bool train_tiles(B block, Context<T, K>* c) {
     if (c->outcome.status != kSolved) return false;
     add_loss(block, c);
     sweep_back(block, c);
-    block.own(1, [=](int) {
-        for (int s = 0; s < c->kAll; ++s) {
-            const double step = trusted_step(c->trust[s], c->method.adjoint);
-            c->trusted = step < c->trusted ? step : c->trusted;
-        }
-    });
+    shorten(block, c);
     return true;
 }
 
@@ -203,12 +220,7 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
             });
             return false;
         }
-        block.own(1, [=](int) {
-            c->again = std::isfinite(c->trusted);
-            if (c->again) c->options.longest = c->trusted;
-            if (c->again && ++c->tries == kTries) c->again = 0, c->outcome.status = kDoubtfulGradient;
-        });
-    } while (c->again);
+    } while (try_again(block, c));
     if (c->outcome.status != kSolved) return false;
     block.own(1, [=](int) { c->loss /= batch_values(c); });
     if (c->run->prior.points > 0) prior_loss(block, c);
