@@ -297,7 +297,7 @@ def test_ctrl_c_for_the_group_second_driver_and_resumption(
 ) -> None:
     """The long way round: signal to the whole group, a second driver meanwhile, the same command to the end."""
     study, output = tmp_path / "long.toml", tmp_path / "out"
-    study.write_text(tiny_text.replace("epochs = 4", "epochs = 1000000"))
+    study.write_text(tiny_text.replace("epochs = 4", "epochs = 100000"))
     monkeypatch.setenv("DASH_HPC_CHECKPOINT_SECONDS", "1000")
     process = start(study, output)
     wait_for("runs/*/*.h5", output, process)
