@@ -19,6 +19,7 @@ __all__ = ["Network", "read_network", "write_network"]
 # A matrix of more bytes than the first, and more times its entries than the second, is not spread out.
 _SPREAD_BYTES = 1 << 26
 _SPREAD_SHARE = 8
+_KINDS = {"i": "whole", "f": "IEEE"}
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,8 @@ def read_network(file: Group) -> Network | None:
         raise StoreError(f"/network has parts that are none of {', '.join(TENSORS)}")
     weights: dict[str, Any] = {}
     masks: dict[str, np.ndarray] = {}
-    for name in TENSORS:
-        if name not in PRUNABLE:
-            weights[name] = read_array(group, name)
-    vectors = {name: _vector(weights[name], name) for name in ("v", "b_sums", "b_prods")}
+    vectors = {name: _list(group, name, "f") for name in TENSORS if name not in PRUNABLE}
+    weights |= vectors
     G, m = vectors["v"].size, vectors["b_sums"].size
     if vectors["b_prods"].size != m or len({vector.dtype for vector in vectors.values()}) != 1:
         raise StoreError("/network: v, b_sums and b_prods do not fit each other")
@@ -125,21 +124,25 @@ def read_network(file: Group) -> Network | None:
     return Network(epoch=epoch, weights=ordered, masks=masks, genes=genes)
 
 
-def _vector(values: np.ndarray, name: str) -> np.ndarray:
-    if values.ndim != 1 or values.dtype.kind != "f":
-        raise StoreError(f"/network/{name}: {values.dtype} of shape {values.shape} where a list of numbers belongs")
+def _list(group: Group, name: str, kind: str) -> np.ndarray:
+    """Return an array of one axis, of whole ("i") or IEEE ("f") numbers: all arrays of a network are such lists."""
+    values = read_array(group, name)
+    if values.ndim != 1 or values.dtype.kind != kind:
+        found = f"{values.dtype} of shape {values.shape}"
+        raise StoreError(f"{group.below(name)}: {found} where a list of {_KINDS[kind]} numbers belongs")
     return values
 
 
 def _matrix(tensor: Group, name: str, expected: tuple[int, int], dtype: np.dtype) -> tuple[Any, np.ndarray]:
     """Return a prunable tensor and its mask."""
-    row, col, value, shape = (read_array(tensor, part) for part in ("row", "col", "value", "shape"))
-    if shape.dtype.kind != "i" or tuple(shape.tolist()) != expected:
+    row, col, shape = (_list(tensor, part, "i") for part in ("row", "col", "shape"))
+    value = _list(tensor, "value", "f")
+    if tuple(shape.tolist()) != expected:
         raise StoreError(f"/network/{name}: cannot have shape {shape.tolist()[:4]} where v and b mean {expected}")
-    if not row.shape == col.shape == value.shape or row.ndim != 1:
+    if not row.shape == col.shape == value.shape:
         raise StoreError(f"/network/{name}: row, col, value and shape do not fit each other")
-    if row.dtype.kind != "i" or col.dtype.kind != "i" or value.dtype != dtype:
-        raise StoreError(f"/network/{name}: row, col or value is of another type")
+    if value.dtype != dtype:
+        raise StoreError(f"/network/{name}: value is {value.dtype} where v is {dtype}")
     if row.size and (min(row.min(), col.min()) < 0 or row.max() >= expected[0] or col.max() >= expected[1]):
         raise StoreError(f"/network/{name}: an index lies outside {expected}")
     spread = expected[0] * expected[1] * (dtype.itemsize + 1)
