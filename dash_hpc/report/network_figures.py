@@ -159,7 +159,7 @@ def trajectories(material: Material) -> Figure | None:
         return None
     weights = {name: value for name, value in material.store.weights(material.main_run).items() if name != "masks"}
     unit = TimeUnit(material.dataset.time_unit)
-    weights, solver = unit.inside(weights), unit.solver(material.store.spec(material.main_run)["solver"])
+    weights, solver = unit.inside(weights), unit.solver(material.spec["solver"])
 
     def solve(start: np.ndarray, interval: np.ndarray) -> np.ndarray:
         return _solve(weights, start, unit.intervals(interval), solver)

@@ -17,7 +17,9 @@ _PARTS = ("data", "model", "solver", "training", "schedule")
 
 
 def check_spec(spec: Mapping[str, Any]) -> None:
-    """Check that a run's spec is one that a study can have, with the same bounds; to be called before it is executed.
+    """Check that a run's spec is one that a study can have: whole, and within the same bounds.
+
+    To be called before anything is made after it: what a study file may leave out stands in a spec.
 
     Raises
     ------
@@ -35,7 +37,11 @@ def check_spec(spec: Mapping[str, Any]) -> None:
         "strategy": [strategy],
     }
     try:
-        Study.model_validate(raw)
+        study = Study.model_validate(raw)
     except ValidationError as error:
         first = problems(error, raw)[0]
         raise StudyError(f"not the spec of a run: {path_text(first.path)}: {first.message}") from error
+    whole = {**study.settings, "strategy": next(study.strategy[0].combinations())}
+    for part, keys in whole.items():
+        if part not in spec or (absent := [key for key in keys if key not in spec[part]]):
+            raise StudyError(f"not the spec of a run: {part if part not in spec else f'{part}.{absent[0]}'} is missing")
