@@ -215,13 +215,13 @@ def summary(record: RunRecord) -> dict[str, Any]:
     Options and metrics stand under their own names (an option called like something else as ``option.<name>``), the
     rest of the spec as ``section.key``, what the run was made with as ``made.<what>``.
     """
-    strategy = record.spec.get("strategy", {})
+    strategy = record.spec["strategy"]
     row: dict[str, Any] = {
         "run_id": record.run_id,
         "status": record.status,
         "reason": record.reason,
-        "strategy": strategy.get("name", ""),
-        "seed": record.spec.get("seed"),
+        "strategy": strategy["name"],
+        "seed": record.spec["seed"],
     }
     for key, value in strategy.items():
         if key != "name":

@@ -71,15 +71,16 @@ LONGEST_TEXT = 1 << 23
 _section = record({}, others=anything)
 #: A run's spec, as far as tables of runs are made of it.
 SPEC = record(
-    {},
+    {
+        "strategy": record({"name": text(100)}, dict.fromkeys(("lambda_ppi", "lambda_motif"), number), anything),
+        "seed": whole(),
+    },
     {
         **dict.fromkeys(("data", "solver"), _section),
         "model": record({}, {"hidden": whole(0)}, anything),
         "training": record({}, {"epochs": whole(0)}, anything),
         "schedule": record({}, dict.fromkeys(("first_epoch", "every", "fraction", "first_fraction"), number), anything),
-        "strategy": record({"name": text(100)}, dict.fromkeys(("lambda_ppi", "lambda_motif"), number), anything),
         "data_digest": text(200),
-        "seed": whole(),
     },
     anything,
 )
