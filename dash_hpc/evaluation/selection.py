@@ -221,7 +221,8 @@ def _as_sparse(candidates: pd.DataFrame, event: float) -> pd.Series:
     if not np.isfinite(fewest):
         return pd.Series(True, index=candidates.index)
     # One event leaves a candidate with (1 − event) of its active weights.
-    return active * (1.0 - _WHOLE_EVENT * event) < fewest * (1 + _ROUNDING)
+    # Where nothing is left, nothing is less than that: the sparsest itself always counts.
+    return (active <= fewest) | (active * (1.0 - _WHOLE_EVENT * event) < fewest * (1 + _ROUNDING))
 
 
 def _reason(

@@ -48,6 +48,18 @@ def test_equal_sparsity_is_decided_by_error():
     assert select_lambda(runs).lambda_ppi == 0.1
 
 
+@pytest.mark.parametrize("rule", ["one_se", "best"])
+def test_networks_of_which_nothing_is_left(rule):
+    """With 0 active weights no event lies between any two, and the lower error decides."""
+    runs = table(
+        *((0.1, 0, 1.0, 1.0), (0.1, 0, 1.4, 1.0)),
+        *((0.2, 0, 1.0, 1.0), (0.2, 0, 1.5, 1.0)),
+        *((0.3, 0, 1.0, 0.99), (0.3, 0, 1.3, 0.99)),  # mean 1.15, standard error 0.15: limit 1.3
+    )
+    assert select_lambda(runs, rule).lambda_ppi == (0.1 if rule == "one_se" else 0.3)
+    assert select_lambda(table((0.1, 0, 1.0, 1.0)), rule).run_id == "run00"
+
+
 def test_one_seed_falls_back_and_says_so():
     choice = select_lambda(table((0.1, 0, 1.0, 0.5), (0.2, 0, 1.001, 0.9)))
     assert (choice.lambda_ppi, choice.rule, choice.asked) == (0.1, "best", "one_se")
