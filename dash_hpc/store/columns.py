@@ -1,10 +1,12 @@
-"""What the columns of the table of runs are called, so that no two things ever share one."""
+"""What the columns of the table of runs are called, so that no two things ever share one, and what they can hold."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["is_reserved", "option_column"]
+import numpy as np
+
+__all__ = ["is_possible", "is_reserved", "option_column"]
 
 #: What stands in the table under its own name besides options: the run's state, timings, and all metrics.
 _RESERVED = re.compile(
@@ -13,6 +15,18 @@ _RESERVED = re.compile(
     r"|seconds(_.*)?|.*_mse|control_.*|(balanced_accuracy|tpr|tnr|auc)(_.*)?"
     r"|(study_)?sparsity|active_.*|n_edges|(in|out)_degree|structural_mismatches|recovered_missing|rejected_spurious)"
 )
+
+# Metrics that are shares, and those that are means of squares.
+_SHARE = re.compile(r"(study_)?sparsity|(balanced_accuracy|tpr|tnr|auc)(_.*)?")
+_SQUARE = re.compile(r".*_mse")
+_ROUNDING = 1e-9
+
+
+def is_possible(metric: str, values: np.ndarray) -> bool:
+    """Return whether a metric can have all of these values; NaN is not measured."""
+    if _SHARE.fullmatch(metric):
+        return not bool(np.any((values < 0) | (values > 1 + _ROUNDING)))
+    return not (_SQUARE.fullmatch(metric) and bool(np.any(values < 0)))
 
 
 def is_reserved(name: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store.bundle import Member, bundles_folder, read_contents, read_member
-from dash_hpc.store.columns import is_reserved, option_column
+from dash_hpc.store.columns import is_possible, is_reserved, option_column
 from dash_hpc.store.envelope import open_envelope, pack, read_header, read_whole
 from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.makers import made_with
@@ -342,6 +342,8 @@ def _index(file: Group, limit: int) -> Index:
     for name, values in table.items():
         if _is_calculated_with(name) and not _is_numbers(values):
             raise StoreError(f"column {name} of the index is of another type")
+        if is_reserved(name) and name not in _WORDS and not is_possible(name, values.astype(np.float64)):
+            raise StoreError(f"column {name} of the index has a value that cannot be")
     if not set(table["status"]) <= set(STATES) or len(set(table["run_id"])) != len(table["run_id"]):
         raise StoreError("the index has unknown states or a run twice")
     return Index(table)

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from dash_hpc.errors import StoreError
+from dash_hpc.store.columns import is_possible
 from dash_hpc.store.envelope import open_envelope, pack
 from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.network import Network, read_network, write_network
@@ -311,7 +312,7 @@ def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
         epochs=count,
         history=table("history"),
         events=table("events"),
-        metrics=_values_by_name(read_table(file, "metrics")) if done else {},
+        metrics=_metrics(file) if done else {},
         epoch=file.group("network").attribute("epoch", int) if done else None,
         n_genes=file.dataset("network/v").size if done else None,
         network=read_network(file) if network else None,
@@ -344,6 +345,14 @@ def _columns(rows: Sequence[Mapping[str, Any]] | Columns) -> Mapping[str, Column
 
 def _named_values(values: Mapping[str, float]) -> dict[str, list[Any]]:
     return {"name": list(values), "value": [float(value) for value in values.values()]}
+
+
+def _metrics(file: Group) -> dict[str, float]:
+    metrics = _values_by_name(read_table(file, "metrics"))
+    wrong = next((name for name, value in metrics.items() if not is_possible(name, np.array(value))), None)
+    if wrong is not None:
+        raise StoreError(f"/metrics: {wrong[:40]!r} cannot be {metrics[wrong]:g}")
+    return metrics
 
 
 def _values_by_name(table: Columns) -> dict[str, float]:
