@@ -211,6 +211,42 @@ def rows_beyond(file: h5py.File) -> None:
     file["history"].attrs["rows"] = np.int64(1 << 60)
 
 
+def network_scalar(file: h5py.File) -> None:
+    put(file, "network/W_sums/shape", np.array(5))
+
+
+def network_table(file: h5py.File) -> None:
+    put(file, "network/U_prods/value", np.zeros((2, 2), "f4"))
+
+
+def biases_of_text(file: h5py.File) -> None:
+    put(file, "network/b_sums", np.array([b"a", b"b"]))
+
+
+def no_seed(file: h5py.File) -> None:
+    spec = json.loads(file["spec"][()])
+    del spec["seed"]
+    put_text(file, "spec", canonical_json(spec).encode())
+
+
+def no_strategy(file: h5py.File) -> None:
+    spec = json.loads(file["spec"][()])
+    del spec["strategy"]["name"]
+    put_text(file, "spec", canonical_json(spec).encode())
+
+
+def metric(name: str, value: float) -> Change:
+    """Return a change that gives a metric this value."""
+
+    def change(file: h5py.File) -> None:
+        values = file["metrics/value"][()]
+        values[[key.decode() for key in file["metrics/name"][()]].index(name)] = value
+        put(file, "metrics/value", values)
+
+    change.__name__ = f"metric_{name}_{value:g}"
+    return change
+
+
 REFUSED = {
     change.__name__: (change, words)
     for change, words in (
@@ -233,6 +269,13 @@ REFUSED = {
         (unknown_filter, "the filter 32000"),
         (attribute_of_another_kind, "attribute complete of /"),
         (rows_beyond, r"where \(1152921504606846976,\) belongs"),
+        (network_scalar, r"/network/W_sums/shape: int64 of shape \(\) where a list of whole numbers belongs"),
+        (network_table, r"/network/U_prods/value: float32 of shape \(2, 2\) where a list of IEEE numbers belongs"),
+        (biases_of_text, r"/network/b_sums: \|S1 of shape \(2,\) where a list of IEEE numbers belongs"),
+        (no_seed, "/spec: seed is missing"),
+        (no_strategy, "/spec: 'strategy': name is missing"),
+        (metric("sparsity", 3.0), "/metrics: 'sparsity' cannot be 3"),
+        (metric("validation_mse", -1.0), "/metrics: 'validation_mse' cannot be -1"),
     )
 }
 
@@ -330,6 +373,34 @@ def test_rerun_of_what_was_sent(folder: Path) -> None:
     assert "not the spec of a run" in _guarded(_command, ("rerun", str(folder), other))
     said = answers(folder, *COMMANDS)
     assert "not the spec of a run" in (folder / "report" / "index.html").read_text() or "error" in said["report"]
+
+
+@pytest.mark.parametrize("gone", ["solver", "schedule.fraction", "strategy.omega0"])
+def test_nothing_is_made_after_a_spec_of_parts(folder: Path, gone: str) -> None:
+    """A study may leave these out, and then they have a default; what a run was made with is not guessed."""
+    store = open_store(folder)
+    (run_id,) = store.runs.index[store.runs["strategy"] == "dash"]
+    part, _, key = gone.partition(".")
+
+    def change(file: h5py.File) -> None:
+        spec = json.loads(file["spec"][()])
+        (spec[part] if key else spec).pop(key or part, None)
+        put_text(file, "spec", canonical_json(spec).encode())
+
+    for planned in store.planned:
+        forge(run_path(folder, planned), change)
+    words = f"not the spec of a run: {gone} is missing"
+    assert words in _guarded(_command, ("rerun", str(folder), run_id))
+    answers(folder, *COMMANDS)
+    assert words in (folder / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("name", "value"), [("sparsity", 3.0), ("validation_mse", -1.0)])
+def test_an_index_with_metrics_that_cannot_be(folder: Path, name: str, value: float) -> None:
+    rebuild_index(folder)
+    forge(folder / "index.h5", lambda file: put(file, f"runs/{name}", np.full(len(file[f"runs/{name}"]), value)))
+    said = answers(folder, "status", "select")
+    assert f"column {name} of the index has a value that cannot be" in said["status"]
 
 
 def test_an_index_that_unfolds(folder: Path) -> None:
