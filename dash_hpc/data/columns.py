@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,8 +86,8 @@ def answer(key: str, **columns: object) -> str:
 
 
 def plain(cell: str) -> str:
-    """A header's word without case, blanks and separators."""
-    return re.sub(r"[^a-z0-9]", "", tidy(cell).casefold())
+    """A header's word without case, blanks and separators; letters of every alphabet belong to it."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", tidy(cell)).casefold())
 
 
 def recognised(cell: str, role: str) -> bool:

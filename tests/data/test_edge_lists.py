@@ -51,6 +51,7 @@ AB: Edges = {("ABF1", "GAL4"): 1.0, ("ABF1", "MCM1"): -1.0}
         "node1,node2,score",
         '"REGULATOR","TARGET","MODE"',
         "parent,child,polarity",
+        "\u202eregulator\u202c,(target),weight!",
     ],
 )
 def test_headers_are_understood_in_any_order(tmp_path: Path, header: str) -> None:
@@ -119,6 +120,10 @@ def test_a_header_of_gene_names_is_said(tmp_path: Path) -> None:
         ('"","from","to","w"\n"1","ABF1","GAL4",1\n"2","ABF1","MCM1",-1\n', "a column of row numbers"),
         ('"from" "to" "w"\n"1" "ABF1" "GAL4" 1\n"2" "ABF1" "MCM1" -1\n', "a column of row numbers"),
         ("TF,tissue,target,mor\nABF1,liver,GAL4,1\nABF1,brain,MCM1,-1\n", "columns not read: 'tissue'"),
+        # A letter of another alphabet is part of the word.
+        ("regulator,λtarget,weight\nABF1,GAL4,1\nABF1,MCM1,-1\n", "column 'λtarget' taken as the target"),
+        ("regulator,targét,weight\nABF1,GAL4,1\nABF1,MCM1,-1\n", "column 'targét' taken as the target"),
+        ("regulator,targe\u0301t,weight\nABF1,GAL4,1\nABF1,MCM1,-1\n", "column 'targ"),
         ("TF,target,sign,PMID\nABF1,GAL4,+,123\nABF1,MCM1,-,456\n", "columns not read: 'PMID'"),
         ("regulator\ttarget\tweight\nABF1\tGAL4\t1\nABF1\tMCM1\t-1\n", "cells are separated by tabs"),
         (
