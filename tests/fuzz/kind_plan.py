@@ -57,7 +57,8 @@ class Plan(StoreKind):
         # A table without what the plan says is no alteration: whoever opens it is told.
         told = bool(open_store(self.folder).problems)
         try:
-            if planned_ids(self.folder) != IDS and not told:
+            # As a tuple: a list is never equal to one, and every case, the unchanged file too, looked like other runs.
+            if planned_ids(self.folder) != tuple(IDS) and not told:
                 wrong.append("other runs are planned")
         except StoreError:
             pass

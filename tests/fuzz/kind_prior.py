@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import re
 from random import Random
 from typing import Any
 
@@ -10,6 +9,9 @@ from kind_table import Grid, TableKind, number_of, plain_name
 from dash_hpc.data.networks import read_network
 
 _SIGNS = {"+": 1.0, "-": -1.0}
+# A header's words of the documentation that the mutators write. Other words for a role are read without a remark too:
+# knowing "target" alone, this judged a header's plain "TF" or "gene" to be no layout at all.
+_ROLES = {"regulator": "regulator", "tf": "regulator", "target": "target", "gene": "target", "weight": "weight"}
 GENES = [f"G{k}" for k in range(1, 9)]
 
 
@@ -37,10 +39,11 @@ class PriorList(TableKind):
             raise ValueError
         used = [k for k in range(len(header)) if any(row[k] for row in cells)]  # a column without any cell is none
         header, *rows = [[row[k] for k in used] for row in cells]
-        roles = [re.sub("[^a-z0-9]", "", cell.casefold()) for cell in header]
+        # Case, blanks, separators and signs do not matter in them; letters and digits of any alphabet do.
+        roles = [_ROLES[word] for word in ("".join(filter(str.isalnum, cell.casefold())) for cell in header)]
         a, b = roles.index("regulator"), roles.index("target")
         w = roles.index("weight") if "weight" in roles else None
-        if len(set(roles)) != len(roles) or not set(roles) <= {"regulator", "target", "weight"}:
+        if len(set(roles)) != len(roles):
             raise ValueError
         signs = w is not None and all(row[w] in _SIGNS for row in rows)
         given: dict[tuple[int, int], list[float]] = {}

@@ -90,7 +90,7 @@ class TableKind(Kind):
         raise NotImplementedError
 
     def expected(self, grid: Grid) -> Any:
-        """Return what stands in ``grid`` by the documentation's plain layout; ValueError or IndexError when it is not
+        """Return what stands in ``grid`` by the documentation's plain layout; ValueError or LookupError when it is not
         in it.
         """
         raise NotImplementedError
@@ -122,7 +122,7 @@ class TableKind(Kind):
         grid = grid_of(case.data)
         try:
             expected = self.expected(grid) if grid else None
-        except (ValueError, IndexError):
+        except (ValueError, LookupError):
             expected = None
         if expected is None:
             raise Altered(f"read without a word, though it is not in the plain layout: {str(found)[:200]}")
