@@ -137,8 +137,9 @@ def _matrix(tensor: Group, name: str, expected: tuple[int, int], dtype: np.dtype
     """Return a prunable tensor and its mask."""
     row, col, shape = (_list(tensor, part, "i") for part in ("row", "col", "shape"))
     value = _list(tensor, "value", "f")
-    if tuple(shape.tolist()) != expected:
-        raise StoreError(f"/network/{name}: cannot have shape {shape.tolist()[:4]} where v and b mean {expected}")
+    # Cut before it is listed: a list of numbers takes far more memory than the array of them.
+    if shape.size != 2 or tuple(shape.tolist()) != expected:
+        raise StoreError(f"/network/{name}: cannot have shape {shape[:4].tolist()} where v and b mean {expected}")
     if not row.shape == col.shape == value.shape:
         raise StoreError(f"/network/{name}: row, col, value and shape do not fit each other")
     if value.dtype != dtype:

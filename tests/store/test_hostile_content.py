@@ -215,6 +215,10 @@ def network_scalar(file: h5py.File) -> None:
     put(file, "network/W_sums/shape", np.array(5))
 
 
+def network_long_shape(file: h5py.File) -> None:
+    put(file, "network/W_sums/shape", np.zeros(1 << 25, "i1"), compression="gzip", chunks=(1 << 20,))
+
+
 def network_table(file: h5py.File) -> None:
     put(file, "network/U_prods/value", np.zeros((2, 2), "f4"))
 
@@ -270,6 +274,7 @@ REFUSED = {
         (attribute_of_another_kind, "attribute complete of /"),
         (rows_beyond, r"where \(1152921504606846976,\) belongs"),
         (network_scalar, r"/network/W_sums/shape: int64 of shape \(\) where a list of whole numbers belongs"),
+        (network_long_shape, r"/network/W_sums: cannot have shape \[0, 0, 0, 0\]"),
         (network_table, r"/network/U_prods/value: float32 of shape \(2, 2\) where a list of IEEE numbers belongs"),
         (biases_of_text, r"/network/b_sums: \|S1 of shape \(2,\) where a list of IEEE numbers belongs"),
         (no_seed, "/spec: seed is missing"),
