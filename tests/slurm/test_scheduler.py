@@ -407,7 +407,9 @@ def test_script_names_a_folder_by_its_bytes(study: Path, tmp_path: Path, fake_sl
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
     for more in ([], ["--dry-run"]):
         done = subprocess.run([*words, *more], capture_output=True, check=True, env=environment)
-    assert b"folder='" + folder + b"'\n" in done.stdout
+    line = next(line for line in done.stdout.splitlines() if line.startswith(b"folder="))
+    read = subprocess.run(["bash", "-c", line + b'; printf %s "$folder"'], capture_output=True, check=True)
+    assert read.stdout == folder
     assert (Path(os.fsdecode(folder)) / "log" / "job-1.sbatch").read_bytes() == done.stdout
     assert fake_slurm.environment("sbatch")["PYTHONUTF8"] == "0"
 

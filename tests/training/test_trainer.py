@@ -213,7 +213,7 @@ def test_data_with_missing_values_train_on_what_was_observed(dataset: DataSet, m
     data = replace(dataset, train=holes)
     assert len(data.train.pairs()) < 18
     # with a rate of almost 0 the epoch's error is that of its last model, over all observed values
-    spec = make_spec(dtype="float64", epochs=1, lr=1e-12, min_lr=0.0)
+    spec = make_spec(dtype="float64", epochs=1, lr=1e-12, min_lr=0.0, step=0.1)
     trainer = Trainer(data, spec)
     fit = trainer.fit()
     assert fit.kept is not None
