@@ -79,7 +79,7 @@ def exact(weights: dict, y0: np.ndarray, t: float, bar: np.ndarray) -> np.ndarra
     weights = {name: a.astype(np.float64) for name, a in weights.items()}
     rate = 4 * float(weights["v"].max())
     steps = max(20, int(np.ceil(t * rate / 0.2)))
-    if steps * len(weights["v"]) > 3_000_000:
+    if steps * len(weights["v"]) > 8_000_000:
         return None
     sizes = np.full((len(y0), steps), t / steps)
     _, found, _ = NATIVE.solve_backward(weights, y0.astype(np.float64), sizes, bar.astype(np.float64), "rk4")

@@ -25,7 +25,16 @@ from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.makers import made_with
 from dash_hpc.store.publish import canonical_json, is_temporary, publish_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
-from dash_hpc.store.schema import INDEX_FORMAT, INDEX_VERSION, STATES, read_table, run_path, runs_folder, write_table
+from dash_hpc.store.schema import (
+    INDEX_FORMAT,
+    INDEX_VERSION,
+    STATES,
+    read_table,
+    run_path,
+    runs_folder,
+    spec_id,
+    write_table,
+)
 
 __all__ = [
     "INDEX_FILE",
@@ -206,6 +215,8 @@ def row_or_problem(file: RunFile) -> dict[str, Any] | str:
         return str(error)
     if record.run_id != file.run_id:
         return f"{file.path}: holds run {record.run_id}; a copy under another name is left out, move it elsewhere"
+    if spec_id(record.spec) != record.run_id:
+        return f"{file.path}: its spec belongs to id {spec_id(record.spec)}; move it away and run the study again"
     return summary(record)
 
 

@@ -16,6 +16,7 @@ import shutil
 import signal
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -380,22 +381,41 @@ def test_rerun_of_what_was_sent(folder: Path) -> None:
     assert "not the spec of a run" in (folder / "report" / "index.html").read_text() or "error" in said["report"]
 
 
+def test_a_record_whose_spec_is_another_runs_is_damaged(folder: Path) -> None:
+    """Its checksum is right, its numbers would stand under settings that did not make them."""
+    run_id = open_store(folder).planned[0]
+
+    def change(file: h5py.File) -> None:
+        put_text(file, "spec", canonical_json({**json.loads(file["spec"][()]), "seed": 77}).encode())
+
+    forge(run_path(folder, run_id), change)
+    store = open_store(folder)
+    assert store.status(run_id) == "damaged"
+    assert run_id not in store.runs.index
+    assert any("its spec belongs to id" in problem for problem in store.problems)
+
+
 @pytest.mark.parametrize("gone", ["solver", "schedule.fraction", "strategy.omega0"])
 def test_nothing_is_made_after_a_spec_of_parts(folder: Path, gone: str) -> None:
     """A study may leave these out, and then they have a default; what a run was made with is not guessed."""
-    store = open_store(folder)
-    (run_id,) = store.runs.index[store.runs["strategy"] == "dash"]
     part, _, key = gone.partition(".")
-
-    def change(file: h5py.File) -> None:
-        spec = json.loads(file["spec"][()])
+    base, runs, chosen = plan_header(folder).base, [], ""
+    for planned in open_store(folder).planned:
+        place = run_path(folder, planned)
+        with h5py.File(place) as file:
+            spec = json.loads(file["spec"][()])
         (spec[part] if key else spec).pop(key or part, None)
-        put_text(file, "spec", canonical_json(spec).encode())
-
-    for planned in store.planned:
-        forge(run_path(folder, planned), change)
+        run_id = spec_id(spec)
+        target = run_path(folder, run_id)
+        target.parent.mkdir(exist_ok=True)
+        place.rename(target)
+        forge(target, partial(put_text, path="spec", text=canonical_json(spec).encode()))
+        forge(target, lambda file, run_id=run_id: file.attrs.modify("run_id", run_id))
+        runs.append((run_id, spec))
+        chosen = run_id if spec["strategy"]["name"] == "dash" else chosen
+    write_plan(folder, runs, study="sent", base=base)
     words = f"not the spec of a run: {gone} is missing"
-    assert words in _guarded(_command, ("rerun", str(folder), run_id))
+    assert words in _guarded(_command, ("rerun", str(folder), chosen))
     answers(folder, *COMMANDS)
     assert words in (folder / "report" / "index.html").read_text()
 

@@ -25,7 +25,7 @@ from dash_hpc.store import (
     write_plan,
 )
 from dash_hpc.store import index as index_module
-from dash_hpc.store.verify import spec_id
+from dash_hpc.store.schema import spec_id
 from dash_hpc.study import STRATEGIES, parse_study
 
 Make = Callable[[Sequence[str]], Path]
@@ -181,11 +181,12 @@ def test_options_never_share_a_column_with_anything_else(tmp_path: Path, spec: d
     folder = tmp_path / "store"
     names = ("sparsity", "epoch", "auc", "seconds_total", "reason", "knob")
     own = {**spec, "strategy": {"name": "dash", **dict.fromkeys(names, 0.9)}}
-    write_plan(folder, [(IDS[0], own), (IDS[1], {**own, "seed": 1})], study="s", base=tmp_path)
-    RunWriter(folder, IDS[0], own, {}).finish(**{**result, "metrics": {"sparsity": 0.125, "auc": 0.5}})
-    RunWriter(folder, IDS[1], {**own, "seed": 1}, {}).begin()
+    first, second = planned = [(spec_id(each), each) for each in (own, {**own, "seed": 1})]
+    write_plan(folder, planned, study="s", base=tmp_path)
+    RunWriter(folder, *first, {}).finish(**{**result, "metrics": {"sparsity": 0.125, "auc": 0.5}})
+    RunWriter(folder, *second, {}).begin()
     runs = open_store(folder).runs
-    assert runs.loc[IDS[0], ["sparsity", "auc", "knob"]].tolist() == [0.125, 0.5, 0.9]
+    assert runs.loc[first[0], ["sparsity", "auc", "knob"]].tolist() == [0.125, 0.5, 0.9]
     assert runs["sparsity"].isna().tolist() == [False, True]
     for name in names[:-1]:
         assert runs[f"option.{name}"].tolist() == [0.9, 0.9]

@@ -154,7 +154,7 @@ def test_index_gives_the_same_table_without_reading_run_files(
 def test_stale_rows_of_the_index_are_not_used(make_store: Make) -> None:
     folder = make_store(["done", "done"])
     open_store(folder).write_index()
-    writer = RunWriter(folder, IDS[1], {"seed": 1, "strategy": {"name": "none"}}, {})
+    writer = RunWriter(folder, IDS[1], open_store(folder).spec(IDS[1]), {})
     writer.fail("changed later")
     runs = open_store(folder).runs
     assert runs["status"].tolist() == ["done", "failed"]
