@@ -189,7 +189,7 @@ def overhead(place: Path, seconds: float) -> tuple[float, float]:
     from dash_hpc.execution.worker import run_one
     from dash_hpc.store.checkpoint import CheckpointFile
     from dash_hpc.study import load_study, plan
-    from dash_hpc.training import trainer as training
+    from dash_hpc.training import phases
 
     def runs_of(epochs: int) -> tuple[Any, Any]:
         (place / "study.toml").write_text(STUDY.format(epochs=epochs))
@@ -213,7 +213,7 @@ def overhead(place: Path, seconds: float) -> tuple[float, float]:
 
         return count
 
-    places: list[tuple[Any, str]] = [(RunWriter, "update"), (CheckpointFile, "save"), (training, "capture")]
+    places: list[tuple[Any, str]] = [(RunWriter, "update"), (CheckpointFile, "save"), (phases, "capture")]
     originals = [getattr(owner, name) for owner, name in places]
     for (owner, name), original in zip(places, originals, strict=True):
         setattr(owner, name, counting(original))

@@ -8,7 +8,8 @@ from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Kept
 from dash_hpc.training.pack import Pack
 from dash_hpc.training.plateau import Plateau
-from dash_hpc.training.trainer import Trainer, run_course
+from dash_hpc.training.trainer import Trainer
+from dash_hpc.training.work import run_course
 
 __all__ = [
     "EVENT_COLUMNS",

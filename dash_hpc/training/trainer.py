@@ -1,43 +1,32 @@
-"""The epoch loop: pruning event, training steps, validation, learning rate, the kept model."""
+"""One training run: its data as arrays, its model, its strategy, its options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from dash_hpc.errors import PriorError, RunFailed, UsageError
-from dash_hpc.ops.events import ScoreJob, SelectJob
-from dash_hpc.ops.mse import mean_squared_error, observed_counts
+from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.ops.mse import observed_counts
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.solver import SolveJob
-from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Matrix, Solution, TrainState, values, zero_share
+from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState, values
 from dash_hpc.ops.timeunit import TimeUnit
-from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Context
 from dash_hpc.pruning.registry import create
 from dash_hpc.rng import stream
-from dash_hpc.training.batches import epoch_batches
-from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
-from dash_hpc.training.early_stop import BestKept
-from dash_hpc.training.fit import TIMERS, Fit, Kept
+from dash_hpc.training.checkpoint import Checkpoint
+from dash_hpc.training.fit import Fit
+from dash_hpc.training.phases import Course, course
 from dash_hpc.training.plateau import Plateau
-from dash_hpc.training.work import do_alone
+from dash_hpc.training.work import run_course
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, Pairs
     from dash_hpc.training.autograd_epoch import AutogradEpoch
 
-__all__ = ["Course", "Job", "Trainer", "run_course"]
-
-#: A step's work: scores and selection of a pruning event, the epoch, its validation.
-Job = ScoreJob | SelectJob | EpochJob | SolveJob
-#: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
-Course = Generator[Job, Any, Fit]
-Result = TypeVar("Result")
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -90,9 +79,9 @@ class Trainer:
         dtype = np.dtype(model["dtype"])
         self.train_pairs = dataset.train.pairs()
         self.validation_pairs = dataset.validation.pairs()
-        self._train_arrays = self._arrays(self.train_pairs, dtype)
-        self._validation_arrays = self._arrays(self.validation_pairs, dtype)
-        self._weight_of_pair = observed_counts(self.train_pairs.y1) / dataset.n_genes
+        self.train_arrays = self._arrays(self.train_pairs, dtype)
+        self.validation_arrays = self._arrays(self.validation_pairs, dtype)
+        self.weight_of_pair = observed_counts(self.train_pairs.y1) / dataset.n_genes
 
         weights = self.strategy.initial(model, stream(self.seed, "weights"))
         masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in PRUNABLE}
@@ -100,9 +89,9 @@ class Trainer:
         self.strategy.start(weights, masks, Context(dataset, inside, self.solver.as_dict(), self.seed))
         self.state = TrainState.fresh(weights, masks)
 
-        self._epoch_in_torch: AutogradEpoch | None = None
+        self.epoch_in_torch: AutogradEpoch | None = None
         self.tau = float(self.training["tau"])
-        self._prior = self._prior_loss(dtype)
+        self.prior = self._prior_loss(dtype)
         if self.strategy.needs_autograd:
             from dash_hpc.training.autograd_epoch import AutogradEpoch
 
@@ -110,7 +99,7 @@ class Trainer:
                 raise UsageError(
                     f"strategy {self.strategy.name}: a compressed model cannot be trained with gates or penalties"
                 )
-            self._epoch_in_torch = AutogradEpoch(self.strategy)
+            self.epoch_in_torch = AutogradEpoch(self.strategy)
 
     def fit(
         self,
@@ -134,10 +123,11 @@ class Trainer:
         stop: Callable[[], bool] | None = None,
         side_by_side: int = 1,
     ) -> Course:
-        """Train step by step: a generator that yields the work of each step (:data:`Job`), to be done by the caller.
+        """Train step by step: a generator that yields the work of each step, to be done by the caller.
 
-        Many runs can so be worked on side by side (:class:`dash_hpc.training.Pack`). What needs autograd is done here,
-        and scores that a strategy computes on its own.
+        The kinds of work are those of :data:`dash_hpc.training.phases.Job`. Many runs can so be worked on side by side
+        (:class:`dash_hpc.training.Pack`). What needs autograd is done here, and scores that a strategy computes on its
+        own.
 
         Parameters
         ----------
@@ -160,166 +150,26 @@ class Trainer:
         CheckpointUnfit
             When ``resume`` does not fit this model; the trainer must not be used any more.
         """
-        options = self.training
-        last = int(options["epochs"])
-        fit = Fit()
-        best = BestKept(int(options["early_stop"]))
-        plateau = self._fresh_plateau(after_event=False)
-        if resume is not None:
-            fit = restore(self, resume, best, plateau)
-        checkpoints = CheckpointTimer(checkpoint_seconds, perf_counter, side_by_side)
-        saved = fit.epoch
-
-        def save() -> None:
-            nonlocal saved
-            if checkpoint is not None and fit.epoch > saved:
-                start = perf_counter()
-                checkpoint(capture(self, fit, best, plateau))
-                checkpoints.made(start)
-                saved = fit.epoch
-
-        for epoch in range(fit.epoch + 1, last + 1):
-            if stop is not None and stop():
-                save()
-                return fit
-            clock = dict.fromkeys(TIMERS, 0.0)
-            began = perf_counter()
-            fraction = self.strategy.fraction(epoch, last)
-            if fraction is not None:
-                if not fit.events:
-                    best.forget()
-                fit.events.extend((yield from self._event(epoch, fraction, clock)))
-                if options["reset_lr_at_events"]:
-                    plateau = self._fresh_plateau(after_event=True)
-            train_mse = yield from self._train(epoch, plateau.lr, clock)
-            self.strategy.after_epoch(self.state, epoch)
-            weights = self.strategy.final_weights(self.state.weights, self.state.masks)
-            validation_mse = yield from self._validate(epoch, weights, clock)
-            if best.step(epoch, validation_mse):
-                masks = {name: mask.copy() for name, mask in self.state.masks.items()}
-                fit.kept = Kept(self.time_unit.outside(weights), masks, epoch, validation_mse)
-            lr = plateau.lr["W_sums"]
-            plateau.step(validation_mse)
-
-            row = {
-                "epoch": epoch,
-                "train_mse": train_mse,
-                "validation_mse": validation_mse,
-                "lr": lr,
-                "sparsity": zero_share(weights),
-                "seconds": perf_counter() - began,
-                **{f"seconds_{timer}": clock[timer] for timer in TIMERS},
-            }
-            for column, value in row.items():
-                fit.history[column].append(value)
-            fit.seconds["total"] += row["seconds"]
-            for timer in TIMERS:
-                fit.seconds[timer] += clock[timer]
-            fit.epoch = epoch
-            if best.stop(epoch):
-                fit.stop_reason = "early_stop"
-            elif epoch == last:
-                fit.stop_reason = "epochs"
-            if self.progress is not None:
-                self.progress(fit)
-            if fit.stop_reason:
-                break
-            if checkpoints.due(at_event=fraction is not None):
-                save()
-        return fit
+        return course(
+            self,
+            resume=resume,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            stop=stop,
+            side_by_side=side_by_side,
+        )
 
     def own_state(self) -> dict[str, np.ndarray]:
         """Return the strategy's own trainable tensors with their Adam state; empty without such."""
-        return {} if self._epoch_in_torch is None else self._epoch_in_torch.own_state()
+        return {} if self.epoch_in_torch is None else self.epoch_in_torch.own_state()
 
     def load_own_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`own_state` returned."""
-        if self._epoch_in_torch is not None:
-            self._epoch_in_torch.load_own_state(arrays, self.training["betas"], float(self.training["eps"]))
+        if self.epoch_in_torch is not None:
+            self.epoch_in_torch.load_own_state(arrays, self.training["betas"], float(self.training["eps"]))
 
-    def _event(
-        self, epoch: int, fraction: float, clock: dict[str, float]
-    ) -> Generator[ScoreJob | SelectJob, Any, list[dict[str, Any]]]:
-        state, strategy = self.state, self.strategy
-        began = perf_counter()
-        try:
-            described = strategy.score_job(state.weights, state.masks)
-            if described is None:
-                scores, diagnostics = strategy.scores(state.weights, state.masks)
-            else:
-                job, take = described
-                scores, diagnostics = take((yield job))
-            scored = perf_counter()
-            selection = strategy.select_job(scores, state.masks, fraction)
-            chosen = (yield selection) if selection else strategy.select(scores, state.masks, fraction)
-        except RunFailed as error:
-            raise RunFailed(f"epoch {epoch}: {error}") from error
-        records = []
-        for (name, (mask, threshold)), diagnosis in zip(chosen.items(), diagnostics, strict=True):
-            before = int(np.count_nonzero(state.masks[name]))
-            state.prune(name, mask)
-            records.append(
-                {
-                    "epoch": epoch,
-                    "tensor": name,
-                    "n_before": before,
-                    "n_pruned": before - int(np.count_nonzero(mask)),
-                    "threshold": threshold,
-                    **diagnosis,
-                }
-            )
-        strategy.after_event(state, epoch)
-        done = perf_counter()
-        clock["score"] += scored - began
-        clock["select"] += done - scored
-        for record in records:
-            record["seconds_score"] = (scored - began) / len(records)
-            record["seconds_select"] = (done - scored) / len(records)
-        return records
-
-    def _train(
-        self, epoch: int, lr: Mapping[str, float], clock: dict[str, float]
-    ) -> Generator[EpochJob, EpochResult, float]:
-        options = self.training
-        began = perf_counter()
-        pointer, index = epoch_batches(
-            self.train_pairs.trajectory,
-            options["batch"],
-            int(options["batch_size"]),
-            stream(self.seed, "batch-order", epoch),
-        )
-        y0, y1, dt = self._train_arrays
-        betas, eps = options["betas"], float(options["eps"])
-        job = EpochJob(self.state, y0, y1, dt, pointer, index, dict(lr), betas, eps, self.solver, self.tau, self._prior)
-        result = (yield job) if self._epoch_in_torch is None else self._epoch_in_torch(job)
-        clock["train"] += perf_counter() - began
-        if result.reason is not None or not np.isfinite(result.loss).all():
-            batch = int(np.argmax(~np.isfinite(result.loss)))
-            reason = result.reason or "the loss is not finite"
-            raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
-        return float(np.average(result.loss, weights=np.add.reduceat(self._weight_of_pair[index], pointer[:-1])))
-
-    def _validate(
-        self, epoch: int, weights: dict[str, Matrix], clock: dict[str, float]
-    ) -> Generator[SolveJob, Solution, float]:
-        began = perf_counter()
-        y0, y1, dt = self._validation_arrays
-        solution = yield SolveJob(weights, y0, dt, self.solver)
-        clock["validation"] += perf_counter() - began
-        if not solution.ok.all():
-            pair = int(np.argmin(solution.ok))
-            trajectory = int(self.validation_pairs.trajectory[pair])
-            raise RunFailed(f"epoch {epoch}, validation pair {pair} (trajectory {trajectory}): {solution.reason(pair)}")
-        mse = mean_squared_error(solution.y1, y1)
-        if not np.isfinite(mse):
-            raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
-        return mse
-
-    def _arrays(self, pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
-        return y0, y1, self.time_unit.intervals(pairs.t1 - pairs.t0)
-
-    def _fresh_plateau(self, *, after_event: bool) -> Plateau:
+    def fresh_plateau(self, *, after_event: bool) -> Plateau:
+        """Return the learning rates as they are at the start, or right after a pruning event."""
         options = self.training
         base, fast = float(options["lr"]), float(options["lr"]) * float(options["v_lr_factor"])
         lr = dict.fromkeys(TENSORS, base)
@@ -332,6 +182,10 @@ class Trainer:
             threshold=float(options["plateau_threshold"]),
             min_lr=float(options["min_lr"]),
         )
+
+    def _arrays(self, pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
+        return y0, y1, self.time_unit.intervals(pairs.t1 - pairs.t0)
 
     def _prior_loss(self, dtype: np.dtype) -> PriorLoss | None:
         if self.tau == 1.0:
@@ -351,18 +205,3 @@ class Trainer:
             dtype=dtype,
             multipliers=bool(options.get("prior_multipliers", False)),
         )
-
-
-def run_course(course: Generator[Any, Any, Result]) -> Result:
-    """Do the work of one course on the CPU until it ends; return what it returns."""
-    answer: Any = None
-    while True:
-        try:
-            job = course.throw(answer) if isinstance(answer, Exception) else course.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        try:
-            answer = do_alone(job)
-        except Exception as error:  # the course knows what it means
-            answer = error

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
 from dash_hpc.ops.solver import SolveJob, solve_arrays
 from dash_hpc.ops.train import EpochJob, train_pack
 
-__all__ = ["KINDS", "Kind", "do_alone"]
+__all__ = ["KINDS", "Kind", "do_alone", "run_course"]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,18 @@ KINDS = (
 def do_alone(job: Any) -> Any:
     """Do one piece of work on the CPU."""
     return next(kind for kind in KINDS if isinstance(job, kind.job)).alone(job)
+
+
+def run_course(course: Generator[Any, Any, Result]) -> Result:
+    """Do the work of one course on the CPU until it ends; return what it returns."""
+    answer: Any = None
+    while True:
+        try:
+            job = course.throw(answer) if isinstance(answer, Exception) else course.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        try:
+            answer = do_alone(job)
+        except Exception as error:  # the course knows what it means
+            answer = error

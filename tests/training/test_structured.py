@@ -124,7 +124,7 @@ def test_nothing_of_the_full_size_is_allocated(make_spec: MakeSpec) -> None:
     fit = trainer.fit()
     assert fit.kept is not None
     metrics = evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"])
-    checkpoint = capture(trainer, fit, BestKept(0), trainer._fresh_plateau(after_event=False))
+    checkpoint = capture(trainer, fit, BestKept(0), trainer.fresh_plateau(after_event=False))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert values(trainer.state.weights["W_prods"]).size > 7000

@@ -1,0 +1,109 @@
+"""The work of one epoch: a pruning event, the training steps, the validation."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dash_hpc.errors import RunFailed
+from dash_hpc.ops.events import ScoreJob, SelectJob
+from dash_hpc.ops.mse import mean_squared_error
+from dash_hpc.ops.solver import SolveJob
+from dash_hpc.ops.state import EpochResult, Matrix, Solution
+from dash_hpc.ops.train import EpochJob
+from dash_hpc.rng import stream
+from dash_hpc.training.batches import epoch_batches
+
+if TYPE_CHECKING:
+    from dash_hpc.training.trainer import Trainer
+
+__all__ = ["event", "train", "validate"]
+
+
+def event(
+    trainer: Trainer, epoch: int, fraction: float, clock: dict[str, float]
+) -> Generator[ScoreJob | SelectJob, Any, list[dict[str, Any]]]:
+    """Score, select and remove weights; return the records of the event, one per tensor."""
+    state, strategy = trainer.state, trainer.strategy
+    began = perf_counter()
+    try:
+        described = strategy.score_job(state.weights, state.masks)
+        if described is None:
+            scores, diagnostics = strategy.scores(state.weights, state.masks)
+        else:
+            job, take = described
+            scores, diagnostics = take((yield job))
+        scored = perf_counter()
+        selection = strategy.select_job(scores, state.masks, fraction)
+        chosen = (yield selection) if selection else strategy.select(scores, state.masks, fraction)
+    except RunFailed as error:
+        raise RunFailed(f"epoch {epoch}: {error}") from error
+    records = []
+    for (name, (mask, threshold)), diagnosis in zip(chosen.items(), diagnostics, strict=True):
+        before = int(np.count_nonzero(state.masks[name]))
+        state.prune(name, mask)
+        records.append(
+            {
+                "epoch": epoch,
+                "tensor": name,
+                "n_before": before,
+                "n_pruned": before - int(np.count_nonzero(mask)),
+                "threshold": threshold,
+                **diagnosis,
+            }
+        )
+    strategy.after_event(state, epoch)
+    done = perf_counter()
+    clock["score"] += scored - began
+    clock["select"] += done - scored
+    for record in records:
+        record["seconds_score"] = (scored - began) / len(records)
+        record["seconds_select"] = (done - scored) / len(records)
+    return records
+
+
+def train(
+    trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str, float]
+) -> Generator[EpochJob, EpochResult, float]:
+    """Train one epoch with the rates ``lr``; return the mean MSE over its observed values, each before its step."""
+    options = trainer.training
+    began = perf_counter()
+    pointer, index = epoch_batches(
+        trainer.train_pairs.trajectory,
+        options["batch"],
+        int(options["batch_size"]),
+        stream(trainer.seed, "batch-order", epoch),
+    )
+    y0, y1, dt = trainer.train_arrays
+    betas, eps = options["betas"], float(options["eps"])
+    job = EpochJob(
+        trainer.state, y0, y1, dt, pointer, index, dict(lr), betas, eps, trainer.solver, trainer.tau, trainer.prior
+    )
+    result = (yield job) if trainer.epoch_in_torch is None else trainer.epoch_in_torch(job)
+    clock["train"] += perf_counter() - began
+    if result.reason is not None or not np.isfinite(result.loss).all():
+        batch = int(np.argmax(~np.isfinite(result.loss)))
+        reason = result.reason or "the loss is not finite"
+        raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
+    return float(np.average(result.loss, weights=np.add.reduceat(trainer.weight_of_pair[index], pointer[:-1])))
+
+
+def validate(
+    trainer: Trainer, epoch: int, weights: dict[str, Matrix], clock: dict[str, float]
+) -> Generator[SolveJob, Solution, float]:
+    """Return the validation MSE of the model ``weights``."""
+    began = perf_counter()
+    y0, y1, dt = trainer.validation_arrays
+    solution = yield SolveJob(weights, y0, dt, trainer.solver)
+    clock["validation"] += perf_counter() - began
+    if not solution.ok.all():
+        pair = int(np.argmin(solution.ok))
+        trajectory = int(trainer.validation_pairs.trajectory[pair])
+        raise RunFailed(f"epoch {epoch}, validation pair {pair} (trajectory {trajectory}): {solution.reason(pair)}")
+    mse = mean_squared_error(solution.y1, y1)
+    if not np.isfinite(mse):
+        raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
+    return mse
