@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 from dash_hpc.execution.driver import drive
-from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.mpi import mpi_session
-from dash_hpc.execution.mpi_executor import MPIExecutor
+from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.execution.mpi.executor import MPIExecutor
+from dash_hpc.execution.mpi.session import mpi_session
 
 MOST_MILLISECONDS = 1.0
 MOST_MESSAGES = 4.0

@@ -185,8 +185,8 @@ lambda_motif = 0.1
 
 def overhead(place: Path, seconds: float) -> tuple[float, float]:
     """Train one run of about ``seconds`` as a worker does; return seconds of the fit and of writing in it."""
-    from dash_hpc.execution.probe import probe
-    from dash_hpc.execution.worker import run_one
+    from dash_hpc.execution.work.one_run import run_one
+    from dash_hpc.execution.work.probe import probe
     from dash_hpc.store.checkpoint import CheckpointFile
     from dash_hpc.study import load_study, plan
     from dash_hpc.training import phases

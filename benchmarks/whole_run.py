@@ -35,7 +35,7 @@ from train_step import Problem
 from dash_hpc import open_store
 from dash_hpc.data import build
 from dash_hpc.execution.study_run import prepare
-from dash_hpc.execution.worker import run_one
+from dash_hpc.execution.work.one_run import run_one
 from dash_hpc.ops import SolverOptions
 from dash_hpc.store import RunRecord
 from dash_hpc.study import Study, load_study, plan

@@ -13,7 +13,7 @@ import click
 
 from dash_hpc import __version__
 from dash_hpc.cli.common import Command, Group
-from dash_hpc.execution.streams import make_safe
+from dash_hpc.execution.machine.streams import make_safe
 
 __all__ = ["app", "main"]
 

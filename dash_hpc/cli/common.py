@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.execution import streams
+from dash_hpc.execution.machine import streams
 from dash_hpc.names import json_text
 from dash_hpc.shown import console, shown, shown_block, shown_json
 

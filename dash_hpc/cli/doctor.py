@@ -53,7 +53,7 @@ def doctor(ctx: click.Context, folder: Path, ranks: bool, as_json: bool) -> None
 
 
 def _examine_ranks(folder: Path, as_json: bool) -> int:
-    from dash_hpc.execution.mpi_check import check_ranks
+    from dash_hpc.execution.mpi.check import check_ranks
 
     answer = check_ranks(folder)
     if answer is None:  # this is not rank 0
@@ -132,8 +132,8 @@ def _gpu() -> str:
 
 
 def _cores() -> str:
-    from dash_hpc.execution.cgroup import quota_cores
-    from dash_hpc.execution.threads import available_cores
+    from dash_hpc.execution.machine.cgroup import quota_cores
+    from dash_hpc.execution.machine.threads import available_cores
 
     quota = quota_cores()
     limit = "" if quota is None else f" (CPU quota of the control group: {quota})"

@@ -25,7 +25,7 @@ def job() -> None:
 @click.pass_context
 def begin(ctx: click.Context, folder: Path, nodes: str, down: str) -> None:
     """Open an attempt."""
-    from dash_hpc.execution.slurm_jobs import begin as begin_attempt
+    from dash_hpc.execution.slurm.attempts import begin as begin_attempt
 
     verdict = begin_attempt(folder, nodes.split(), down.split())
     say(f"dash-hpc: {verdict.text}", err=True)
@@ -37,7 +37,7 @@ def begin(ctx: click.Context, folder: Path, nodes: str, down: str) -> None:
 @click.option("--down", default="", help="Hosts that are down now.")
 def down(folder: Path, down: str) -> None:
     """Remember which hosts of this attempt are down."""
-    from dash_hpc.execution.slurm_jobs import note_failed
+    from dash_hpc.execution.slurm.attempts import note_failed
 
     note_failed(folder, down.split())
 
@@ -62,7 +62,7 @@ def end(
     part: tuple[int, int] | None,
 ) -> None:
     """Close an attempt; leave with 75 when the job shall go back into the queue."""
-    from dash_hpc.execution.slurm_jobs import end as end_attempt
+    from dash_hpc.execution.slurm.attempts import end as end_attempt
     from dash_hpc.execution.study_run import part_of
     from dash_hpc.store import planned_ids
 
@@ -77,6 +77,6 @@ def end(
 @click.pass_context
 def call(ctx: click.Context, folder: Path) -> None:
     """Execute one call of a SlurmExecutor."""
-    from dash_hpc.execution.slurm_executor import answer_call
+    from dash_hpc.execution.slurm.executor import answer_call
 
     ctx.exit(0 if answer_call(folder) else 1)

@@ -34,8 +34,8 @@ def status(ctx: click.Context, folder: Path, check: bool, as_json: bool) -> None
     Example:
       dash-hpc status results/quick
     """
-    from dash_hpc.execution.slurm_jobs import damaged_notes
-    from dash_hpc.execution.slurm_submit import describe_jobs
+    from dash_hpc.execution.slurm.attempts import damaged_notes
+    from dash_hpc.execution.slurm.submit import describe_jobs
     from dash_hpc.store import open_store
 
     store = open_store(folder)

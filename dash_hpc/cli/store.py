@@ -94,7 +94,7 @@ def compact(folder: Path, as_json: bool) -> None:
       dash-hpc compact results/quick
     """
     from dash_hpc.errors import StoreError
-    from dash_hpc.execution.folder import held_by_driver
+    from dash_hpc.execution.claims.folder import held_by_driver
     from dash_hpc.store import compact as pack
     from dash_hpc.store import is_store
 

@@ -23,9 +23,9 @@ from dash_hpc.errors import UsageError
 from dash_hpc.shown import shell_path
 
 if TYPE_CHECKING:
-    from dash_hpc.execution.mpi_executor import MPIExecutor
-    from dash_hpc.execution.mpi_launch import Engine
-    from dash_hpc.execution.signals import StopFlag
+    from dash_hpc.execution.machine.signals import StopFlag
+    from dash_hpc.execution.mpi.executor import MPIExecutor
+    from dash_hpc.execution.mpi.launch import Engine
     from dash_hpc.store import Store
 
 __all__ = ["init", "run"]
@@ -101,7 +101,7 @@ def run(
     Example:
       dash-hpc run quick.toml --set training.epochs=50 --set sweep.seeds=0..4
     """
-    from dash_hpc.execution.mpi_launch import choose_engine
+    from dash_hpc.execution.mpi.launch import choose_engine
 
     if move_to is not None and not fresh:
         raise click.UsageError("--move-to belongs to --fresh; without it the study goes on where it is", ctx)
@@ -114,12 +114,12 @@ def run(
 
     # A dry run starts nothing, whatever a launcher has left in the environment.
     if dry_run or choose_engine(engine) == "local":
-        from dash_hpc.execution.signals import StopFlag
+        from dash_hpc.execution.machine.signals import StopFlag
 
         # Before the large imports: a signal that comes early must not mean death.
         with StopFlag(starting=True) as stop:
             ctx.exit(work(stop=stop))
-    from dash_hpc.execution.mpi import mpi_session
+    from dash_hpc.execution.mpi.session import mpi_session
 
     on_gpu = device != "cpu"
     ctx.exit(mpi_session(work, announce=lambda text: say(text, err=True), on_gpu=on_gpu) or DONE)

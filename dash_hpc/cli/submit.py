@@ -63,9 +63,9 @@ def submit(
       dash-hpc submit study.toml --nodes 4 --tasks-per-node 32 --time 8:00:00 --dry-run
     """
     from dash_hpc.data.sources import input_folders
-    from dash_hpc.execution.slurm_jobs import failed_nodes
-    from dash_hpc.execution.slurm_options import load_options
-    from dash_hpc.execution.slurm_script import job_script
+    from dash_hpc.execution.slurm.attempts import failed_nodes
+    from dash_hpc.execution.slurm.options import load_options
+    from dash_hpc.execution.slurm.script import job_script
     from dash_hpc.study import load_study
 
     plan = load_study(study, overrides)
@@ -81,7 +81,7 @@ def submit(
         click.echo(to_bytes(script), nl=False)
         return
 
-    from dash_hpc.execution.slurm_submit import submit_study
+    from dash_hpc.execution.slurm.submit import submit_study
 
     for name in avoided:
         say(f"dash-hpc: node {name} failed under an earlier job and is left out", err=True)
@@ -106,7 +106,7 @@ def cancel(folder: Path, as_json: bool) -> None:
     Example:
       dash-hpc cancel results/quick
     """
-    from dash_hpc.execution.slurm_submit import cancel_jobs
+    from dash_hpc.execution.slurm.submit import cancel_jobs
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give the output folder of a study")

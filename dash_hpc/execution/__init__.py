@@ -1,4 +1,4 @@
-"""Execution of studies: worker processes, the driver that feeds them, checkpoints, leases, progress, provenance.
+"""Execution of studies: the driver, what it plans and tells, and a room for each kind of executor and for the machine.
 
 Names load on first use: whoever only wants to receive signals must not wait for the store.
 """
@@ -9,18 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dash_hpc.execution.claims.lease import Lease
     from dash_hpc.execution.driver import drive
-    from dash_hpc.execution.lease import Lease
-    from dash_hpc.execution.local import LocalExecutor
-    from dash_hpc.execution.mpi import mpi_session
-    from dash_hpc.execution.mpi_executor import MPIExecutor
+    from dash_hpc.execution.local.executor import LocalExecutor
+    from dash_hpc.execution.machine.signals import StopFlag, process_flag
+    from dash_hpc.execution.machine.threads import available_cores
+    from dash_hpc.execution.mpi.executor import MPIExecutor
+    from dash_hpc.execution.mpi.session import mpi_session
     from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
-    from dash_hpc.execution.signals import StopFlag, process_flag
-    from dash_hpc.execution.slurm_executor import SlurmExecutor
-    from dash_hpc.execution.slurm_options import JobOptions
+    from dash_hpc.execution.slurm.executor import SlurmExecutor
+    from dash_hpc.execution.slurm.options import JobOptions
     from dash_hpc.execution.study_run import run_study
-    from dash_hpc.execution.threads import available_cores
-    from dash_hpc.execution.worker import run_one
+    from dash_hpc.execution.work.one_run import run_one
 
 __all__ = [
     "JobOptions",
@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "claims.lease": ("Lease",),
     "driver": ("drive",),
-    "lease": ("Lease",),
-    "local": ("LocalExecutor",),
-    "mpi": ("mpi_session",),
-    "mpi_executor": ("MPIExecutor",),
+    "local.executor": ("LocalExecutor",),
+    "machine.signals": ("StopFlag", "process_flag"),
+    "machine.threads": ("available_cores",),
+    "mpi.executor": ("MPIExecutor",),
+    "mpi.session": ("mpi_session",),
     "progress": ("Progress", "Snapshot", "line", "snapshot", "table"),
-    "signals": ("StopFlag", "process_flag"),
-    "slurm_executor": ("SlurmExecutor",),
-    "slurm_options": ("JobOptions",),
+    "slurm.executor": ("SlurmExecutor",),
+    "slurm.options": ("JobOptions",),
     "study_run": ("run_study",),
-    "threads": ("available_cores",),
-    "worker": ("run_one",),
+    "work.one_run": ("run_one",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import Interrupted, StoreError, WorkerDied
-from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.pack_worker import run_pack
+from dash_hpc.execution.claims.deaths import MAX_TRIES, count_death, deaths_path, read_deaths
+from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.execution.machine.provenance import now, provenance
+from dash_hpc.execution.machine.signals import StopFlag
 from dash_hpc.execution.packing import Packing
-from dash_hpc.execution.poison import MAX_TRIES, count_death, deaths_path, read_deaths
-from dash_hpc.execution.provenance import now, provenance
-from dash_hpc.execution.signals import StopFlag
-from dash_hpc.execution.worker import run_noted
+from dash_hpc.execution.work.many_runs import run_pack
+from dash_hpc.execution.work.one_run import run_noted
 from dash_hpc.store import RunWriter, find_record, planned_spec, read_run, run_path
 
 __all__ = ["MAX_TRIES", "drive"]
@@ -41,9 +41,9 @@ def drive(
 ) -> None:
     """Execute the runs in the given order until all are recorded as done or failed, or until ``stop`` is set.
 
-    Runs that have killed their worker too often (see :mod:`dash_hpc.execution.poison`) are not tried again. A run at
-    which another process works is tried again until that process is through with it or dead. When a worker dies at a
-    pack, the runs that have not ended are tried again in two halves, so that the one at fault is soon alone.
+    Runs that have killed their worker too often (see :mod:`dash_hpc.execution.claims.deaths`) are not tried again. A
+    run at which another process works is tried again until that process is through with it or dead. When a worker dies
+    at a pack, the runs that have not ended are tried again in two halves, so that the one at fault is soon alone.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def drive(
     packing : Packing, optional
         Runs that a worker gets at a time, and where it works on them; default one, on the CPU.
     pack_task : callable
-        Called as :func:`dash_hpc.execution.pack_worker.run_pack` unless runs go one by one to the CPU.
+        Called as :func:`dash_hpc.execution.work.many_runs.run_pack` unless runs go one by one to the CPU.
     stop : StopFlag, optional
         Once it is set, no run is handed out any more, ``on_stop(reason)`` is called, which shall make the calls under
         way end soon, and the function returns when they have. Set from the start, it lets one window of runs begin all

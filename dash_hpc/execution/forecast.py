@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import DashHpcError, StoreError
-from dash_hpc.execution.local import LocalExecutor
-from dash_hpc.execution.memory import report_bytes
+from dash_hpc.execution.local.executor import LocalExecutor
+from dash_hpc.execution.machine.memory import report_bytes
 from dash_hpc.execution.packing import choose_packing, run_bytes
 from dash_hpc.execution.planning import gene_count, planned_runs
-from dash_hpc.execution.probe import densities, probe
+from dash_hpc.execution.work.probe import densities, probe
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
 from dash_hpc.study import RunSpec, Study
 from dash_hpc.study.strategies import STRATEGIES

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.binding import visible_gpus
-from dash_hpc.execution.local import LocalExecutor
-from dash_hpc.execution.pack_worker import look_at_device
-from dash_hpc.execution.threads import available_cores
+from dash_hpc.execution.local.executor import LocalExecutor
+from dash_hpc.execution.machine.binding import visible_gpus
+from dash_hpc.execution.machine.threads import available_cores
+from dash_hpc.execution.work.many_runs import look_at_device
 from dash_hpc.ops.cuda import parse_device
 
 if TYPE_CHECKING:
-    from dash_hpc.execution.mpi_executor import MPIExecutor
+    from dash_hpc.execution.mpi.executor import MPIExecutor
 
 __all__ = ["MOST", "Choice", "Packing", "check_wishes", "choose_packing", "run_bytes"]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import numpy as np
 
 from dash_hpc.errors import StoreError, UsageError
-from dash_hpc.execution.streams import say
+from dash_hpc.execution.machine.streams import say
 from dash_hpc.shown import LINE, NAME, console, rich_text, shown
 from dash_hpc.store import Store
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import StoreError, UsageError
-from dash_hpc.execution.local import LocalExecutor
-from dash_hpc.execution.pack_worker import run_pack
+from dash_hpc.execution.local.executor import LocalExecutor
 from dash_hpc.execution.packing import check_wishes
+from dash_hpc.execution.work.many_runs import run_pack
 from dash_hpc.store import RunRecord, compare_records, is_store, open_store, plan_header, read_run, run_path, write_plan
 from dash_hpc.study import check_spec
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import dash_hpc
 from dash_hpc.errors import Interrupted, OtherVersion, StoreError, UsageError
+from dash_hpc.execution.claims.folder import begin_anew, held_by_driver
+from dash_hpc.execution.claims.lease import LEASE_FOLDER, Lease
 from dash_hpc.execution.driver import drive
-from dash_hpc.execution.folder import begin_anew, held_by_driver
 from dash_hpc.execution.forecast import require_space
-from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.lease import LEASE_FOLDER, Lease
-from dash_hpc.execution.local import LocalExecutor
+from dash_hpc.execution.local.executor import LocalExecutor
+from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.execution.machine.signals import StopFlag
+from dash_hpc.execution.machine.streams import occupy, say
 from dash_hpc.execution.packing import Choice, check_wishes, choose_packing
 from dash_hpc.execution.planning import data_summary, gene_count, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
-from dash_hpc.execution.signals import StopFlag
-from dash_hpc.execution.streams import occupy, say
 from dash_hpc.store import (
     Store,
     is_store,
@@ -39,12 +39,12 @@ from dash_hpc.store.checkpoint import CheckpointFile, checkpoint_paths
 from dash_hpc.study import RunSpec, Study, load_study
 
 if TYPE_CHECKING:
-    from dash_hpc.execution.mpi_executor import MPIExecutor
+    from dash_hpc.execution.mpi.executor import MPIExecutor
 
 __all__ = ["PRELOAD", "part_of", "prepare", "run_study"]
 
 #: What a worker imports while its driver still plans.
-PRELOAD = ("dash_hpc.execution.worker", "dash_hpc.training", "dash_hpc.data")
+PRELOAD = ("dash_hpc.execution.work.one_run", "dash_hpc.training", "dash_hpc.data")
 
 
 def run_study(

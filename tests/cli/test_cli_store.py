@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dash_hpc.cli import app
-from dash_hpc.execution.folder import held_by_driver
+from dash_hpc.execution.claims.folder import held_by_driver
 from dash_hpc.store import RunWriter, open_store, planned_spec, run_path
 
 

@@ -137,23 +137,23 @@ def test_rerun_tells_of_another_device_and_repeats_the_bits_on_the_same(
 
 def test_a_run_that_goes_on_elsewhere_says_so(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dash_hpc._cuda_emulation")
-    from dash_hpc.execution import pack_worker
+    from dash_hpc.execution.machine.signals import StopFlag
     from dash_hpc.execution.rerun import _devices
-    from dash_hpc.execution.signals import StopFlag
     from dash_hpc.execution.study_run import prepare
+    from dash_hpc.execution.work import many_runs
     from dash_hpc.study import load_study
 
     monkeypatch.setenv("DASH_HPC_CUDA_EMULATION", "1")
     ids = prepare(load_study(study), tmp_path)[:2]
     flag = StopFlag()
     flag.set("SIGTERM")
-    pack_worker._device.cache_clear()
+    many_runs._device.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(pack_worker, "process_flag", lambda: flag)
-        stopped = pack_worker.run_pack(str(tmp_path), ids, "cuda")["runs"]
+        patch.setattr(many_runs, "process_flag", lambda: flag)
+        stopped = many_runs.run_pack(str(tmp_path), ids, "cuda")["runs"]
         assert {own["status"] for own in stopped.values()} == {"stopped"}
-    pack_worker.run_pack(str(tmp_path), ids, "cpu")
-    pack_worker._device.cache_clear()
+    many_runs.run_pack(str(tmp_path), ids, "cpu")
+    many_runs._device.cache_clear()
     made = open_store(tmp_path).provenance(ids[0])
     assert made["device"] == "cpu"
     assert made["resumed"][0]["changes"] == ["device: emulation -> cpu"]
@@ -163,21 +163,21 @@ def test_a_run_that_goes_on_elsewhere_says_so(study: Path, tmp_path: Path, monke
 def test_a_gpu_without_room_fails_by_name_and_gives_way_with_auto(
     study: Path, tmp_path: Path, on_cpu: Store, monkeypatch: pytest.MonkeyPatch, emulation: Any
 ) -> None:
-    from dash_hpc.execution import pack_worker
     from dash_hpc.execution.study_run import prepare
+    from dash_hpc.execution.work import many_runs
     from dash_hpc.study import load_study
 
     monkeypatch.setenv("DASH_HPC_CUDA_EMULATION", "1")
     ids = prepare(load_study(study), tmp_path)
-    pack_worker._device.cache_clear()
+    many_runs._device.cache_clear()
     emulation.module.emulate(memory_bytes=1 << 12)
-    failed = pack_worker.run_pack(str(tmp_path), ids, "cuda")
+    failed = many_runs.run_pack(str(tmp_path), ids, "cuda")
     assert {own["status"] for own in failed["runs"].values()} == {"failed"}
     reason = open_store(tmp_path).record(ids[0]).reason
     assert reason.startswith("out of memory on the GPU: ")
     assert reason.endswith("this run does not even fit alone: use the CPU for it")
-    done = pack_worker.run_pack(str(tmp_path), ids, "auto")
-    pack_worker._device.cache_clear()
+    done = many_runs.run_pack(str(tmp_path), ids, "auto")
+    many_runs._device.cache_clear()
     assert {own["status"] for own in done["runs"].values()} == {"done"}
     assert done["notes"]
     assert all("went on with the CPU: out of memory on the GPU" in note for note in done["notes"])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dash_hpc.execution import run_one, run_study, worker
+from dash_hpc.execution import run_one, run_study
+from dash_hpc.execution.work import one_run
 from dash_hpc.store import Store
 
 TASKS = '''
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 from dash_hpc.errors import RunFailed, StoreError
-from dash_hpc.execution.worker import run_one
+from dash_hpc.execution.work.one_run import run_one
 
 
 def add(a, b):
@@ -68,7 +69,7 @@ def sleep(seconds, started):
 
 
 def until_stopped(started):
-    from dash_hpc.execution.signals import process_flag
+    from dash_hpc.execution.machine.signals import process_flag
     Path(started).touch()
     while not process_flag().is_set():
         time.sleep(0.01)
@@ -173,7 +174,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str, int], str
     def run(folder: Path, run_id: str, epochs: int) -> str:
         flag = StopsAfter(epochs)
         with monkeypatch.context() as patch:
-            patch.setattr(worker, "process_flag", lambda: flag)
+            patch.setattr(one_run, "process_flag", lambda: flag)
             return run_one(str(folder), run_id)
 
     return run

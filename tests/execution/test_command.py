@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dash_hpc.execution.command import MOST_BYTES, ask
+from dash_hpc.execution.machine.command import MOST_BYTES, ask
 
 
 def gone(pid: int) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dash_hpc.execution.container import digest_lines, image_of_this_process, mounts
-from dash_hpc.execution.provenance import provenance
+from dash_hpc.execution.machine.container import digest_lines, image_of_this_process, mounts
+from dash_hpc.execution.machine.provenance import provenance
 
 
 def test_image_is_told_by_its_own_file_and_by_who_started_it(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_image_is_told_by_its_own_file_and_by_who_started_it(tmp_path: Path) -> 
 
 
 def test_provenance_names_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dash_hpc.execution import provenance as module
+    from dash_hpc.execution.machine import provenance as module
 
     assert "container" not in provenance()
     monkeypatch.setenv("APPTAINER_CONTAINER", "/images/dash.sif")

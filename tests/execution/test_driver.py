@@ -9,7 +9,7 @@ import pytest
 
 from dash_hpc.errors import StoreError, WorkerDied
 from dash_hpc.execution.driver import drive
-from dash_hpc.execution.journal import Journal
+from dash_hpc.execution.machine.journal import Journal
 from dash_hpc.store import RunWriter, open_store, planned_spec, write_plan
 from dash_hpc.store.schema import spec_id
 

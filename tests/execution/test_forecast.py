@@ -10,7 +10,7 @@ from dash_hpc.errors import StoreError
 from dash_hpc.execution import forecast as module
 from dash_hpc.execution.forecast import DiskNeed, Forecast, disk_need, forecast, require_space
 from dash_hpc.execution.planning import gene_count
-from dash_hpc.execution.probe import densities, probe
+from dash_hpc.execution.work.probe import densities, probe
 from dash_hpc.store import FreeSpace
 from dash_hpc.study import Study, load_study, plan
 

@@ -16,8 +16,8 @@ import pytest
 
 import dash_hpc
 from dash_hpc.errors import StoreError, UsageError
-from dash_hpc.execution import lease_file
-from dash_hpc.execution.lease import LEASE_FOLDER, Lease, LeaseLost, Observer, lease_seconds
+from dash_hpc.execution.claims import lease_file
+from dash_hpc.execution.claims.lease import LEASE_FOLDER, Lease, LeaseLost, Observer, lease_seconds
 from dash_hpc.store.publish import note_seal
 
 RUN = "0123456789abcdef"
@@ -25,7 +25,7 @@ RUN = "0123456789abcdef"
 # Takes the lease for a moment as often as it can, and proves that nobody else had it: a file made exclusively.
 CONTENDER = """
 import os, sys, time
-from dash_hpc.execution.lease import Lease
+from dash_hpc.execution.claims.lease import Lease
 folder, name, turns = sys.argv[1], sys.argv[2], int(sys.argv[3])
 won = 0
 while won < turns:
@@ -42,7 +42,7 @@ print("ok")
 
 HOLDER = """
 import sys, time
-from dash_hpc.execution.lease import Lease
+from dash_hpc.execution.claims.lease import Lease
 lease = Lease(sys.argv[1], sys.argv[2], seconds=float(sys.argv[3]))
 assert lease.acquire() is None
 print("held", flush=True)
@@ -70,7 +70,7 @@ def files(folder: Path) -> list[str]:
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this process stands on another machine: process ids tell it nothing about earlier holders."""
     monkeypatch.setattr(lease_file, "place", lambda: "another boot")
-    monkeypatch.setattr("dash_hpc.execution.lease.place", lambda: "another boot")
+    monkeypatch.setattr("dash_hpc.execution.claims.lease.place", lambda: "another boot")
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_worker_ends_when_its_parent_is_gone(tasks: Any) -> None:
 
 
 def test_worker_that_cannot_start_is_reported(tasks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dash_hpc.execution.local._START", "raise SystemExit('no')")
+    monkeypatch.setattr("dash_hpc.execution.local.executor._START", "raise SystemExit('no')")
     executor = LocalExecutor(1, tmp_path)
     with pytest.raises(UsageError, match=r"cannot start \(exit code 1\); see .*worker-0\.log"):
         executor.submit(tasks.add, 1, 1).result(60)

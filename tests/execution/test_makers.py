@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import dash_hpc
-from dash_hpc.execution import provenance as module
 from dash_hpc.execution import run_one, run_study
-from dash_hpc.execution.provenance import provenance
+from dash_hpc.execution.machine import provenance as module
+from dash_hpc.execution.machine.provenance import provenance
 from dash_hpc.store import Store, made_with, open_store
 
 Interrupt = Callable[[Path, str, int], str]

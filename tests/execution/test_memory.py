@@ -13,7 +13,13 @@ import scipy.sparse as sp
 
 from dash_hpc.evaluation import network_metrics
 from dash_hpc.execution.forecast import forecast
-from dash_hpc.execution.memory import REPORT_BASE_BYTES, evaluation_bytes, peak_bytes, report_bytes, resident_bytes
+from dash_hpc.execution.machine.memory import (
+    REPORT_BASE_BYTES,
+    evaluation_bytes,
+    peak_bytes,
+    report_bytes,
+    resident_bytes,
+)
 from dash_hpc.execution.study_run import prepare
 from dash_hpc.study import parse_study
 
@@ -39,12 +45,12 @@ name = "none"
 RUN = """
 import sys
 from dash_hpc.execution import run_one
-from dash_hpc.execution.memory import peak_bytes
+from dash_hpc.execution.machine.memory import peak_bytes
 print(run_one(sys.argv[1], sys.argv[2]), peak_bytes())
 """
 REPORT = """
 import sys
-from dash_hpc.execution.memory import peak_bytes
+from dash_hpc.execution.machine.memory import peak_bytes
 from dash_hpc.report import write_report
 from dash_hpc.store import open_store
 print(write_report(open_store(sys.argv[1])).name, peak_bytes())

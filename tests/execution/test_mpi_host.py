@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from dash_hpc.errors import UsageError
-from dash_hpc.execution import mpi_host
-from dash_hpc.execution.mpi_host import HostUnfit, check_host, check_launcher, first_of_host, under_launcher
-from dash_hpc.execution.mpi_launch import promise
+from dash_hpc.execution.mpi import host
+from dash_hpc.execution.mpi.host import HostUnfit, check_host, check_launcher, first_of_host, under_launcher
+from dash_hpc.execution.mpi.launch import promise
 
 MPICH = "MPICH Version: 5.0.2"
 MIB = 1 << 20
@@ -62,7 +62,7 @@ def test_what_cannot_be_known_is_left_to_mpi() -> None:
 
 
 def test_launcher_above_is_seen(tmp_path: Path) -> None:
-    code = "from dash_hpc.execution.mpi_host import under_launcher; print(under_launcher())"
+    code = "from dash_hpc.execution.mpi.host import under_launcher; print(under_launcher())"
     for name, seen in (("hydra_pmi_proxy", "True"), ("slurmstepd", "True"), ("a) 1 (shell", "False")):
         # The kernel names a process after the file that it was started from.
         (tmp_path / name).symlink_to(sys.executable)
@@ -93,7 +93,7 @@ def test_room_in_shared_memory(
 ) -> None:
     """MPICH 5.0.2 takes 1.01 MiB for each rank of a host (measured with 1 to 16)."""
     usage = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_flag=0)
-    monkeypatch.setattr(mpi_host, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(host, "SHARED_MEMORY", tmp_path)
     monkeypatch.setattr(os, "statvfs", lambda path: usage)
     check_host("Open MPI v5.0.11", environ)
     if not need:
@@ -107,7 +107,7 @@ def test_room_in_shared_memory(
 
 
 def test_no_shared_memory_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(mpi_host, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(host, "SHARED_MEMORY", tmp_path / "none")
     with pytest.raises(HostUnfit, match=r"none, in which MPI's ranks meet, cannot be used \(No such file"):
         check_host(MPICH, {})
 
@@ -117,7 +117,7 @@ def test_no_loopback_interface() -> None:
     if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no network namespace may be made here")
     code = (
-        "from dash_hpc.execution.mpi_host import HostUnfit, check_host\n"
+        "from dash_hpc.execution.mpi.host import HostUnfit, check_host\n"
         f"try:\n    check_host({MPICH!r}, {{}})\nexcept HostUnfit as error:\n    print(error)"
     )
     done = subprocess.run(

@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.binding import Place, bindings, describe, here, warnings_of
-from dash_hpc.execution.mpi_launch import check_family, check_world, choose_engine, promise
-from dash_hpc.execution.signals import StopFlag
+from dash_hpc.execution.machine.binding import Place, bindings, describe, here, warnings_of
+from dash_hpc.execution.machine.signals import StopFlag
+from dash_hpc.execution.mpi.launch import check_family, check_world, choose_engine, promise
 
 SRUN = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_NTASKS": "4"}
 # Hydra's proxies are one step of Slurm with one task per node: the step's numbers are not those of the ranks.

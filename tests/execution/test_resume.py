@@ -18,12 +18,13 @@ import pytest
 
 import dash_hpc
 from dash_hpc.errors import StoreError, UsageError
-from dash_hpc.execution import run_one, run_study, worker
+from dash_hpc.execution import run_one, run_study
+from dash_hpc.execution.claims.deaths import count_death, deaths_path, read_deaths
+from dash_hpc.execution.claims.lease import Lease
 from dash_hpc.execution.driver import drive
-from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.lease import Lease
-from dash_hpc.execution.poison import count_death, deaths_path, read_deaths
-from dash_hpc.execution.signals import StopFlag
+from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.execution.machine.signals import StopFlag
+from dash_hpc.execution.work import one_run
 from dash_hpc.store import Store, compare_runs, open_store, read_run, run_path
 from dash_hpc.store.checkpoint import CheckpointFile, checkpoint_paths, read_checkpoint
 
@@ -61,7 +62,7 @@ def test_asked_before_it_begins_it_advances_by_an_epoch(
     run_id = whole.planned[0]
     flag = StopFlag()
     flag.set("SIGTERM")
-    monkeypatch.setattr(worker, "process_flag", lambda: flag)
+    monkeypatch.setattr(one_run, "process_flag", lambda: flag)
     for epoch in range(1, 7):
         assert run_one(str(planned), run_id) == "stopped"
         assert CheckpointFile(planned, run_id).load().epoch == epoch  # type: ignore[union-attr]
@@ -114,7 +115,7 @@ def test_without_any_good_checkpoint_the_run_begins_again(whole: Store, planned:
     interrupt(planned, run_id, 2)
     for path in checkpoint_paths(planned, run_id):
         path.write_bytes(path.read_bytes()[:-100])
-    note = worker.run_noted(str(planned), run_id)
+    note = one_run.run_noted(str(planned), run_id)
     assert note["status"] == "done"
     assert ["truncated" in text for text in note["notes"]] == [True, True]
     assert same(whole, planned, run_id) == []
@@ -166,13 +167,13 @@ def test_a_run_that_another_process_holds(whole: Store, planned: Path, tmp_path:
     run_id = whole.planned[0]
     lease = Lease(planned, run_id)
     assert lease.acquire() is None
-    note = worker.run_noted(str(planned), run_id)
+    note = one_run.run_noted(str(planned), run_id)
     assert note["status"] == "held"
     assert f"process {os.getpid()} on" in note["notes"][0]
     assert not run_path(planned, run_id).exists()
 
     def release_soon(folder: str, run: str) -> dict[str, Any]:
-        answer = worker.run_noted(folder, run)
+        answer = one_run.run_noted(folder, run)
         lease.release()
         return answer
 
@@ -200,7 +201,7 @@ def test_a_holder_that_lost_its_lease_writes_no_more(
 
     monkeypatch.setattr(training, "Trainer", TakenOver)
     monkeypatch.setenv("DASH_HPC_CHECKPOINT_SECONDS", "0")
-    note = worker.run_noted(str(planned), run_id)
+    note = one_run.run_noted(str(planned), run_id)
     assert note["status"] == "held"
     assert "given up: lease" in note["notes"][-1]
     assert read_run(run_path(planned, run_id)).epochs == 0

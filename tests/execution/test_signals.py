@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dash_hpc.execution.signals import SIGNALS, StopFlag, process_flag
+from dash_hpc.execution.machine.signals import SIGNALS, StopFlag, process_flag
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -16,8 +16,9 @@ import pytest
 
 import dash_hpc
 from dash_hpc.errors import Interrupted
-from dash_hpc.execution import LocalExecutor, signals
-from dash_hpc.execution.signals import START_SECONDS, StopFlag
+from dash_hpc.execution import LocalExecutor
+from dash_hpc.execution.machine import signals
+from dash_hpc.execution.machine.signals import START_SECONDS, StopFlag
 from dash_hpc.store import is_store, open_store
 
 LIMIT_SECONDS = 5.0
@@ -112,7 +113,7 @@ def test_worker_that_still_loads_leaves_at_the_limit(tmp_path: Path, monkeypatch
 
 
 def test_worker_says_when_a_run_begins(whole: object, planned: Path) -> None:
-    from dash_hpc.execution.worker import run_one
+    from dash_hpc.execution.work.one_run import run_one
 
     begun = threading.Event()
     with LocalExecutor(1, on_begun=begun.set) as executor:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import dash_hpc
-from dash_hpc.execution.journal import Journal
+from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.execution.machine.streams import say
 from dash_hpc.execution.progress import Progress
-from dash_hpc.execution.streams import say
 from dash_hpc.execution.study_run import prepare
 from dash_hpc.store import Store, open_store
 from dash_hpc.store.verify import verify

@@ -17,7 +17,7 @@ import dash_hpc
 from dash_hpc.errors import RunFailed, StudyError, UsageError
 from dash_hpc.execution import LocalExecutor, run_one, run_study
 from dash_hpc.execution.driver import drive
-from dash_hpc.execution.journal import Journal
+from dash_hpc.execution.machine.journal import Journal
 from dash_hpc.store import RunWriter, Store, compare_runs, open_store, run_path, write_plan
 from dash_hpc.study import load_study, plan
 
@@ -191,10 +191,10 @@ def test_ode_that_cannot_be_solved_is_a_failed_run_with_the_reason(tiny: Path, t
 
 
 def test_changed_data_fail_the_run(tmp_path: Path) -> None:
-    from dash_hpc.execution import worker
+    from dash_hpc.execution.work import one_run
 
     with pytest.raises(RunFailed, match="data files have changed"):
-        worker._dataset('{"kind":"simulate"}', 0, str(tmp_path), "0" * 64)
+        one_run._dataset('{"kind":"simulate"}', 0, str(tmp_path), "0" * 64)
 
 
 def test_output_folder_with_other_files_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def pairs_of_drivers(folder: Path, pairs: int, seed: int, epochs: int = EPOCHS, 
 
 _ELSEWHERE = """
 import sys, time
-from dash_hpc.execution import lease, lease_file
+from dash_hpc.execution.claims import lease, lease_file
 lease.place = lease_file.place = lambda: sys.argv[3]
-from dash_hpc.execution.worker import run_one
+from dash_hpc.execution.work.one_run import run_one
 while (status := run_one(sys.argv[1], sys.argv[2])) == "held":
     time.sleep(0.1)
 print(status)

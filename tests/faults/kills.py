@@ -26,9 +26,9 @@ from studies import (
     wait,
 )
 
-from dash_hpc.execution.lease_file import started
-from dash_hpc.execution.local import START_TRIES
-from dash_hpc.execution.poison import MAX_STUCK, MAX_TRIES, read_deaths
+from dash_hpc.execution.claims.deaths import MAX_STUCK, MAX_TRIES, read_deaths
+from dash_hpc.execution.claims.lease_file import started
+from dash_hpc.execution.local.executor import START_TRIES
 from dash_hpc.store import read_run
 
 #: At most so much work may be redone per kill: one flush of the run's file is never older.
@@ -186,8 +186,8 @@ class Nursery:
 
 _NURSERY = """
 import os, sys
-from dash_hpc.execution.provenance import provenance
-from dash_hpc.execution.worker import run_one
+from dash_hpc.execution.machine.provenance import provenance
+from dash_hpc.execution.work.one_run import run_one
 import dash_hpc.data.simulator, dash_hpc.evaluation, dash_hpc.pruning, dash_hpc.training
 provenance()
 for line in iter(sys.stdin.readline, ""):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studies import Result, Study, children, differences, has_handlers, pause, send, undisturbed, wait
 
-from dash_hpc.execution.signals import START_SECONDS
+from dash_hpc.execution.machine.signals import START_SECONDS
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 EPOCHS = 2000

@@ -219,7 +219,9 @@ def core_wait(pid: int) -> float:
 
 def children(parent: int) -> list[int]:
     """Worker processes of a driver, without those that it asks about the machine."""
-    return [pid for pid, ppid, command in _processes() if ppid == parent and "dash_hpc.execution.child" in command]
+    return [
+        pid for pid, ppid, command in _processes() if ppid == parent and "dash_hpc.execution.local.child" in command
+    ]
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from note import NoteKind
 
-from dash_hpc.execution.slurm_jobs import begin, damaged_notes, end, failed_nodes, histories
+from dash_hpc.execution.slurm.attempts import begin, damaged_notes, end, failed_nodes, histories
 
 _JOB = {"SLURM_JOB_ID": "17"}
 

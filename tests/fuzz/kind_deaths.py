@@ -6,7 +6,7 @@ from typing import Any
 from life import B
 from note import NoteKind
 
-from dash_hpc.execution.poison import count_death, deaths_path, read_deaths
+from dash_hpc.execution.claims.deaths import count_death, deaths_path, read_deaths
 
 
 class Deaths(NoteKind):

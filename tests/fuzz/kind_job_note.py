@@ -5,7 +5,7 @@ from typing import Any
 
 from note import NoteKind
 
-from dash_hpc.execution.slurm_jobs import damaged_notes, jobs, record
+from dash_hpc.execution.slurm.attempts import damaged_notes, jobs, record
 
 
 class JobNote(NoteKind):

@@ -8,7 +8,7 @@ from typing import Any
 from kind import Case
 from note import NoteKind, forge_note
 
-from dash_hpc.execution import lease
+from dash_hpc.execution.claims import lease
 
 
 class Lease(NoteKind):

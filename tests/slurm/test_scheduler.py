@@ -15,9 +15,9 @@ import pytest
 
 from dash_hpc.cli import main
 from dash_hpc.errors import UsageError
-from dash_hpc.execution import slurm
-from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.slurm_jobs import begin, end, failed_nodes, histories, note_failed, record
+from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.execution.slurm import commands
+from dash_hpc.execution.slurm.attempts import begin, end, failed_nodes, histories, note_failed, record
 from dash_hpc.store import is_store
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_states_come_from_the_queue(fake_slurm: FakeSlurm) -> None:
         "18_1|RUNNING|n1|9:00|N/A|main|None\n18_2|PENDING||10:00|N/A|main|Resources | now\n",
     )
     fake_slurm.set("squeue order", "12\n18_2\n")
-    states = slurm.job_states(["17", "18"])
+    states = commands.job_states(["17", "18"])
     assert [(s.job, s.state, s.nodes, s.time_left) for s in states["17"]] == [("17", "RUNNING", "n[1-2]", "1:00")]
     assert [(s.job, s.state, s.position) for s in states["18"]] == [("18_1", "RUNNING", 0), ("18_2", "PENDING", 2)]
     assert states["18"][1].reason == "Resources | now"
@@ -103,7 +103,7 @@ def test_states_come_from_the_queue(fake_slurm: FakeSlurm) -> None:
 def test_ended_jobs_come_from_accounting(fake_slurm: FakeSlurm) -> None:
     fake_slurm.set("squeue", "slurm_load_jobs error: Invalid job id specified", 1)
     fake_slurm.set("sacct", "17|CANCELLED by 0|0:15|n1\n18_1|COMPLETED|0:0|n1\n18_2|FAILED|1:0|n2\n")
-    states = slurm.job_states(["17", "18"])
+    states = commands.job_states(["17", "18"])
     assert [s.state for s in states["17"]] == ["CANCELLED"]
     assert [(s.job, s.state) for s in states["18"]] == [("18_1", "COMPLETED"), ("18_2", "FAILED")]
     assert fake_slurm.calls("scontrol") == []
@@ -112,21 +112,21 @@ def test_ended_jobs_come_from_accounting(fake_slurm: FakeSlurm) -> None:
 def test_without_accounting_the_controller_is_asked(fake_slurm: FakeSlurm) -> None:
     fake_slurm.set("squeue", "")
     fake_slurm.set("scontrol", "JobId=17 JobName=a JobState=COMPLETED Reason=None ExitCode=0:0 NodeList=n1\n")
-    assert [(s.state, s.nodes) for s in slurm.job_states(["17"])["17"]] == [("COMPLETED", "n1")]
+    assert [(s.state, s.nodes) for s in commands.job_states(["17"])["17"]] == [("COMPLETED", "n1")]
 
 
 def test_no_answer_is_unknown_never_finished(fake_slurm: FakeSlurm) -> None:
     fake_slurm.set("squeue", "slurm_load_jobs error: Unable to contact slurm controller", 1)
     fake_slurm.set("sacct", "17|COMPLETED|0:0|n1\n")
-    assert [(s.state, s.reason) for s in slurm.job_states(["17"])["17"]] == [
+    assert [(s.state, s.reason) for s in commands.job_states(["17"])["17"]] == [
         ("UNKNOWN", "the scheduler does not answer")
     ]
     fake_slurm.set("squeue", "", "hang")
-    assert slurm.job_states(["17"], 0.5)["17"][0].state == "UNKNOWN"
+    assert commands.job_states(["17"], 0.5)["17"][0].state == "UNKNOWN"
     fake_slurm.set("squeue", "")
     fake_slurm.set("sacct", "", 1)
     fake_slurm.set("scontrol", "slurm_load_jobs error: Invalid job id specified", 1)
-    assert slurm.job_states(["17"])["17"][0].reason == "Slurm no longer knows this job"
+    assert commands.job_states(["17"])["17"][0].reason == "Slurm no longer knows this job"
 
 
 @pytest.mark.parametrize(
@@ -168,23 +168,23 @@ def test_limit_of_the_questions_is_the_users(fake_slurm: FakeSlurm, monkeypatch:
     monkeypatch.setenv("DASH_HPC_SCHEDULER_SECONDS", "0.2")
     fake_slurm.set("squeue", "", "hang")
     began = time.monotonic()
-    assert slurm.job_states(["17"])["17"][0].reason == "the scheduler does not answer"
+    assert commands.job_states(["17"])["17"][0].reason == "the scheduler does not answer"
     assert time.monotonic() - began < 3.5
     monkeypatch.setenv("DASH_HPC_SCHEDULER_SECONDS", "soon")
     with pytest.raises(UsageError, match="DASH_HPC_SCHEDULER_SECONDS must be a positive number"):
-        slurm.job_states(["17"])
+        commands.job_states(["17"])
 
 
 def test_strange_answers_are_no_states(fake_slurm: FakeSlurm) -> None:
     fake_slurm.set(
         "squeue", f"|||||||\n17_{'9' * 5000}|RUNNING||||m|\n17_²|RUNNING||||m|\n17\n\x00\n18|RUNNING|n|1|2|m|\n"
     )
-    states = slurm.job_states(["17", "18"])
+    states = commands.job_states(["17", "18"])
     assert [s.state for s in states["17"]] == ["RUNNING", "RUNNING"]
     assert [s.job for s in states["18"]] == ["18"]
     fake_slurm.set("sbatch", "9" * 5000 + "\n")
     with pytest.raises(UsageError, match="gave no job id") as told:
-        slurm.submit(Path("x"))
+        commands.submit(Path("x"))
     assert len(str(told.value)) < 500
 
 
@@ -220,7 +220,7 @@ def test_gpus_of_a_workstation_are_the_users_choice(fake_slurm: FakeSlurm, monke
     for name in ("SLURM_JOB_ID", "SLURM_JOBID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
-    slurm.submit(Path("x"))
+    commands.submit(Path("x"))
     assert fake_slurm.environment("sbatch")["CUDA_VISIBLE_DEVICES"] == "2"
 
 
@@ -228,7 +228,7 @@ def test_own_filters_of_the_user_do_not_hide_jobs(fake_slurm: FakeSlurm, monkeyp
     monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm/slurm.conf")
     fake_slurm.set("squeue", "17|PENDING|n1|1:00|N/A|main|None\n")
-    assert slurm.job_states(["17"])["17"][0].state == "PENDING"
+    assert commands.job_states(["17"])["17"][0].state == "PENDING"
     seen = fake_slurm.environment("squeue")
     assert "SQUEUE_STATES" not in seen
     assert seen["SLURM_CONF"] == "/etc/slurm/slurm.conf"
@@ -236,9 +236,9 @@ def test_own_filters_of_the_user_do_not_hide_jobs(fake_slurm: FakeSlurm, monkeyp
 
 def test_without_slurm_everything_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert slurm.job_states(["17"])["17"][0].state == "UNKNOWN"
+    assert commands.job_states(["17"])["17"][0].state == "UNKNOWN"
     with pytest.raises(UsageError, match="sbatch is not on PATH"):
-        slurm.submit(tmp_path / "x")
+        commands.submit(tmp_path / "x")
 
 
 def test_status_shows_the_job_beside_the_store(
@@ -418,6 +418,6 @@ def test_record_of_a_job_survives_strange_files(folder: Path) -> None:
     (folder / "log" / "job-x.json").write_text("{")
     (folder / "log" / "job-99.json").write_text("[]")
     record(folder, "18", kind="mpi")
-    from dash_hpc.execution.slurm_jobs import jobs
+    from dash_hpc.execution.slurm.attempts import jobs
 
     assert [entry["job"] for entry in jobs(folder)] == ["17", "18"]

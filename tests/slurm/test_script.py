@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.slurm_options import JobOptions, load_options
-from dash_hpc.execution.slurm_script import call_script, directive, job_script, report_script
+from dash_hpc.execution.slurm.options import JobOptions, load_options
+from dash_hpc.execution.slurm.script import call_script, directive, job_script, report_script
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMAND = ["/opt/venv/bin/dash-hpc"]

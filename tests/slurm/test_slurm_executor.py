@@ -11,7 +11,8 @@ import pytest
 
 from dash_hpc.cli import main
 from dash_hpc.errors import UsageError, WorkerDied
-from dash_hpc.execution import JobOptions, SlurmExecutor, slurm_executor
+from dash_hpc.execution import JobOptions, SlurmExecutor
+from dash_hpc.execution.slurm import executor as module
 
 if TYPE_CHECKING:
     from conftest import FakeSlurm
@@ -40,8 +41,8 @@ def test_calls_come_back_with_their_values_and_errors(tmp_path: Path, fake_slurm
 def test_job_without_an_answer_fails_its_call(
     tmp_path: Path, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_executor, "_ASK_SECONDS", 0.1)
-    monkeypatch.setattr(slurm_executor, "_LATE_SECONDS", 0.3)
+    monkeypatch.setattr(module, "_ASK_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_LATE_SECONDS", 0.3)
     fake_slurm.set("squeue", "cannot contact", 1)
     with SlurmExecutor(tmp_path / "calls", poll=0.05) as executor:
         future = executor.submit(math.gcd, 12, 18)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import dash_hpc
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.container import digest_lines, mounts
-from dash_hpc.execution.slurm_options import JobOptions
+from dash_hpc.execution.machine.container import digest_lines, mounts
+from dash_hpc.execution.slurm.options import JobOptions
 from dash_hpc.shown import harmless, shell_word, shown
 
 __all__ = ["call_script", "directive", "job_script", "own_command", "report_script", "template"]

@@ -16,9 +16,9 @@ from typing import Any
 
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
-from dash_hpc.execution import slurm
-from dash_hpc.execution.slurm_options import JobOptions
-from dash_hpc.execution.slurm_script import call_script
+from dash_hpc.execution.slurm import commands
+from dash_hpc.execution.slurm.options import JobOptions
+from dash_hpc.execution.slurm.script import call_script
 from dash_hpc.names import to_bytes
 from dash_hpc.store import make_folder, publish_bytes, publish_json
 from dash_hpc.store.notes import Shape, anything, listing, parse_json, record, text
@@ -103,7 +103,7 @@ class SlurmExecutor(Executor):
             make_folder(place / "log")
             publish_json(place / "call.json", call)
             publish_bytes(place / "call.sbatch", to_bytes(call_script(fn.__qualname__, place, self.options)))
-            job = slurm.submit(place / "call.sbatch")
+            job = commands.submit(place / "call.sbatch")
             future.set_running_or_notify_cancel()
             self._open[job] = (future, place)
         return future
@@ -121,7 +121,7 @@ class SlurmExecutor(Executor):
         self._closed.set()
         with self._lock:
             jobs = list(self._open)
-        slurm.cancel(jobs)
+        commands.cancel(jobs)
 
     def _watch(self) -> None:
         asked = 0.0
@@ -141,7 +141,7 @@ class SlurmExecutor(Executor):
                 self._ask(calls)
 
     def _ask(self, calls: dict[str, tuple[Future[Any], Path]]) -> None:
-        for job, states in slurm.job_states(calls, slurm.SECONDS).items():
+        for job, states in commands.job_states(calls, commands.SECONDS).items():
             # "UNKNOWN" is no answer: the wait goes on.
             if states[0].state not in _ENDED:
                 self._gone.pop(job, None)

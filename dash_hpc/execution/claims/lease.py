@@ -24,7 +24,7 @@ from types import TracebackType
 
 from dash_hpc.environment import seconds
 from dash_hpc.errors import DashHpcError, StoreError, UsageError
-from dash_hpc.execution.lease_file import (
+from dash_hpc.execution.claims.lease_file import (
     COUNTER,
     FREE,
     NAME,

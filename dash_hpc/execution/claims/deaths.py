@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dash_hpc.errors import StoreError
-from dash_hpc.execution.lease import LEASE_FOLDER, Lease
+from dash_hpc.execution.claims.lease import LEASE_FOLDER, Lease
 from dash_hpc.store import publish_note, run_path, set_aside
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 from dash_hpc.store.notes import read_note, record, text, whole

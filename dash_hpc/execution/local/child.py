@@ -18,8 +18,8 @@ import threading
 from importlib import import_module
 from typing import Any
 
-from dash_hpc.execution.signals import EXIT_CODE, SIGNALS, process_flag
-from dash_hpc.execution.streams import make_safe
+from dash_hpc.execution.machine.signals import EXIT_CODE, SIGNALS, process_flag
+from dash_hpc.execution.machine.streams import make_safe
 
 __all__ = ["main"]
 

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from dash_hpc.errors import StoreError
-from dash_hpc.execution import LocalExecutor, driver, pack_worker, run_one, run_study
-from dash_hpc.execution.journal import Journal
-from dash_hpc.execution.lease import Lease
-from dash_hpc.execution.pack_worker import run_pack
+from dash_hpc.execution import LocalExecutor, driver, run_one, run_study
+from dash_hpc.execution.claims.lease import Lease
+from dash_hpc.execution.machine.journal import Journal
 from dash_hpc.execution.packing import Packing
 from dash_hpc.execution.study_run import prepare
+from dash_hpc.execution.work import many_runs
+from dash_hpc.execution.work.many_runs import run_pack
 from dash_hpc.store import Store, compare_runs, find_record, open_store, run_path, write_plan
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 from dash_hpc.study import load_study, plan
@@ -33,7 +34,7 @@ import os
 from pathlib import Path
 
 import dash_hpc.training as training
-from dash_hpc.execution.pack_worker import run_pack
+from dash_hpc.execution.work.many_runs import run_pack
 
 
 def pack(folder, run_ids, device, threads):
@@ -139,7 +140,7 @@ def test_a_request_to_stop_reaches_all_at_the_same_epoch(
     for looks, epoch in ((1, 1), (3, 3)):  # asked before the start: an epoch is trained; then two more, and stop
         with monkeypatch.context() as patch:
             flag = StopsAtLook(looks)
-            patch.setattr(pack_worker, "process_flag", lambda flag=flag: flag)
+            patch.setattr(many_runs, "process_flag", lambda flag=flag: flag)
             assert statuses(run_pack(str(planned), long_ones)) == ["stopped"] * 4
         for run_id in long_ones:
             epochs = [read_checkpoint(path).epoch for path in checkpoint_paths(planned, run_id) if path.exists()]

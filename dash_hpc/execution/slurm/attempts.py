@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import Interrupted, StoreError
-from dash_hpc.execution.provenance import now
+from dash_hpc.execution.machine.provenance import now
 from dash_hpc.store import Store, open_store, publish_note, set_aside
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 from dash_hpc.store.notes import anything, listing, read_note, text, whole

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.errors import StoreError
-from dash_hpc.execution import slurm
-from dash_hpc.execution.slurm_jobs import histories, jobs, record
-from dash_hpc.execution.slurm_options import JobOptions
-from dash_hpc.execution.slurm_script import report_script
-from dash_hpc.execution.streams import say
+from dash_hpc.execution.machine.streams import say
+from dash_hpc.execution.slurm import commands
+from dash_hpc.execution.slurm.attempts import histories, jobs, record
+from dash_hpc.execution.slurm.options import JobOptions
+from dash_hpc.execution.slurm.script import report_script
 from dash_hpc.execution.study_run import prepare
 from dash_hpc.names import to_bytes
 from dash_hpc.store import publish_bytes
@@ -44,13 +44,13 @@ def submit_study(study: Study, folder: Path, options: JobOptions, script: str) -
     """
     prepare(study, folder)
     path = _keep(folder, "job", script)
-    job = slurm.submit(path)
+    job = commands.submit(path)
     log = str(folder / "log" / ("slurm-%A_%a.out" if options.kind == "array" else f"slurm-{job}.out"))
     log = log.replace("%A", job)
     _note(folder, job, kind=options.kind, script=path.name, log=log)
     if options.kind == "mpi":
         return job, "", log
-    report = slurm.submit(
+    report = commands.submit(
         _keep(folder, "report", report_script(study.name, folder, options)),
         f"--dependency=afterok:{job}",
         "--kill-on-invalid-dep=yes",
@@ -65,7 +65,7 @@ def describe_jobs(folder: Path) -> list[dict[str, Any]]:
     Empty without submitted jobs: then Slurm is not asked.
     """
     submitted = jobs(folder)
-    states = slurm.job_states(entry["job"] for entry in submitted)
+    states = commands.job_states(entry["job"] for entry in submitted)
     answer = []
     for entry in submitted:
         attempts = {history.job: history for history in histories(folder, entry["job"])}
@@ -101,13 +101,13 @@ def cancel_jobs(folder: Path) -> list[str]:
     SchedulerSilent
         When Slurm does not answer: nothing is known to be cancelled then.
     """
-    states = slurm.job_states((entry["job"] for entry in jobs(folder)), slurm.SECONDS)
-    if any(state.reason == slurm.SILENT for group in states.values() for state in group):
-        raise slurm.SchedulerSilent(
-            f"{slurm.SILENT}, so nothing was cancelled; try again, or scancel {' '.join(states)}"
+    states = commands.job_states((entry["job"] for entry in jobs(folder)), commands.SECONDS)
+    if any(state.reason == commands.SILENT for group in states.values() for state in group):
+        raise commands.SchedulerSilent(
+            f"{commands.SILENT}, so nothing was cancelled; try again, or scancel {' '.join(states)}"
         )
     wanted = [job for job, group in states.items() if any(state.state in _ACTIVE for state in group)]
-    slurm.cancel(wanted)
+    commands.cancel(wanted)
     return wanted
 
 

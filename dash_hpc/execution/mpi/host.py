@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.mpi_launch import Promise, left_over
+from dash_hpc.execution.mpi.launch import Promise, left_over
 
 __all__ = ["HostUnfit", "check_host", "check_launcher", "first_of_host", "under_launcher"]
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dash_hpc.errors import Interrupted, UsageError
-from dash_hpc.execution.lease import Lease
-from dash_hpc.execution.signals import StopFlag
-from dash_hpc.execution.streams import say
+from dash_hpc.execution.claims.lease import Lease
+from dash_hpc.execution.machine.signals import StopFlag
+from dash_hpc.execution.machine.streams import say
 from dash_hpc.shown import shown
 from dash_hpc.store import is_store, make_folder
 

@@ -24,14 +24,14 @@ from typing import IO, Any
 import dash_hpc
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, WorkerDied
-from dash_hpc.execution.journal import open_log
-from dash_hpc.execution.signals import EXIT_CODE, SIGNALS, START_SECONDS
-from dash_hpc.execution.threads import ONE_THREAD
+from dash_hpc.execution.machine.journal import open_log
+from dash_hpc.execution.machine.signals import EXIT_CODE, SIGNALS, START_SECONDS
+from dash_hpc.execution.machine.threads import ONE_THREAD
 
 __all__ = ["START_TRIES", "LocalExecutor"]
 
 # The folder in which the user happens to be must not shadow modules ("random.py" beside the study).
-_START = "import sys; sys.path = [p for p in sys.path if p]; from dash_hpc.execution.child import main; main()"
+_START = "import sys; sys.path = [p for p in sys.path if p]; from dash_hpc.execution.local.child import main; main()"
 _GRACE_SECONDS = 5.0
 START_TRIES = 5
 """How often in a row a worker may be killed before it is ready."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dash_hpc import errors
 from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
-from dash_hpc.execution.mpi_station import END, Station
-from dash_hpc.execution.signals import StopFlag
+from dash_hpc.execution.machine.signals import StopFlag
+from dash_hpc.execution.mpi.rank import END, Station
 from dash_hpc.store import publish_json
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Generator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dash_hpc.execution.signals import process_flag
-from dash_hpc.execution.threads import one_thread
-from dash_hpc.execution.worker import PATIENCE_SECONDS, OneRun
+from dash_hpc.execution.machine.signals import process_flag
+from dash_hpc.execution.machine.threads import one_thread
+from dash_hpc.execution.work.one_run import PATIENCE_SECONDS, OneRun
 
 if TYPE_CHECKING:
     from dash_hpc.ops.cuda import Gpu
@@ -19,7 +19,7 @@ __all__ = ["look_at_device", "run_pack"]
 
 
 def run_pack(folder: str, run_ids: Sequence[str], device: str = "cpu", threads: int = 1) -> dict[str, Any]:
-    """Do what :func:`dash_hpc.execution.worker.run_one` does for each of many runs, which advance together.
+    """Do what :func:`dash_hpc.execution.work.one_run.run_one` does for each of many runs, which advance together.
 
     Each run has its own lease, checkpoints and record, and on the CPU the bits that it has alone. A run that is done,
     is held by another process, ends early or fails leaves the pack, and the others go on. On a request to stop all

@@ -20,10 +20,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dash_hpc.errors import DashHpcError, UsageError
-from dash_hpc.execution.mpi_executor import MPIExecutor
-from dash_hpc.execution.mpi_host import HostUnfit, check_host, check_launcher, first_of_host, under_launcher
-from dash_hpc.execution.mpi_launch import check_family, check_world, promise
-from dash_hpc.execution.mpi_station import Station, library_name
+from dash_hpc.execution.mpi.executor import MPIExecutor
+from dash_hpc.execution.mpi.host import HostUnfit, check_host, check_launcher, first_of_host, under_launcher
+from dash_hpc.execution.mpi.launch import check_family, check_world, promise
+from dash_hpc.execution.mpi.rank import Station, library_name
 from dash_hpc.shown import shown_block
 
 if TYPE_CHECKING:

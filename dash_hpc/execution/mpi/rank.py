@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dash_hpc.environment import seconds
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.binding import Binding, Place, apply, bindings, describe, here, warnings_of
-from dash_hpc.execution.local import LocalExecutor
-from dash_hpc.execution.signals import process_flag
+from dash_hpc.execution.local.executor import LocalExecutor
+from dash_hpc.execution.machine.binding import Binding, Place, apply, bindings, describe, here, warnings_of
+from dash_hpc.execution.machine.signals import process_flag
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dash_hpc.environment import seconds as seconds_of
 from dash_hpc.errors import UsageError
-from dash_hpc.execution.command import ask
-from dash_hpc.execution.slurm_environment import caller_environment, job_environment
+from dash_hpc.execution.machine.command import ask
+from dash_hpc.execution.slurm.environment import caller_environment, job_environment
 
 __all__ = ["SECONDS", "SILENT", "UNKNOWN", "JobState", "SchedulerSilent", "cancel", "job_states", "submit"]
 

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from dash_hpc.execution.streams import say
+from dash_hpc.execution.machine.streams import say
 
 __all__ = ["EXIT_CODE", "SIGNALS", "START_SECONDS", "StopFlag", "nothing_to_lose", "process_flag"]
 

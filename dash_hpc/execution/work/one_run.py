@@ -14,12 +14,12 @@ from weakref import WeakValueDictionary
 import dash_hpc
 from dash_hpc.environment import seconds
 from dash_hpc.errors import CheckpointUnfit, DashHpcError, RunFailed, StoreError
-from dash_hpc.execution.lease import Held, Lease, LeaseLost, Observer, lease_seconds
-from dash_hpc.execution.poison import forget_deaths
-from dash_hpc.execution.provenance import now, provenance
-from dash_hpc.execution.signals import nothing_to_lose, process_flag
-from dash_hpc.execution.streams import say
-from dash_hpc.execution.threads import one_thread
+from dash_hpc.execution.claims.deaths import forget_deaths
+from dash_hpc.execution.claims.lease import Held, Lease, LeaseLost, Observer, lease_seconds
+from dash_hpc.execution.machine.provenance import now, provenance
+from dash_hpc.execution.machine.signals import nothing_to_lose, process_flag
+from dash_hpc.execution.machine.streams import say
+from dash_hpc.execution.machine.threads import one_thread
 from dash_hpc.names import readable
 from dash_hpc.shown import shown_block
 from dash_hpc.store import RunRecord, RunWriter, canonical_json, find_record, plan_header, planned_spec
@@ -52,9 +52,9 @@ def run_one(folder: str, run_id: str) -> str:
     Returns
     -------
     str
-        "done" or "failed", as recorded; "stopped" when :func:`dash_hpc.execution.signals.process_flag` was set: a
-        checkpoint is there and the run goes on with the next call; "held" when another process is at it. At least one
-        epoch is trained, however early the flag was set, so that repeated stops do not keep a run where it is.
+        "done" or "failed", as recorded; "stopped" when :func:`dash_hpc.execution.process_flag` was set: a checkpoint is
+        there and the run goes on with the next call; "held" when another process is at it. At least one epoch is
+        trained, however early the flag was set, so that repeated stops do not keep a run where it is.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict
         ``truth``: whether the data have them; ``evaluated``: whether evaluation was measured; ``strategies``: for each
         name the ``seconds`` of a run to its last epoch and those of its dense ``epoch``.
     """
-    from dash_hpc.execution.threads import one_thread
+    from dash_hpc.execution.machine.threads import one_thread
 
     with one_thread():
         return _probe(specs, Path(base), seconds)
@@ -65,7 +65,7 @@ def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict
 def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> dict[str, Any]:
     from dash_hpc.data import build
     from dash_hpc.evaluation import evaluate
-    from dash_hpc.execution.memory import evaluation_bytes, peak_bytes, resident_bytes
+    from dash_hpc.execution.machine.memory import evaluation_bytes, peak_bytes, resident_bytes
 
     began = time.perf_counter()
     dataset = build(specs[0]["data"], seed=specs[0]["seed"], base=base)

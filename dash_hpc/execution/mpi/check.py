@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.execution.binding import describe, warnings_of
-from dash_hpc.execution.mpi import aborting, limit, start_ranks
+from dash_hpc.execution.machine.binding import describe, warnings_of
+from dash_hpc.execution.mpi.session import aborting, limit, start_ranks
 from dash_hpc.store import publish_bytes
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Worker processes of this machine: the executor that feeds them, and what runs inside one."""
