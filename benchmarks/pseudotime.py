@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from dash_hpc.data import DataSet, Prior, TimeCourse
+from dash_hpc.data.genefile import read_gene_names
 from dash_hpc.data.networks import read_interactions
-from dash_hpc.data.readers import read_gene_names
 from dash_hpc.rng import stream
 
 POINTS, PAIRS, EDGES_PER_GENE = 178, 169, 4

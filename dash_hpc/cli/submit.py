@@ -62,7 +62,7 @@ def submit(
     Example:
       dash-hpc submit study.toml --nodes 4 --tasks-per-node 32 --time 8:00:00 --dry-run
     """
-    from dash_hpc.data.sources import input_folders
+    from dash_hpc.data import input_folders
     from dash_hpc.execution.slurm.attempts import failed_nodes
     from dash_hpc.execution.slurm.options import load_options
     from dash_hpc.execution.slurm.script import job_script

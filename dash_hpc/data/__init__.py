@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dash_hpc.data.catalogue import CATALOGUE as CATALOGUE
 from dash_hpc.data.dataset import DataSet as DataSet
-from dash_hpc.data.dataset import build as build
-from dash_hpc.data.dataset import digest as digest
+from dash_hpc.data.kinds import build as build
+from dash_hpc.data.kinds import digest as digest
+from dash_hpc.data.kinds import foresee as foresee
+from dash_hpc.data.kinds import input_folders as input_folders
+from dash_hpc.data.kinds import made_bytes as made_bytes
 from dash_hpc.data.prior import Prior as Prior
 from dash_hpc.data.summary import DataSummary as DataSummary
-from dash_hpc.data.summary import foresee as foresee
 from dash_hpc.data.summary import summarise as summarise
 from dash_hpc.data.timecourse import Pairs as Pairs
 from dash_hpc.data.timecourse import TimeCourse as TimeCourse
@@ -25,5 +27,7 @@ __all__ = [
     "build",
     "digest",
     "foresee",
+    "input_folders",
+    "made_bytes",
     "summarise",
 ]

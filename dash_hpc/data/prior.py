@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, issparse
 
+from dash_hpc.data.genefile import read_gene_names
 from dash_hpc.data.genes import gene_tuple
 from dash_hpc.data.merge import canonical, symmetrised
 from dash_hpc.data.networks import read_interactions, read_network
-from dash_hpc.data.readers import read_gene_names
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.errors import PriorError, UsageError
 

@@ -13,9 +13,8 @@ from dash_hpc.data.dataset import DataSet
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.timecourse import TimeCourse
-from dash_hpc.data.timeunit import length_unit
 
-__all__ = ["DataSummary", "foresee", "summarise"]
+__all__ = ["DataSummary", "summarise"]
 
 # Fewer edges than this can be balanced by chance.
 _MANY_EDGES = 200
@@ -54,6 +53,13 @@ class DataSummary:
         text += [f"  recognised: {remark}" for remark in self.remarks]
         return text + [f"  warning: {warning}" for warning in self.warnings]
 
+    def say_unit(self, size: float) -> None:
+        """Say in which unit of time models are trained, in the data's unit of time."""
+        self.facts["unit of time"] = (
+            f"models train in units of {size:.4g} (data.time_unit); rates and results are in the unit of the times"
+        )
+        self.counts["time_unit"] = size
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {
@@ -74,7 +80,7 @@ def summarise(dataset: DataSet) -> DataSummary:
     parts = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
     _count_pairs(told, {part: data for part, data in parts.items() if data is not None})
     _range(told, [data for data in parts.values() if data is not None])
-    _unit(told, dataset.time_unit)
+    told.say_unit(dataset.time_unit)
     prior = dataset.prior
     if prior is None:
         told.facts["prior"] = "none"
@@ -91,30 +97,6 @@ def summarise(dataset: DataSet) -> DataSummary:
     else:
         _network(told, "reference", dataset.truth, dataset.truth_record)
     told.warnings += [note for note in dataset.notes if "scale the data" in note]
-    return told
-
-
-def foresee(spec: Mapping[str, Any]) -> DataSummary:
-    """Count what simulated data will hold, from their specification: nothing is simulated."""
-    genes, points = int(spec["genes"]), len(spec["times"])
-    drawn, test = int(spec["trajectories"]), int(spec["test_trajectories"])
-    held = min(max(1, round(float(spec["validation"]) * drawn)), drawn - 1)
-    told = DataSummary(f"simulated, seed {spec['seed']}", genes)
-    counted = {"training": drawn - held, "validation": held, "test": test}
-    steps = {part: count * (points - 1) for part, count in counted.items()}
-    told.facts["genes"] = f"{genes:,}, of which {int(spec['regulators']):,} regulate"
-    told.facts["trajectories"] = ", ".join(f"{count:,} {part}" for part, count in counted.items())
-    told.facts["pairs"] = ", ".join(f"{count:,} {part}" for part, count in steps.items())
-    told.facts["times"] = f"{spec['times'][0]:g} to {spec['times'][-1]:g}"
-    asked = spec.get("time_unit") or "auto"
-    _unit(told, length_unit(spec["times"][-1] - spec["times"][0]) if asked == "auto" else float(asked))
-    told.facts["noise"] = f"s.d. {float(spec['expression_noise']):g} on expression"
-    moved = round(float(spec["prior_noise"]) * int(spec["edges"]))
-    told.facts["prior"] = f"{int(spec['edges']):,} true edges, {moved:,} of them moved to random places"
-    told.facts["reference"] = f"the true network, {int(spec['edges']):,} edges"
-    told.counts = {"genes": genes, "prior_edges": int(spec["edges"])}
-    told.counts |= {f"{part}_trajectories": count for part, count in counted.items()}
-    told.counts |= {f"{part}_pairs": count for part, count in steps.items()}
     return told
 
 
@@ -149,13 +131,6 @@ def _range(told: DataSummary, parts: Sequence[TimeCourse]) -> None:
     told.facts["times"] = f"{first:g} to {last:g}, steps of {_span(float(steps.min()), float(steps.max()))}"
     told.facts["expression"] = f"{low:.4g} to {high:.4g}"
     told.counts |= {"lowest": low, "highest": high, "first_time": first, "last_time": last}
-
-
-def _unit(told: DataSummary, size: float) -> None:
-    told.facts["unit of time"] = (
-        f"models train in units of {size:.4g} (data.time_unit); rates and results are in the unit of the times"
-    )
-    told.counts["time_unit"] = size
 
 
 def _span(low: float, high: float) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dash_hpc.data.checks import FloatArray, checked_series, frozen_array
 from dash_hpc.data.genes import gene_tuple
 from dash_hpc.data.missing import DEFAULT_MAX_MISSING, Losses, counted_ends, filled_starts, usable_starts
-from dash_hpc.data.readers import read_trajectories, write_trajectories
+from dash_hpc.data.trajectories import read_trajectories, write_trajectories
 from dash_hpc.errors import DataError, UsageError
 
 __all__ = ["Pairs", "TimeCourse", "Trajectory"]
@@ -200,7 +200,13 @@ class TimeCourse:
     def write_csv(self, path: str | Path) -> None:
         """Write the layout that :meth:`read_csv` reads, every number in full; ``.gz`` in the name compresses.
 
-        The names of the genes are not part of the file. The same data gives the same bytes.
+        The names of the genes are not part of the file. The same data gives the same bytes. The file appears whole or
+        not at all; its folder must be there.
+
+        Raises
+        ------
+        DataError
+            The disk refuses it; names the file.
         """
         write_trajectories(path, [(t.times, t.values) for t in self.trajectories])
 

@@ -30,6 +30,8 @@ def require_memory(study: Study, genes: int, limit: int | None = None) -> None:
     StudyError
         With what needs how much, what there is, and the key to make smaller.
     """
+    from dash_hpc.data import made_bytes
+
     limit = machine_bytes() if limit is None else limit
     size = np.dtype(study.model.dtype).itemsize
     needs = []
@@ -40,10 +42,8 @@ def require_memory(study: Study, genes: int, limit: int | None = None) -> None:
         states = study.training.prior_points * genes * size
         text = f"states of training.prior_points × genes = {study.training.prior_points:,} × {genes:,}"
         needs.append((states, text))
-    if study.data.kind == "simulate":
-        data = study.data
-        values = 8 * genes * len(data.times) * (data.trajectories + data.test_trajectories)
-        needs.append((values, f"expression of {data.trajectories:,} + {data.test_trajectories:,} trajectories"))
+    if (made := made_bytes(study.data_spec())) is not None:
+        needs.append(made)
     if sum(need for need, _ in needs) > limit:
         most, what = max(needs)
         total = in_bytes(sum(need for need, _ in needs))

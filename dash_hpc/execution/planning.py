@@ -21,7 +21,7 @@ _SEEN: dict[tuple[str, str], DataSummary] = {}
 def planned_runs(study: Study) -> list[RunSpec]:
     """Read the data files of a study once, then list its runs.
 
-    A fault in a file is so told once, before anything runs, and not by every run of the study. Simulated data are
+    A fault in a file is so told once, before anything runs, and not by every run of the study. Data without files are
     not made here: the study's own validation covers what can be wrong with them.
 
     Raises
@@ -31,11 +31,11 @@ def planned_runs(study: Study) -> list[RunSpec]:
     StudyError
         A strategy needs prior knowledge, and these data have none; or a run cannot fit into this machine's memory.
     """
-    from dash_hpc.data import digest
+    from dash_hpc.data import digest, foresee
 
     spec = study.data_spec()
-    if spec["kind"] == "simulate":
-        require_memory(study, spec["genes"])
+    if (foreseen := foresee(spec)) is not None:
+        require_memory(study, foreseen.genes)
     fingerprint = digest(spec, base=study.base)
     if fingerprint:
         dataset = _build(study)
@@ -54,8 +54,8 @@ def data_summary(study: Study) -> DataSummary:
     from dash_hpc.data import foresee
 
     spec = study.data_spec()
-    if spec["kind"] == "simulate":
-        return foresee(spec)
+    if (foreseen := foresee(spec)) is not None:
+        return foreseen
     key = (canonical_json(spec), str(study.base))
     if key not in _SEEN:
         _build(study)

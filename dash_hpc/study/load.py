@@ -18,6 +18,7 @@ from dash_hpc.study.limits import TooLarge, read_limited
 from dash_hpc.study.problems import Path as KeyPath
 from dash_hpc.study.problems import nearest, problem_count, problems
 from dash_hpc.study.schema import Study
+from dash_hpc.study.sources import DATA_KINDS
 from dash_hpc.study.sweep import MAX_RUNS, count_runs, many
 
 __all__ = ["load_study", "parse_study"]
@@ -101,7 +102,8 @@ def _complete(raw: dict[str, Any], stem: str, base: Path | None, source: str) ->
         return  # validation says so
     section.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", stem).lstrip("-_.") or "study")
     data = raw.get("data")
-    if base is not None and isinstance(data, Mapping) and data.get("kind") == "files":
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if base is not None and isinstance(kind, str) and kind in DATA_KINDS and DATA_KINDS[kind].names_files:
         own = section.get("base", ".")
         if isinstance(own, str):
             section["base"] = str(base / own)

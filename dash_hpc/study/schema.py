@@ -21,7 +21,7 @@ from dash_hpc.study.sections import (
     TrainingSection,
     problem_at,
 )
-from dash_hpc.study.sources import DataSection, FilesData
+from dash_hpc.study.sources import DataSection
 from dash_hpc.study.strategies import STRATEGIES, StrategyOptions
 from dash_hpc.study.sweep import MAX_RUNS, compact, count_runs, distinct, expand, many
 from dash_hpc.study.toml import to_toml
@@ -112,7 +112,7 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         for index, table in enumerate(self.strategy):
-            if table.options.needs_prior and isinstance(self.data, FilesData) and self.data.prior is None:
+            if table.options.needs_prior and self.data.without_prior:
                 message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
                 raise problem_at(f"strategy.{index}.name", message)
         self._check_rewind()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,16 @@ from dash_hpc.study.sections import (
     problem_at,
 )
 
-__all__ = ["CATALOGUE_NAMES", "DATA_KINDS", "MAX_VALUES", "CatalogueData", "DataSection", "FilesData", "SimulatedData"]
+__all__ = [
+    "CATALOGUE_NAMES",
+    "DATA_KINDS",
+    "MAX_VALUES",
+    "CatalogueData",
+    "DataSection",
+    "DataTable",
+    "FilesData",
+    "SimulatedData",
+]
 
 CatalogueName = Literal["sim350", "hema_b", "breast_500", "breast_2000", "yeast_500"]
 CATALOGUE_NAMES: tuple[str, ...] = ("sim350", "hema_b", "breast_500", "breast_2000", "yeast_500")
@@ -32,7 +41,19 @@ MAX_VALUES = 1_000_000_000
 """More values of expression than this are not simulated."""
 
 
-class SimulatedData(Section):
+class DataTable(Section):
+    """Base of what ``[data]`` can be; the kind of that name in ``dash_hpc.data.kinds`` makes the data."""
+
+    names_files: ClassVar[bool] = False
+    """Whether it has paths, which start at the study file's folder."""
+
+    @property
+    def without_prior(self) -> bool:
+        """Whether the table alone says that there is no prior knowledge."""
+        return False
+
+
+class SimulatedData(DataTable):
     """``kind = "simulate"``: an in-silico network with Hill kinetics (after Bhuva et al. 2019, Genome Biology 20).
 
     The network, kinetics, start values, prior corruption and validation split follow ``data.seed``, so that all runs
@@ -82,7 +103,7 @@ class SimulatedData(Section):
         return self
 
 
-class CatalogueData(Section):
+class CatalogueData(DataTable):
     """``kind = "catalogue"``: a published data set, found below the folder that DASH_HPC_DATA names."""
 
     kind: Literal["catalogue"] = Field(description="a published data set")
@@ -95,10 +116,12 @@ class CatalogueData(Section):
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
 
-class FilesData(Section):
+class FilesData(DataTable):
     """``kind = "files"``: your own files; relative paths start at the study file's folder."""
 
-    kind: Literal["files"] = Field(description="your own CSV files")
+    names_files = True
+
+    kind: Literal["files"] = Field(description="your own files")
     train: FilePath = Field(description="trajectories to train on")
     genes: FilePath | None = Field(default=None, description="gene names, one per row of a trajectory")
     validation: Split | None = Field(
@@ -126,8 +149,12 @@ class FilesData(Section):
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
+    @property
+    def without_prior(self) -> bool:
+        return self.prior is None
 
-DATA_KINDS: dict[str, type[Section]] = {
+
+DATA_KINDS: dict[str, type[DataTable]] = {
     "simulate": SimulatedData,
     "catalogue": CatalogueData,
     "files": FilesData,

@@ -17,7 +17,8 @@ from dash_hpc.errors import DataError
 
 _READ = """
 import sys
-from dash_hpc.data.readers import read_gene_names, read_trajectories
+from dash_hpc.data.genefile import read_gene_names
+from dash_hpc.data.trajectories import read_trajectories
 from dash_hpc.data.networks import read_network
 from dash_hpc.errors import DataError
 try:

@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from dash_hpc.data import CATALOGUE, DataSet, Prior, TimeCourse, build, digest
-from dash_hpc.data.readers import read_gene_names
+from dash_hpc.data.genefile import read_gene_names
 
 pytestmark = pytest.mark.usefixtures("published")
 VALIDATION = [3, 23, 25, 61, 74, 90, 103, 128, 139, 146]

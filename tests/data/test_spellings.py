@@ -11,7 +11,7 @@ import pytest
 
 from dash_hpc.data import TimeCourse
 from dash_hpc.data.cells import is_number, name, read_number, sign
-from dash_hpc.data.readers import read_gene_names
+from dash_hpc.data.genefile import read_gene_names
 from dash_hpc.errors import DataError
 
 PLAIN = "2,2,\n0.1,0.2,0.3\n1,2,3\n0,1,5\n0.4,0.5,\n4,5,\n0,2,\n"

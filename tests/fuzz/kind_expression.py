@@ -6,7 +6,7 @@ from typing import Any
 
 from kind_table import Grid, TableKind, number_of, plain_name
 
-from dash_hpc.data.readers import read_trajectories
+from dash_hpc.data.trajectories import read_trajectories
 
 
 class Expression(TableKind):

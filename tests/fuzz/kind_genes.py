@@ -5,7 +5,7 @@ from typing import Any
 
 from kind_table import Grid, TableKind, plain_name
 
-from dash_hpc.data.readers import read_gene_names
+from dash_hpc.data.genefile import read_gene_names
 
 
 class GeneNames(TableKind):

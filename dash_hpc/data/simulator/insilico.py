@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from dash_hpc.data.simulator.generate import random_network
 from dash_hpc.data.simulator.kinetics import System, draw_kinetics
 from dash_hpc.data.simulator.sample import InputModel, draw_input_model, draw_start, trajectories
 from dash_hpc.data.timecourse import TimeCourse
-from dash_hpc.errors import UsageError
+from dash_hpc.data.trajectories import trajectories_bytes
+from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.rng import stream
 
 if TYPE_CHECKING:
@@ -172,6 +172,12 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
     """
     import pandas as pd
 
+    from dash_hpc.store.publish import (
+        make_folder,
+        publish_bytes,
+        remove_file,
+    )  # here: simulating does without the store
+
     folder = Path(folder)
     genes = system.train_val.genes
     model = system.input_model
@@ -183,41 +189,36 @@ def write(system: SimulatedSystem, folder: str | Path, *, overwrite: bool = Fals
         for name in {**dict.fromkeys(names), "expression_test.csv": None}:
             if (folder / name).exists():
                 raise UsageError(f"{folder / name} exists; choose another folder or ask to overwrite")
+    edges = system.edges
+    edges["activation"] = np.where(edges["activation"], "TRUE", "FALSE")
+    inputs = pd.DataFrame({"gene": [genes[gene] for gene in model.inputs], "mean": model.mean, "sd": model.sd})
+    matrix = io.BytesIO()
+    np.savetxt(matrix, system.truth.toarray().astype(np.int64), fmt="%d", delimiter=",")
+    files = {
+        "expression_train.csv": _series(system.train_val),
+        "gene_names.csv": "\n".join(['"x"', *(f'"{gene}"' for gene in genes), ""]).encode(),
+        "edge_properties.csv": _table(edges),
+        "edge_prior_matrix.csv": matrix.getvalue(),
+        "input_models.csv": _table(inputs),
+        "simulation.json": (json.dumps(system.spec) + "\n").encode(),
+    }
+    if system.test is not None:
+        files["expression_test.csv"] = _series(system.test)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".simulate-", dir=folder) as temporary:
-            draft = Path(temporary)
-            system.train_val.write_csv(draft / "expression_train.csv")
-            if system.test is not None:
-                system.test.write_csv(draft / "expression_test.csv")
-            lines = ['"x"', *(f'"{gene}"' for gene in genes)]
-            (draft / "gene_names.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            table = system.edges
-            table["activation"] = np.where(table["activation"], "TRUE", "FALSE")
-            table.to_csv(draft / "edge_properties.csv", index=False, float_format="%.17g", lineterminator="\n")
-            matrix = system.truth.toarray().astype(np.int64)
-            np.savetxt(draft / "edge_prior_matrix.csv", matrix, fmt="%d", delimiter=",")
-            inputs = pd.DataFrame({"gene": [genes[gene] for gene in model.inputs], "mean": model.mean, "sd": model.sd})
-            inputs.to_csv(draft / "input_models.csv", index=False, float_format="%.17g", lineterminator="\n")
-            (draft / "simulation.json").write_text(json.dumps(system.spec) + "\n", encoding="utf-8")
-            for name in names:
-                _publish(draft / name, folder / name)
+        make_folder(folder)
+        for name in names:
+            publish_bytes(folder / name, files[name], make_parents=False)
         if system.test is None:  # one of an earlier simulation would belong to another network
-            (folder / "expression_test.csv").unlink(missing_ok=True)
-        _sync(folder)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+            remove_file(folder / "expression_test.csv")
+    except StoreError as error:
+        raise UsageError(str(error)) from error
     return {name: folder / name for name in names}
 
 
-def _publish(draft: Path, place: Path) -> None:
-    _sync(draft)
-    os.replace(draft, place)
+def _series(course: TimeCourse) -> bytes:
+    return trajectories_bytes([(t.times, t.values) for t in course.trajectories])
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _table(frame: pd.DataFrame) -> bytes:
+    text: str = frame.to_csv(index=False, float_format="%.17g", lineterminator="\n")
+    return text.encode()

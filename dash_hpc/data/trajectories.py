@@ -1,93 +1,21 @@
-"""Reading and writing the published CSV layouts: gene names and trajectories."""
+"""Reading and writing trajectories in the layout of the published CSV files."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dash_hpc.data.cells import Remarks, clip, count_cells, name
+from dash_hpc.data.cells import Remarks, clip
 from dash_hpc.data.checks import FloatArray, checked_series
-from dash_hpc.data.columns import is_row_number
+from dash_hpc.data.genefile import read_gene_names
 from dash_hpc.data.genes import default_genes, gene_tuple
 from dash_hpc.data.textfile import Lines, number_table, read_lines
-from dash_hpc.errors import DataError
+from dash_hpc.errors import DataError, StoreError
 
-__all__ = ["read_gene_names", "read_trajectories", "write_trajectories"]
-
-
-def read_gene_names(path: str | Path, column: int | None = None, *, heard: list[str] | None = None) -> tuple[str, ...]:
-    """Read a gene-name file: a header line, then one gene per line, quoted or not.
-
-    Parameters
-    ----------
-    path : path
-        ``.gz`` too.
-    column : int, optional
-        Which column to take where there are several, counted from 0. Left out: the first column that has a name in
-        the header (R and pandas write row numbers under an empty one) and is not row numbers; in the yeast file that
-        is the systematic name.
-    heard : list of str, optional
-        Takes what was recognised beyond the plain form, a sentence each.
-
-    Raises
-    ------
-    DataError
-        Ragged lines, empty or duplicate names, no such column; names file and line.
-    """
-    lines = read_lines(path)
-    remarks = Remarks(lines.remarks)
-    rows = csv.reader(io.StringIO(lines.data.decode()), delimiter=lines.separator, skipinitialspace=True)
-    table: list[tuple[int, list[str]]] = []
-    try:
-        for row in rows:
-            number = len(table) + 1
-            if rows.line_num != number:
-                raise DataError(f"{path}:{number}: a quote is opened and not closed in this line")
-            table.append((number, [name(cell) for cell in row]))
-    except csv.Error as reason:
-        raise DataError(f"{path}:{rows.line_num}: not a CSV file ({reason})") from None
-    (_, header), *body = table
-    if len(body) > 1 and all(header) and all(len(row) == len(header) + 1 for _, row in body):
-        header = ["", *header]  # R does not name its column of row names
-        remarks.say("the header has one cell less than the lines: the first column was taken as row names")
-    for number, row in body:
-        if len(row) != len(header):
-            raise DataError(f"{path}:{number}: {count_cells(len(row))}, but the header has {len(header)}")
-    if column is None:
-        column = _name_column(header, [row for _, row in body], remarks)
-    if not 0 <= column < len(header):
-        raise DataError(f"{path}:1: there is no column {column}, only 0..{len(header) - 1}")
-    first_line: dict[str, int] = {}
-    for number, row in body:
-        gene = row[column]
-        if not gene:
-            raise DataError(f"{path}:{number}: the gene name is empty; every gene needs a name")
-        if gene in first_line:
-            raise DataError(
-                f"{path}:{number}: gene {gene} is already named in line {first_line[gene]}; names must be distinct"
-            )
-        first_line[gene] = number
-    if not first_line:
-        raise DataError(f"{path}: no gene names after the header line")
-    if heard is not None:
-        heard.extend(remarks.sentences(path))
-    return tuple(first_line)
-
-
-def _name_column(header: list[str], body: list[list[str]], remarks: Remarks) -> int:
-    if len(header) > 1 and not any(header):
-        remarks.say("the first line, taken as the header, is empty: names are in column 1")
-    named = [k for k, cell in enumerate(header) if cell and not cell.startswith("Unnamed: ")]
-    column = next((k for k in named if not is_row_number([row[k] for row in body])), named[0] if named else 0)
-    if column != next((k for k, cell in enumerate(header) if cell), 0):
-        remarks.say(f"a column of row numbers was passed over, names are in column {column + 1}")
-    return column
+__all__ = ["read_trajectories", "trajectories_bytes", "write_trajectories"]
 
 
 def read_trajectories(
@@ -175,6 +103,19 @@ def _names_for(
 
 def write_trajectories(path: str | Path, series: Sequence[tuple[FloatArray, FloatArray]]) -> None:
     """Write times (T,) and values (T, G) per trajectory; see :meth:`dash_hpc.data.TimeCourse.write_csv`."""
+    from dash_hpc.store.publish import publish_bytes  # here: reading does without the store
+
+    data = trajectories_bytes(series)
+    if str(path).endswith(".gz"):
+        data = gzip.compress(data, mtime=0)  # no clock in the file: same data, same bytes
+    try:
+        publish_bytes(path, data, make_parents=False)
+    except StoreError as reason:
+        raise DataError(str(reason)) from None
+
+
+def trajectories_bytes(series: Sequence[tuple[FloatArray, FloatArray]]) -> bytes:
+    """Return such a file, every number in full, not compressed."""
     width = max(2, *(len(times) for times, _ in series))
     out = [f"{series[0][1].shape[1]},{len(series)}" + "," * (width - 2)]
     for times, values in series:
@@ -182,14 +123,4 @@ def write_trajectories(path: str | Path, series: Sequence[tuple[FloatArray, Floa
         rows = [*values.T.tolist(), times.tolist()]
         # x == x fails for NaN only, which is written as an empty cell
         out.extend(",".join([repr(x) if x == x else "" for x in row]) + padding for row in rows)
-    data = ("\n".join(out) + "\n").encode()
-    if str(path).endswith(".gz"):
-        data = gzip.compress(data, mtime=0)  # no clock in the file: same data, same bytes
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    except OSError as reason:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({reason.strerror or reason})") from None
+    return ("\n".join(out) + "\n").encode()

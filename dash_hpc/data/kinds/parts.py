@@ -1,0 +1,59 @@
+"""What kinds of data share: the settings that all have, moved prior edges, and sentences about both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dash_hpc.data.kinds.base import Spec
+from dash_hpc.data.missing import DEFAULT_MAX_MISSING
+from dash_hpc.data.prior import Prior
+from dash_hpc.data.timecourse import TimeCourse
+from dash_hpc.data.timeunit import check_unit
+
+__all__ = ["corrupted", "expression_noise", "max_missing", "missing_notes", "noise_note", "scale_note", "unit_asked"]
+
+_LARGEST_LEVEL = 10.0  # beyond what published sets (0..1, log ratios of -2.5..4) hold: counts, intensities
+
+
+def expression_noise(spec: Spec) -> float:
+    """S.d. of the noise on every training and validation value."""
+    return float(spec.get("expression_noise") or 0.0)
+
+
+def max_missing(spec: Spec) -> float:
+    """Largest share of the genes that may be missing where a step starts."""
+    return float(spec.get("max_missing", DEFAULT_MAX_MISSING))
+
+
+def unit_asked(spec: Spec) -> float:
+    """The unit of time to train in; 0 for one of the data's own."""
+    unit = spec.get("time_unit") or "auto"
+    return 0.0 if unit == "auto" else check_unit(float(unit))
+
+
+def corrupted(prior: Prior, fraction: float, rng: np.random.Generator) -> tuple[Prior, tuple[str, ...]]:
+    """Return the prior with a share of its edges moved to random places, and a note that says so."""
+    if not fraction:
+        return prior, ()
+    moved = round(fraction * prior.n_edges)
+    return prior.corrupt(fraction, rng), (f"prior: {moved} of {prior.n_edges} edges relocated ({fraction:.3g})",)
+
+
+def noise_note(noise: float) -> tuple[str, ...]:
+    if not noise:
+        return ()
+    return (f"noise N(0, {noise:g}²) added to all training and validation values, drawn from the run's seed",)
+
+
+def scale_note(*parts: TimeCourse | None) -> tuple[str, ...]:
+    """A warning when expression is far outside the range that the model's activations are made for."""
+    largest = max(
+        float(np.nanmax(np.abs(trajectory.values))) for part in parts if part for trajectory in part.trajectories
+    )
+    if largest <= _LARGEST_LEVEL:
+        return ()
+    return (f"expression reaches {largest:,.4g}; the model is made for values of about 0 to 1, so scale the data",)
+
+
+def missing_notes(part: str, data: TimeCourse | None) -> tuple[str, ...]:
+    return () if data is None else tuple(f"{part} data: {note}" for note in data.losses().notes(data.max_missing))
