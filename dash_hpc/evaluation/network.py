@@ -1,4 +1,4 @@
-"""The network that a PHOENIX model describes, and how it compares with a reference network.
+"""The network that a model describes, and how it compares with a reference network.
 
 Every matrix here is target × regulator: entry ``[j, i]`` is the influence of gene i on gene j. Prior and
 reference files are regulator × target; `reference_coordinates` turns them round, once.
@@ -15,7 +15,9 @@ from scipy.sparse import csr_array, hstack, issparse, vstack
 
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation.matrices import any_along, count, diagonal, entries, row_sums, square_sum, take
-from dash_hpc.ops.state import PRUNABLE, Tensors, copy_tensor, masked_tensors, values, weight_counts, zero_share
+from dash_hpc.models.layers import Influence
+from dash_hpc.models.registry import family_of
+from dash_hpc.ops.state import Tensors, copy_tensor, masked_tensors, values
 
 __all__ = [
     "UNIVERSES",
@@ -45,28 +47,25 @@ _FLOAT64_GENES = 4096  # above this, G × G results are float32: 0.5 GB instead 
 
 def _masked(weights: Tensors, masks: Mapping[str, np.ndarray] | None) -> Tensors:
     """The tensors with 0 outside the masks."""
-    given = {name: np.asarray(mask, dtype=bool) for name, mask in (masks or {}).items() if name in PRUNABLE}
+    prunable = family_of(weights).prunable
+    given = {name: np.asarray(mask, dtype=bool) for name, mask in (masks or {}).items() if name in prunable}
     for name, mask in given.items():
         if mask.shape != values(weights[name]).shape:
             raise UsageError(f"mask {name} has shape {mask.shape}, the weights have {values(weights[name]).shape}")
     return masked_tensors(weights, given) if given else weights
 
 
-def _multipliers(weights: Tensors) -> np.ndarray:
-    return np.maximum(np.asarray(weights["v"], dtype=np.float64).ravel(), 0.0)
-
-
-def _factors(weights: Tensors, factor: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, Any]:
-    """diag(factor)·[U_sums U_prods] and [W_sums; W_prods] of converted values; compressed when one of them is."""
+def _factors(influence: Influence, gain: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, Any]:
+    """diag(gain)·[outer₁ outer₂ …] and [inner₁; inner₂; …] of converted values; compressed when one of them is."""
     left, right = (
-        [copy_tensor(weights[name], convert(values(weights[name]))) for name in names]
-        for names in (("U_sums", "U_prods"), ("W_sums", "W_prods"))
+        [copy_tensor(matrix, convert(values(matrix))) for matrix in matrices]
+        for matrices in (influence.outer, influence.inner)
     )
     if any(issparse(part) for part in (*left, *right)):
         scaled = csr_array(hstack([csr_array(part) for part in left]))
-        scaled.data *= np.repeat(factor, np.diff(scaled.indptr)).astype(scaled.dtype)
+        scaled.data *= np.repeat(gain, np.diff(scaled.indptr)).astype(scaled.dtype)
         return scaled, csr_array(vstack([csr_array(part) for part in right]))
-    return np.concatenate(left, axis=1) * factor[:, None].astype(left[0].dtype), np.concatenate(right, axis=0)
+    return np.concatenate(left, axis=1) * gain[:, None].astype(left[0].dtype), np.concatenate(right, axis=0)
 
 
 def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
@@ -76,17 +75,17 @@ def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 
 def model_sparsity(weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> float:
-    """Return the share of exact zeros among the 4mG entries of the four weight matrices.
+    """Return the share of exact zeros among the entries of the matrices that may be pruned.
 
-    These are W_sums, W_prods, ReLU(v) ⊙ U_sums and ReLU(v) ⊙ U_prods (rows). A gene whose multiplier v is not
-    positive has a zero row in both U matrices. Shapes: W (m, G), U (G, m), v (G,).
+    A row counts with its gain: of PHOENIX's U that is ReLU(v), so that a gene whose multiplier v is not positive has a
+    zero row in both U matrices.
     """
-    return zero_share(_masked(weights, masks))
+    return family_of(weights).zero_share(_masked(weights, masks))
 
 
 def active_weights(weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> int:
     """Return the number of entries that `model_sparsity` does not count as zeros; it compares across any m."""
-    return weight_counts(_masked(weights, masks))[0]
+    return family_of(weights).weight_counts(_masked(weights, masks))[0]
 
 
 def structural_edges(
@@ -94,15 +93,15 @@ def structural_edges(
 ) -> Any:
     """Return the model's edges as (G, G) bool, target × regulator.
 
-    Gene i acts on gene j when some hidden unit of either branch joins them through two non-zero weights and
-    v[j] is positive. Working on the pattern, not on the products, keeps edges whose product underflows or
+    Gene i acts on gene j when some hidden unit joins them through two non-zero weights and gene j has a gain (in
+    PHOENIX a positive v[j]). Working on the pattern, not on the products, keeps edges whose product underflows or
     cancels. A weight that is active but exactly zero carries nothing and makes no edge. With ``compressed``, the edges
     of a model with compressed matrices come as ``csr_array``: nothing of size G·G is allocated.
     """
-    weights = _masked(weights, masks)
-    alive = (_multipliers(weights) > 0).astype(np.float32)
+    influence = family_of(weights).influence(_masked(weights, masks))
+    alive = (influence.gain > 0).astype(np.float32)
     # sums of 0/1 products are exact in float32
-    left, right = _factors(weights, alive, lambda array: (array != 0).astype(np.float32))
+    left, right = _factors(influence, alive, lambda array: (array != 0).astype(np.float32))
     if issparse(left):
         found = csr_array(left @ right) > 0.5
         return found if compressed else found.toarray()
@@ -121,14 +120,15 @@ def effects(
     dtype: Any = None,
     compressed: bool = False,
 ) -> Any:
-    """Return D = diag(ReLU(v)) (U_sums W_sums + U_prods W_prods), target × regulator.
+    """Return D = diag(gain)·Σ outer·inner over the model's branches, target × regulator.
 
-    The summary of a model's regulation used by PHOENIX (Genome Biology 2024).
+    For PHOENIX, diag(ReLU(v)) (U W of the sums + U W of the products): the summary of regulation of its authors (Genome
+    Biology 2024). ``Family.influence`` says what it is for others.
 
     Parameters
     ----------
     weights, masks : mappings of arrays
-        W (m, G), U (G, m), v (G,); masks optional (masked entries count as zero).
+        The tensors of any family; masks optional (masked entries count as zero).
     normalise : bool
         Divide every row by its sum of absolute values; rows of zeros stay zero.
     dtype : optional
@@ -143,8 +143,8 @@ def effects(
         Units of the time derivative of gene j per unit of the activation of gene i. D is a summary of the
         weights, not a Jacobian: do not read magnitudes across targets without ``normalise``.
     """
-    weights = _masked(weights, masks)
-    left, right = _factors(weights, _multipliers(weights), lambda array: array.astype(np.float64))
+    influence = family_of(weights).influence(_masked(weights, masks))
+    left, right = _factors(influence, influence.gain, lambda array: array.astype(np.float64))
     n_genes = left.shape[0]
     if dtype is None:
         dtype = np.float64 if n_genes <= _FLOAT64_GENES else np.float32

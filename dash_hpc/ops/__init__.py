@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dash_hpc.ops.events import ScoreJob, ScorePrior, SelectJob, score_pack, select_pack
 from dash_hpc.ops.native import native_info
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms
 from dash_hpc.ops.select import select
 from dash_hpc.ops.solver import SolveJob, SolverOptions, solve_arrays, solve_pack
-from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, Solution, TrainState
+from dash_hpc.ops.state import EpochResult, Solution, TrainState
 from dash_hpc.ops.train import EpochJob, train_epoch, train_pack
 
 __all__ = [

@@ -14,8 +14,9 @@ from dash_hpc.ops import reference
 from dash_hpc.ops.checks import as_array, as_mapping
 from dash_hpc.ops.mse import masked_mean_square
 from dash_hpc.ops.native import native_module
+from dash_hpc.ops.phoenix import TENSORS, tensor_shapes
 from dash_hpc.ops.solver import SolverOptions
-from dash_hpc.ops.state import STATUS_REASONS, TENSORS, Solution, tensor_shapes
+from dash_hpc.ops.state import STATUS_REASONS, Solution
 from dash_hpc.ops.threads import stop_token
 from dash_hpc.ops.trust import TRIES, shorter_steps
 

@@ -23,10 +23,11 @@ from dash_hpc.ops.events import (
     branch_scores,
     score_pack,
 )
+from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.ops.scores import BRANCHES
 from dash_hpc.ops.select import checked_selection
 from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
-from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, Solution, native_form
+from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, native_form
 from dash_hpc.ops.train import EpochJob, checked_jobs
 
 __all__ = ["Gpu", "choose_device", "gpu_info", "open_gpu", "parse_device"]

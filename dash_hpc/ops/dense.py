@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from dash_hpc.ops.state import TENSORS, Tensors
+from dash_hpc.ops.phoenix import TENSORS
+from dash_hpc.ops.state import Tensors
 
 __all__ = ["dense_like", "dense_tensors", "take_back"]
 

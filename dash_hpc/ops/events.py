@@ -13,9 +13,10 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops.checks import as_csr, as_floats, as_number
+from dash_hpc.ops.phoenix import PRUNABLE
 from dash_hpc.ops.scores import BRANCHES, SCORE_NORMS, Diagnostics, Scores, check_options, dash_scores
 from dash_hpc.ops.select import select
-from dash_hpc.ops.state import PRUNABLE, Tensors
+from dash_hpc.ops.state import Tensors
 from dash_hpc.ops.threads import map_in_threads
 
 __all__ = ["ScoreJob", "ScorePrior", "SelectJob", "score_pack", "select_pack"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dash_hpc.ops.state import PRUNABLE, TENSORS
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.trust import ADJOINT_ERRORS, TRIES, Trust
 
 __all__ = ["RHS_ORDER", "TABLEAUS", "Tableau", "integrate", "replay", "rhs", "train_epoch"]

@@ -11,7 +11,8 @@ import numpy as np
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.checks import as_array, as_count, as_mapping, as_number
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.state import Solution, Tensors, check_masks, check_weights, native_form
+from dash_hpc.ops.phoenix import check_masks, check_weights
+from dash_hpc.ops.state import Solution, Tensors, native_form
 from dash_hpc.ops.threads import map_in_threads, stop_token
 
 __all__ = ["METHODS", "MOST_STEPS", "SolveJob", "SolverOptions", "solve_arrays", "solve_pack"]

@@ -1,4 +1,4 @@
-"""The arrays that operators share: names, training state, results.
+"""The arrays that operators share: the tensors of a model, whatever their names, training state, results.
 
 A matrix is a plain array, or a ``scipy.sparse.csr_array`` when its structure is fixed from the start. Whatever belongs
 to the single weights (moments, masks, scores) has the shape of the matrix's values: that of the array, or the ``data``
@@ -16,39 +16,28 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops.checks import as_count, as_mapping, check_csr
+from dash_hpc.ops.checks import as_count, as_mapping
 
 __all__ = [
-    "PRUNABLE",
     "STATUS_REASONS",
-    "TENSORS",
     "EpochResult",
     "Matrix",
     "Solution",
     "Tensors",
     "TrainState",
     "check_apart",
-    "check_masks",
-    "check_weights",
+    "check_like",
     "copy_tensor",
     "entry_rows",
     "masked_tensors",
     "native_form",
-    "tensor_shapes",
     "values",
-    "weight_counts",
-    "zero_share",
 ]
 
 #: One tensor of a model: np.ndarray or csr_array (SciPy has no type stubs).
 Matrix: TypeAlias = Any
-#: The seven tensors of a model by name.
+#: The tensors of a model by name.
 Tensors = Mapping[str, Matrix]
-
-#: Order of the optimiser's parameter groups (Hossain et al. 2024).
-TENSORS = ("W_sums", "b_sums", "W_prods", "b_prods", "U_sums", "U_prods", "v")
-#: The four matrices that strategies may prune. Biases and multipliers are never pruned.
-PRUNABLE = ("W_sums", "W_prods", "U_sums", "U_prods")
 
 #: What a solver status means, as shown to the user. The numbers are those of ``csrc/core/types.hpp``.
 STATUS_REASONS = (
@@ -61,20 +50,6 @@ STATUS_REASONS = (
     "solved, but no step was short enough for a gradient that can be trusted (lower training.lr or shorten the "
     "intervals)",
 )
-
-
-def tensor_shapes(n_genes: int, n_hidden: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the seven tensors for ``n_genes`` (G) genes and ``n_hidden`` (m) hidden units per branch."""
-    G, m = n_genes, n_hidden
-    return {
-        "W_sums": (m, G),
-        "b_sums": (m,),
-        "W_prods": (m, G),
-        "b_prods": (m,),
-        "U_sums": (G, m),
-        "U_prods": (G, m),
-        "v": (G,),
-    }
 
 
 def values(tensor: Matrix) -> np.ndarray:
@@ -112,76 +87,8 @@ def native_form(weights: Tensors) -> dict[str, Any]:
     }
 
 
-def zero_share(weights: Tensors) -> float:
-    """Share of exact zeros among W_sums, W_prods and the rows of ReLU(v)·U (Hossain et al. 2024).
-
-    Entries that a compressed matrix does not store count as zeros: a share of m·G entries, whatever the form.
-    """
-    active, total = weight_counts(weights)
-    return (total - active) / total if total else 0.0
-
-
-def weight_counts(weights: Tensors) -> tuple[int, int]:
-    """Return how many weights of the four matrices are active (as :func:`zero_share` counts), and how many of all."""
-    alive = values(weights["v"]) > 0
-    nonzero = total = 0
-    for name in PRUNABLE:
-        tensor = weights[name]
-        total += tensor.shape[0] * tensor.shape[1]
-        if name.startswith("W"):
-            nonzero += int(np.count_nonzero(values(tensor)))
-        elif isinstance(tensor, csr_array):
-            nonzero += int(np.count_nonzero(tensor.data[alive[entry_rows(tensor)]]))
-        else:
-            nonzero += int(np.count_nonzero(tensor[alive]))
-    return nonzero, total
-
-
-def check_weights(weights: Tensors) -> tuple[int, int]:
-    """Return ``(G, m)`` after checking names, shapes and dtype of the seven tensors.
-
-    Raises
-    ------
-    UsageError
-        When a tensor is missing, its shape or dtype does not fit the others, or a compressed matrix has unsorted or
-        repeated entries.
-    """
-    missing = [name for name in TENSORS if name not in as_mapping(weights, "weights")]
-    if missing:
-        raise UsageError(f"weights must hold {', '.join(TENSORS)}; missing: {', '.join(missing)}")
-    for name in TENSORS:
-        if not isinstance(weights[name], (np.ndarray, csr_array)):
-            raise UsageError(f"{name} must be a NumPy array or a csr_array, got {type(weights[name]).__name__}")
-    if weights["W_sums"].ndim != 2:
-        raise UsageError(f"W_sums must be [m, G], got {list(weights['W_sums'].shape)}")
-    m, G = weights["W_sums"].shape
-    if m < 1 or G < 1:
-        raise UsageError(f"a model needs at least one gene and one hidden unit; W_sums [m, G] is {[m, G]}")
-    dtype = weights["W_sums"].dtype
-    for name, shape in tensor_shapes(G, m).items():
-        tensor = weights[name]
-        if tensor.shape != shape:
-            raise UsageError(f"{name} must be {list(shape)}, got {list(tensor.shape)}")
-        if tensor.dtype != dtype or dtype not in (np.float32, np.float64):
-            raise UsageError(f"{name} must be float32 or float64 like W_sums ({dtype}), got {tensor.dtype}")
-        if isinstance(tensor, csr_array):
-            check_csr(tensor, name)
-            if not (name in PRUNABLE and tensor.has_canonical_format):
-                raise UsageError(
-                    f"{name} must be an array, or a matrix as csr_array with sorted columns and none twice"
-                )
-    return G, m
-
-
-def check_masks(weights: Tensors, masks: Mapping[str, np.ndarray]) -> None:
-    """Raise UsageError when a mask has no tensor that may be pruned, or not its values' shape, or is not bool."""
-    for name, mask in as_mapping(masks, "masks").items():
-        if name not in PRUNABLE:
-            raise UsageError(f"mask of {name!r}: only {', '.join(PRUNABLE)} may have one")
-        _check_like(mask, f"mask of {name}", values(weights[name]).shape, np.dtype(bool))
-
-
-def _check_like(array: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def check_like(array: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise UsageError when ``array`` is no array of this shape and dtype."""
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{name} must be a NumPy array, got {type(array).__name__}")
     if array.shape != shape or array.dtype != dtype:
@@ -200,19 +107,19 @@ def check_apart(arrays: Mapping[Any, np.ndarray]) -> None:
 
 @dataclass
 class TrainState:
-    """Everything an optimiser step changes; :func:`dash_hpc.ops.train_epoch` works on it in place.
+    """Everything an optimiser step changes; an epoch works on it in place.
 
     Attributes
     ----------
     weights : dict of ndarray or csr_array
-        The seven tensors (:data:`TENSORS`), float32 or float64, C-contiguous. Masked entries are exactly 0. Matrices
-        may be compressed; nothing of their full size is then allocated.
+        The model's tensors, float32 or float64, C-contiguous. Masked entries are exactly 0. Matrices may be compressed;
+        nothing of their full size is then allocated.
     moment1, moment2 : dict of ndarray
         Adam's running means of the gradient and its square; shape and dtype of the tensors' :func:`values`.
     step : int
         Adam steps taken so far (for the bias correction).
     masks : dict of ndarray of bool
-        For each of :data:`PRUNABLE`: True where a weight is active; shape of the tensor's :func:`values`.
+        For each tensor that may be pruned: True where a weight is active; shape of the tensor's :func:`values`.
     """
 
     weights: dict[str, Matrix]
@@ -223,56 +130,66 @@ class TrainState:
 
     @classmethod
     def fresh(cls, weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> TrainState:
-        """State at the first step: copies of ``weights`` with the masks applied, zero moments."""
-        check_weights(weights)
+        """State at the first step: copies of ``weights`` with the masks applied, zero moments.
+
+        Tensors with a mask may be pruned. Matrices without one are fully active; vectors are not pruned.
+        """
+        for name, tensor in weights.items():
+            if not isinstance(tensor, (np.ndarray, csr_array)):
+                raise UsageError(f"{name} must be a NumPy array or a csr_array, got {type(tensor).__name__}")
         masks = masks or {}
-        check_masks(weights, masks)
+        for name, mask in masks.items():
+            if name not in weights:
+                raise UsageError(f"mask of {name!r}: the model has no such tensor")
+            check_like(mask, f"mask of {name}", values(weights[name]).shape, np.dtype(bool))
         active = {
-            name: np.array(masks[name], dtype=bool) if name in masks else np.ones(values(weights[name]).shape, bool)
-            for name in PRUNABLE
+            name: np.array(masks[name]) if name in masks else np.ones(values(tensor).shape, dtype=bool)
+            for name, tensor in weights.items()
+            if name in masks or tensor.ndim == 2
         }
-        own = masked_tensors({name: weights[name] for name in TENSORS}, active)
+        own = masked_tensors(weights, active)
         return cls(
             weights=own,
-            moment1={name: np.zeros_like(values(own[name])) for name in TENSORS},
-            moment2={name: np.zeros_like(values(own[name])) for name in TENSORS},
+            moment1={name: np.zeros_like(values(tensor)) for name, tensor in own.items()},
+            moment2={name: np.zeros_like(values(tensor)) for name, tensor in own.items()},
             step=0,
             masks=active,
         )
 
-    def check(self) -> tuple[int, int]:
-        """Return ``(G, m)`` after checking that all arrays fit each other and can be trained in place.
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the weights."""
+        return np.dtype(next(iter(self.weights.values())).dtype)
+
+    def check(self) -> None:
+        """Check that all arrays fit each other and can be trained in place.
 
         Raises
         ------
         UsageError
             When a shape or dtype does not fit, an array is read-only, not contiguous, or shares memory with another.
         """
-        G, m = check_weights(self.weights)
         as_count(self.step, "step", least=0)
-        missing = [name for name in PRUNABLE if name not in as_mapping(self.masks, "masks")]
-        if missing:
-            raise UsageError(f"masks must hold {', '.join(PRUNABLE)}; missing: {', '.join(missing)}")
-        check_masks(self.weights, self.masks)
+        for name, mask in as_mapping(self.masks, "masks").items():
+            check_like(mask, f"mask of {name}", values(self.weights[name]).shape, np.dtype(bool))
         for kind, moments in (("moment1", self.moment1), ("moment2", self.moment2)):
-            missing = [name for name in TENSORS if name not in as_mapping(moments, kind)]
+            missing = [name for name in self.weights if name not in as_mapping(moments, kind)]
             if missing:
-                raise UsageError(f"{kind} must hold {', '.join(TENSORS)}; missing: {', '.join(missing)}")
-            for name in TENSORS:
-                own = values(self.weights[name])
-                _check_like(moments[name], f"{kind} of {name}", own.shape, own.dtype)
+                raise UsageError(f"{kind} must hold {', '.join(self.weights)}; missing: {', '.join(missing)}")
+            for name, tensor in self.weights.items():
+                own = values(tensor)
+                check_like(moments[name], f"{kind} of {name}", own.shape, own.dtype)
         changed = self.changed_arrays()
         for label, array in changed.items():
             if not (array.flags.writeable and array.flags.carray and min(array.strides) >= 0):
                 raise UsageError(f"{label} must be writable, C-contiguous and aligned: it is trained in place")
         check_apart(changed)
-        return G, m
 
     def changed_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that an epoch writes to, by what they are."""
-        found = {name: values(self.weights[name]) for name in TENSORS}
-        found |= {f"moment1 of {name}": self.moment1[name] for name in TENSORS}
-        return found | {f"moment2 of {name}": self.moment2[name] for name in TENSORS}
+        found = {name: values(tensor) for name, tensor in self.weights.items()}
+        found |= {f"moment1 of {name}": self.moment1[name] for name in self.weights}
+        return found | {f"moment2 of {name}": self.moment2[name] for name in self.weights}
 
     def prune(self, name: str, mask: np.ndarray) -> None:
         """Take over a new mask: weights and moments that are no longer active become 0."""

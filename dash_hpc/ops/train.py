@@ -11,9 +11,10 @@ import numpy as np
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.checks import as_array, as_mapping, as_number
 from dash_hpc.ops.native import native_module
+from dash_hpc.ops.phoenix import TENSORS, check_state
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolverOptions, checked_intervals
-from dash_hpc.ops.state import STATUS_REASONS, TENSORS, EpochResult, TrainState, check_apart, native_form, values
+from dash_hpc.ops.state import STATUS_REASONS, EpochResult, TrainState, check_apart, native_form, values
 from dash_hpc.ops.threads import map_in_threads, stop_token
 
 __all__ = ["EpochJob", "train_epoch", "train_pack"]
@@ -132,7 +133,7 @@ def checked_jobs(jobs: Sequence[EpochJob]) -> list[EpochJob]:
 def _checked(job: EpochJob) -> EpochJob:
     if not isinstance(job.state, TrainState):
         raise UsageError(f"state must be a TrainState, got {type(job.state).__name__}")
-    job.state.check()
+    check_state(job.state)
     y0, dt = checked_intervals(job.state.weights, job.y0, job.dt)
     y1 = as_array(job.y1, y0.dtype, "y1")
     batch_ptr = as_array(job.batch_ptr, np.int64, "batch_ptr")

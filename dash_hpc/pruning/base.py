@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dash_hpc.errors import PriorError, UsageError
-from dash_hpc.models.initial import initial_weights
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.events import BranchScores, ScoreJob, Selection, SelectJob
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
@@ -87,28 +87,20 @@ class Strategy:
         self.seed = seed
 
     def initial(self, model: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Matrix]:
-        """Draw the initial weights: dense, as the authors do.
+        """Draw the initial weights: dense, as the model family does.
 
-        A strategy whose structure is fixed from the start returns matrices as ``csr_array`` instead and chooses m
-        itself; then nothing of size m·G exists in the whole run, and gradients, moments, scores, masks and checkpoints
-        hold the stored entries alone.
+        A strategy that fixes the structure from the start hands it to the family and gets matrices as ``csr_array``;
+        then nothing of size m·G exists in the whole run, and gradients, moments, scores, masks and checkpoints hold
+        the stored entries alone.
 
         Parameters
         ----------
         model : mapping
-            ``hidden``, ``init_U`` and ``dtype`` of the run.
+            The section ``[model]`` of the run.
         rng : numpy.random.Generator
             The run's stream "weights".
         """
-        return dict(
-            initial_weights(
-                self.dataset.train.n_genes,
-                int(model["hidden"]),
-                rng,
-                init_U=model["init_U"],
-                dtype=np.dtype(model["dtype"]),
-            )
-        )
+        return family_of_spec(model).initial(model, self.dataset.train.n_genes, rng)
 
     def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
         """Change initial weights and masks in place, and draw what the strategy needs."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops.state import PRUNABLE, Matrix, Tensors, TrainState, entry_rows, values
+from dash_hpc.models.registry import family_of
+from dash_hpc.ops.state import Matrix, Tensors, TrainState, values
 from dash_hpc.pruning.base import Context, Strategy
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Imp(Strategy):
     Options
     -------
     rewind : "none", "init" or int, default "none"
-        After each event set all seven tensors back to their initial values ("init", the same as 0) or to their
+        After each event set all tensors back to their initial values ("init", the same as 0) or to their
         values at the end of that epoch, keep the new masks, and start Adam afresh: its moments belong to the weights
         that are left behind. An epoch must lie before the schedule's first event. "none" goes on from where it is.
     """
@@ -69,7 +69,7 @@ class Imp(Strategy):
         for name, value in self._stored.items():
             own = values(state.weights[name])
             own[...] = value
-            if name in PRUNABLE:
+            if name in state.masks:
                 own[~state.masks[name]] = 0
             state.moment1[name][...] = 0
             state.moment2[name][...] = 0
@@ -92,24 +92,8 @@ class Imp(Strategy):
 
 
 def magnitude_scores(weights: Tensors) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Return |W_sums|, exp(W_prods), ReLU(v)·|U|, each divided by its sum, and what an event records of them."""
-    gain = np.maximum(values(weights["v"]).astype(np.float64).reshape(-1), 0.0)
-    scores: dict[str, np.ndarray] = {}
-    with np.errstate(over="ignore", invalid="ignore"):
-        for name in ("W_prods", "W_sums", "U_sums", "U_prods"):
-            tensor = weights[name]
-            wide = values(tensor).astype(np.float64)
-            size: np.ndarray
-            if name == "W_prods":
-                size = np.exp(wide)
-            elif name == "W_sums":
-                size = np.abs(wide)
-            elif isinstance(tensor, csr_array):
-                size = gain[entry_rows(tensor)] * np.abs(wide)
-            else:
-                size = gain[:, None] * np.abs(wide)
-            total = np.sum(size)
-            scores[name] = size / total if total > 0 else size
+    """Return the normalised magnitudes of every layer, and what an event records of them."""
+    scores = {layer.name: layer.magnitude() for layer in family_of(weights).layers(weights)}
     record = {
         "prior_mass": 0.0,
         "data_mass": 1.0,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
 
 from dash_hpc.errors import PriorError
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.state import Matrix, Tensors
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.pruning.imp import magnitude_scores
@@ -18,20 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Structured"]
 
-_SD = 0.05
-_ROW_NORM = 0.34  # of U in the dense start: orthonormal columns, 350 genes, 40 hidden units
-
 
 class Structured(Strategy):
     """The prior as architecture: nothing outside it can be learnt, and nothing of size m·G is ever allocated.
 
-    Unit k of the sums branch reads regulator k alone and acts on that regulator's targets; unit k of the products
-    branch reads all regulators of target k and acts on it alone. m is the larger of the numbers of regulators and of
-    targets in the prior; the run's ``model.hidden`` and ``model.init_U`` are not read. This is a control: its edges are
-    those of the prior, right or wrong, so its balanced accuracy is at most what pruning a copy of the prior can give.
-
-    Initial values: W ~ N(0, 0.05²) as in PHOENIX; U ~ N(0, 0.34²/n) with n the entries in its row (a larger start lets
-    more genes die, v <= 0, in the first epochs); b ~ U(±1/√G); v ~ U(0, 1).
+    How units are laid out on the prior's edges is the model family's own (``Family.initial``); the number of units
+    follows, so that the run's ``model.hidden`` is not read. This is a control: its edges are those of the prior, right
+    or wrong, so its balanced accuracy is at most what pruning a copy of the prior can give.
 
     Options
     -------
@@ -50,30 +43,8 @@ class Structured(Strategy):
             raise PriorError(f"strategy structured: the prior of data set {dataset.name!r} has no edge to build from")
 
     def initial(self, model: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Matrix]:
-        """Draw the initial weights on the prior's structure, in the order of the tensors."""
-        edges, dtype = self._edges, np.dtype(model["dtype"])
-        G = edges.shape[0]
-        target, regulator = edges.tocoo().coords
-        regulators, sums_unit = np.unique(regulator, return_inverse=True)
-        targets, prods_unit = np.unique(target, return_inverse=True)
-        m = max(len(regulators), len(targets))
-
-        def drawn(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
-            values = rng.normal(0.0, _SD, size=len(rows))
-            if shape == (G, m):
-                values = _ROW_NORM * rng.normal(size=len(rows)) / np.sqrt(np.bincount(rows, minlength=G)[rows])
-            return csr_array(coo_array((values.astype(dtype), (rows, columns)), shape=shape))
-
-        bound = 1.0 / np.sqrt(G)
-        return {
-            "W_sums": drawn(np.arange(len(regulators)), regulators, (m, G)),
-            "b_sums": rng.uniform(-bound, bound, size=m).astype(dtype),
-            "W_prods": drawn(prods_unit, regulator, (m, G)),
-            "b_prods": rng.uniform(-bound, bound, size=m).astype(dtype),
-            "U_sums": drawn(target, sums_unit, (G, m)),
-            "U_prods": drawn(targets, np.arange(len(targets)), (G, m)),
-            "v": rng.uniform(0.0, 1.0, size=G).astype(dtype),
-        }
+        """Draw the initial weights on the prior's structure."""
+        return family_of_spec(model).initial(model, self.dataset.train.n_genes, rng, structure=self._edges)
 
     def fraction(self, epoch: int, last_epoch: int) -> float | None:
         """Return the schedule's share, or None throughout when nothing is to be pruned."""

@@ -10,6 +10,7 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 
+from dash_hpc.study.models import MODELS, section_of
 from dash_hpc.study.schema import SECTIONS, TABLES, Study
 from dash_hpc.study.sources import DATA_KINDS
 from dash_hpc.study.toml import value_text
@@ -83,6 +84,10 @@ def _problem(item: Any, raw: Mapping[str, Any]) -> Problem:
         path = (*path, *(int(part) if part.isdigit() else part for part in context["key"].split(".")))
         value = _lookup(raw, path)
         return Problem(path, f"{_assignment(path, value)} {context['message']}")
+    if kind == "unknown_family":
+        path = (*path, "family")
+        hint = nearest(str(context["family"]), list(MODELS))
+        return Problem(path, f"{_assignment(path, context['family'])} is unknown; {hint}")
     if kind == "extra_forbidden":
         return _unknown(path, model)
     if kind == "missing":
@@ -112,6 +117,8 @@ def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseMod
         if len(rest) < 2:
             return ("strategy", *rest), Study
         return ("strategy", rest[0], *rest[2:3]), TABLES[str(rest[1])].options
+    if head == ("model",):
+        return (*head, *rest[:1]), section_of(raw.get("model")) if rest else Study
     if head and head[0] in SECTIONS:
         return (*head, *rest[:1]), SECTIONS[str(head[0])] if rest else Study
     return head, Study

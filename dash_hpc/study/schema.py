@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
+from dash_hpc.study.models import AnyModel, PhoenixSection
 from dash_hpc.study.sections import (
-    ModelSection,
     ScheduleSection,
     Section,
     SolverSection,
@@ -92,7 +92,7 @@ class Study(Section):
 
     study: StudySection
     data: DataSection
-    model: ModelSection = ModelSection()
+    model: AnyModel = PhoenixSection()
     solver: SolverSection = SolverSection()
     training: TrainingSection = TrainingSection()
     schedule: ScheduleSection = ScheduleSection()
@@ -186,10 +186,11 @@ class Study(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "study": StudySection,
-    "model": ModelSection,
+    "model": PhoenixSection,
     "solver": SolverSection,
     "training": TrainingSection,
     "schedule": ScheduleSection,
     "sweep": SweepSection,
 }
-"""Sections with one model each; ``data`` has one per kind, ``strategy`` one per name."""
+"""Sections by name. ``data`` has one model per kind, ``strategy`` one per name; ``model`` has one per family, here that
+of the default one (``dash_hpc.study.models.section_of`` knows the others)."""

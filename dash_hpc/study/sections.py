@@ -16,7 +16,6 @@ __all__ = [
     "MAX_TRAJECTORIES",
     "ColumnNames",
     "FilePath",
-    "ModelSection",
     "ScheduleSection",
     "Section",
     "SolverSection",
@@ -75,16 +74,6 @@ class StudySection(Section):
     base: FilePath | None = Field(
         default=None, description="folder that relative paths of [data] start from; default: the study file's"
     )
-
-
-class ModelSection(Section):
-    """``[model]``: the size and start of PHOENIX (Hossain et al. 2024, Genome Biology 25:127)."""
-
-    hidden: int = Field(default=40, ge=1, le=100_000, description="m, hidden units per branch")
-    init_U: Literal["orthogonal", "sparse"] = Field(  # noqa: N815 - the tensor is called U
-        default="orthogonal", description="start of U: random semi-orthogonal, or column-sparse normal like W"
-    )
-    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of weights and states")
 
 
 def _step(value: Any) -> Any:

@@ -9,7 +9,8 @@ import torch
 
 from dash_hpc.errors import SolveError
 from dash_hpc.ops.autograd import batch_loss
-from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult, TrainState
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.ops.state import EpochResult, TrainState
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Strategy
 

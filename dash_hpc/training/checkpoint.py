@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dash_hpc.errors import CheckpointUnfit
-from dash_hpc.ops.state import PRUNABLE, TENSORS, Tensors, copy_tensor, values
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.ops.state import Tensors, copy_tensor, values
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import HISTORY_COLUMNS, TIMERS, Fit, Kept
 from dash_hpc.training.plateau import Plateau

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from dash_hpc.ops.events import ScoreJob, SelectJob
 from dash_hpc.ops.solver import SolveJob
-from dash_hpc.ops.state import zero_share
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
 from dash_hpc.training.early_stop import BestKept
@@ -82,7 +81,7 @@ def course(
             "train_mse": train_mse,
             "validation_mse": validation_mse,
             "lr": lr,
-            "sparsity": zero_share(weights),
+            "sparsity": trainer.family.zero_share(weights),
             "seconds": perf_counter() - began,
             **{f"seconds_{timer}": clock[timer] for timer in TIMERS},
         }

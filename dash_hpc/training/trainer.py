@@ -9,9 +9,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.mse import observed_counts
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState, values
+from dash_hpc.ops.state import TrainState, values
 from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.pruning.base import Context
 from dash_hpc.pruning.registry import create
@@ -76,6 +78,7 @@ class Trainer:
         self.compat_lr_bug = bool(spec["strategy"].get("compat_lr_bug", False))
 
         model = spec["model"]
+        self.family = family_of_spec(model)
         dtype = np.dtype(model["dtype"])
         self.train_pairs = dataset.train.pairs()
         self.validation_pairs = dataset.validation.pairs()

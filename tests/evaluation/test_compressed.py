@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 from dash_hpc.evaluation import effects, network_metrics, row_normalised, structural_edges
 from dash_hpc.evaluation.network import UNIVERSES, confusion, degrees, roc_auc
 from dash_hpc.ops import PRUNABLE
-from dash_hpc.ops.state import tensor_shapes
+from dash_hpc.ops.phoenix import tensor_shapes
 from dash_hpc.rng import stream
 
 G, M = 19, 31

@@ -10,11 +10,13 @@ import pytest
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
+from dash_hpc.models import family_of
 from dash_hpc.ops import PRUNABLE, TENSORS, TrainState, solve_arrays, train_epoch
 from dash_hpc.ops import solver as solver_module
 from dash_hpc.ops import train as train_module
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.state import native_form, tensor_shapes, values, zero_share
+from dash_hpc.ops.phoenix import tensor_shapes
+from dash_hpc.ops.state import native_form, values
 from dash_hpc.rng import stream
 
 SOLVER = {"method": "dopri5", "rtol": 1e-7, "atol": 1e-9, "step": 0.25, "max_steps": 1000}
@@ -126,7 +128,8 @@ def test_pruning_an_entry_takes_its_moments_along() -> None:
 def test_sparsity_counts_what_is_not_stored() -> None:
     compressed, dense, _ = problem(12, 20, 4, 0.3, np.float32)
     compressed["v"][:3] = -1  # shared by both forms
-    assert zero_share(compressed) == zero_share(dense) > 0.7
+    family = family_of(dense)
+    assert family.zero_share(compressed) == family.zero_share(dense) > 0.7
 
 
 def test_matrices_out_of_order_are_refused() -> None:

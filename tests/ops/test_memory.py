@@ -112,7 +112,7 @@ def test_a_pack_of_the_cuda_module_without_memory() -> None:
 from dash_hpc import _cuda_emulation
 from dash_hpc.ops.cuda import Gpu
 gpu = Gpu(_cuda_emulation)
-from dash_hpc.ops.state import tensor_shapes
+from dash_hpc.ops.phoenix import tensor_shapes
 weights = {name: np.ones(shape, np.float32) for name, shape in tensor_shapes(4000, 2000).items()}
 job = ops.SolveJob(weights, np.zeros((4, 4000)), np.ones(4))
 limit(20 << 20)

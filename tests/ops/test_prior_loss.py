@@ -13,9 +13,10 @@ from scipy.sparse import csr_array
 from dash_hpc.errors import UsageError
 from dash_hpc.models import Phoenix, initial_weights
 from dash_hpc.ops import train as train_module
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.reference import rhs
-from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState, values
+from dash_hpc.ops.state import TrainState, values
 from dash_hpc.ops.train import train_epoch
 from dash_hpc.rng import stream
 

@@ -9,7 +9,8 @@ import pytest
 
 from dash_hpc.data import DataSet, Prior, TimeCourse
 from dash_hpc.models import initial_weights
-from dash_hpc.ops.state import PRUNABLE, TrainState
+from dash_hpc.ops.phoenix import PRUNABLE
+from dash_hpc.ops.state import TrainState
 from dash_hpc.pruning import Context, Strategy, create
 
 G, M = 24, 7

@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from dash_hpc.data import DataSet, Prior, TimeCourse
-from dash_hpc.ops.state import PRUNABLE
+from dash_hpc.ops.phoenix import PRUNABLE
 from dash_hpc.pruning import Context, create
 
 G, M = 350, 40

@@ -10,7 +10,8 @@ import pytest
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import PriorError, RunFailed, UsageError
-from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.ops.state import TrainState
 from dash_hpc.pruning import STRATEGIES, Strategy, create, n_to_prune
 from dash_hpc.study import strategies as study_strategies
 

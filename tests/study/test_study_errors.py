@@ -75,7 +75,7 @@ def test_the_text_that_the_mistakes_are_made_in_is_right() -> None:
         ),
         ("epochs = 10", "epoch = 10", "study.toml:16: unknown key training.epoch; did you mean epochs?"),
         ("hidden = 8", "epochs = 8", "study.toml:10: unknown key model.epochs; it belongs in [training]"),
-        ("hidden = 8", "zzz = 8", "study.toml:10: unknown key model.zzz; there is hidden, init_U, dtype"),
+        ("hidden = 8", "zzz = 8", "study.toml:10: unknown key model.zzz; there is family, hidden, dtype, init_U"),
         ("[model]", "[modell]", "study.toml:9: unknown section [modell]; did you mean model?"),
         ("lambda_ppi =", "lambda_pi =", "study.toml:27: unknown key strategy[1].lambda_pi; did you mean lambda_ppi?"),
         ("hidden = 8", "hidden = 0", "study.toml:10: model.hidden = 0 must be between 1 and 100,000"),

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dash_hpc.data import DataSet
 from dash_hpc.models import initial_weights
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState
+from dash_hpc.ops.state import TrainState
 from dash_hpc.ops.train import EpochJob, train_epoch
 from dash_hpc.pruning import Strategy, create
 from dash_hpc.rng import stream

@@ -11,7 +11,7 @@ import pytest
 from dash_hpc.data import DataSet
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops import EpochJob, TrainState, train_pack
-from dash_hpc.ops.state import TENSORS
+from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.training import Fit, Pack, Trainer
 
 MakeSpec = Callable[..., dict[str, Any]]

@@ -13,7 +13,8 @@ from scipy.sparse import csr_array, issparse
 from dash_hpc.data import DataSet, Prior, TimeCourse
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.evaluation import evaluate, structural_edges
-from dash_hpc.ops.state import PRUNABLE, TENSORS, TrainState, masked_tensors, values
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.ops.state import TrainState, masked_tensors, values
 from dash_hpc.pruning import Structured
 from dash_hpc.store.envelope import HEADER_BYTES, pack
 from dash_hpc.store.hdf5 import open_image

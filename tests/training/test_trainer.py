@@ -11,8 +11,9 @@ import pytest
 
 from dash_hpc.data import DataSet, TimeCourse
 from dash_hpc.errors import PriorError, RunFailed
+from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.solver import solve_arrays
-from dash_hpc.ops.state import PRUNABLE, TENSORS, EpochResult
+from dash_hpc.ops.state import EpochResult
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.training import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Trainer
 

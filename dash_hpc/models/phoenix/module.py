@@ -11,9 +11,9 @@ from scipy.sparse import issparse
 from torch import Tensor
 
 from dash_hpc.errors import UsageError
-from dash_hpc.models.initial import initial_weights
+from dash_hpc.models.phoenix.initial import initial_weights
+from dash_hpc.ops.phoenix import TENSORS, check_weights
 from dash_hpc.ops.reference import rhs
-from dash_hpc.ops.state import TENSORS, check_weights
 
 __all__ = ["Phoenix"]
 
