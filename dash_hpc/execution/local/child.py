@@ -1,10 +1,10 @@
 """Inside a worker process: take calls from standard input, answer on the former standard output.
 
-One line of JSON each way: ``{"call": "module:function", "args": [...]}``, then ``{"value": ...}`` or ``{"error": type,
-"message": text}``. In between, ``{"begun": pid}`` says that a run's first epoch begins. The line ``{"stop": reason,
-"seconds": limit of a start}``, or a signal, asks the call under way to end soon and the process to leave after it (exit
-code 3); one that comes before the first call waits for that, within the limit. When standard input ends, the parent is
-gone and the process ends at once, in the middle of a run if need be: files are published whole, so nothing is damaged.
+One line of JSON each way, a call and its answer as :mod:`dash_hpc.execution.calls` has them. In between, ``{"begun":
+pid}`` says that a run's first epoch begins. The line ``{"stop": reason, "seconds": limit of a start}``, or a signal,
+asks the call under way to end soon and the process to leave after it (exit code 3); one that comes before the first
+call waits for that, within the limit. When standard input ends, the parent is gone and the process ends at once, in the
+middle of a run if need be: files are published whole, so nothing is damaged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from dash_hpc.execution.calls import Answer, Call, perform
 from dash_hpc.execution.machine.signals import EXIT_CODE, SIGNALS, process_flag
 from dash_hpc.execution.machine.streams import make_safe
 
@@ -39,7 +40,7 @@ def main() -> None:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     flag.on_begun = lambda: _answer(answers, {"begun": os.getpid()})
-    calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls,), daemon=True).start()
     for module in sys.argv[1:]:
         import_module(module)
@@ -48,18 +49,11 @@ def main() -> None:
     while not (flag.is_set() and served):
         call = calls.get()
         served = True
-        try:
-            module, _, name = call["call"].partition(":")
-            function = getattr(import_module(module), name)
-            flag.begun()
-            answer = {"value": function(*call["args"])}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
-        _answer(answers, answer)
+        _answer(answers, perform(call, flag.begun))
     os._exit(EXIT_CODE)
 
 
-def _listen(calls: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _listen(calls: queue.SimpleQueue[Call]) -> None:
     for line in sys.stdin:
         message = json.loads(line)
         if "stop" in message:
@@ -69,6 +63,6 @@ def _listen(calls: queue.SimpleQueue[dict[str, Any]]) -> None:
     os._exit(EXIT_CODE)
 
 
-def _answer(answers: Any, answer: dict[str, Any]) -> None:
+def _answer(answers: Any, answer: Answer) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()

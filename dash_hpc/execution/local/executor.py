@@ -16,14 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import dash_hpc
-from dash_hpc import errors
-from dash_hpc.errors import DashHpcError, Interrupted, RunFailed, UsageError, WorkerDied
+from dash_hpc.errors import DashHpcError, Interrupted, UsageError, WorkerDied
+from dash_hpc.execution.calls import Call, CallExecutor, value_of
 from dash_hpc.execution.machine.journal import open_log
 from dash_hpc.execution.machine.signals import EXIT_CODE, SIGNALS, START_SECONDS
 from dash_hpc.execution.machine.threads import ONE_THREAD
@@ -37,7 +37,7 @@ START_TRIES = 5
 """How often in a row a worker may be killed before it is ready."""
 
 
-class LocalExecutor(Executor):
+class LocalExecutor(CallExecutor):
     """Calls module-level functions in worker processes of this machine, one thread each.
 
     Parameters
@@ -73,7 +73,7 @@ class LocalExecutor(Executor):
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers must be 1 or more, got {workers!r}")
         self.workers = workers
-        self._queue: queue.SimpleQueue[tuple[Future[Any], dict[str, Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Future[Any], Call] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._slots = [
@@ -88,27 +88,8 @@ class LocalExecutor(Executor):
             for k in range(workers)
         ]
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call ``fn(*args)`` in a worker, in the order of submission.
-
-        Parameters
-        ----------
-        fn : callable
-            A function that can be imported by module and name; its arguments and result are plain (JSON) values.
-
-        Returns
-        -------
-        concurrent.futures.Future
-            Raises :class:`WorkerDied` when the process ended during the call, :class:`Interrupted` when it left on
-            request; an exception of the function comes back as the class of that name in ``dash_hpc.errors``, others
-            as :class:`RunFailed`.
-        """
-        if kwargs:
-            raise UsageError("a worker takes positional arguments only")
-        if "<" in fn.__qualname__ or "." in fn.__qualname__:
-            raise UsageError(f"{fn.__qualname__} is not a module-level function, so a worker cannot import it")
-        call = {"call": f"{fn.__module__}:{fn.__qualname__}", "args": list(args)}
-        json.dumps(call)  # what cannot be sent is the caller's error
+    def send(self, call: Call) -> Future[Any]:
+        """Have a worker execute a call."""
         with self._lock:
             if self._closed.is_set():
                 raise UsageError("this executor is closed")
@@ -229,7 +210,7 @@ class _Slot(threading.Thread):
             process.stdin.write(json.dumps(message) + "\n")
             process.stdin.flush()
 
-    def _call(self, call: dict[str, Any]) -> Any:
+    def _call(self, call: Call) -> Any:
         process = self._running()
         self._called = True
         try:
@@ -243,13 +224,7 @@ class _Slot(threading.Thread):
             if code == EXIT_CODE:
                 raise Interrupted(f"worker process {process.pid} left on request")
             raise WorkerDied(_last_words(process, code))
-        answer = json.loads(line)
-        if "error" in answer:
-            kind = getattr(errors, answer["error"], None)
-            if isinstance(kind, type) and issubclass(kind, DashHpcError):
-                raise kind(answer["message"])
-            raise RunFailed(f"{answer['error']}: {answer['message']}")
-        return answer["value"]
+        return value_of(json.loads(line))
 
     def _running(self, tries: int = START_TRIES) -> subprocess.Popen[str]:
         """Return a process that waits for calls. One that is killed before it is ready was at nobody's run."""

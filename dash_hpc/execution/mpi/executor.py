@@ -1,17 +1,16 @@
-"""An executor over ``mpi4py.futures``: calls in packs to the ranks, and to rank 0's own worker processes."""
+"""An executor over ``mpi4py.futures``: calls in bundles to the ranks, and to rank 0's own worker processes."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dash_hpc import errors
-from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
+from dash_hpc.errors import StoreError, UsageError
+from dash_hpc.execution.calls import Answer, Call, CallExecutor, failure, settle
 from dash_hpc.execution.machine.signals import StopFlag
 from dash_hpc.execution.mpi.rank import END, Station
 from dash_hpc.store import publish_json
@@ -19,15 +18,13 @@ from dash_hpc.store import publish_json
 if TYPE_CHECKING:
     from mpi4py.futures import MPIPoolExecutor
 
-__all__ = ["MPIExecutor", "perform"]
+__all__ = ["MPIExecutor", "perform_all"]
 
-# So long the dispatcher waits for further calls before it sends a pack that is not full.
+# So long the dispatcher waits for further calls before it sends a bundle that is not full.
 _GATHER_SECONDS = 0.005
-Call = tuple[str, str, tuple[Any, ...]]
-"""Module, name, arguments."""
 
 
-class MPIExecutor(Executor):
+class MPIExecutor(CallExecutor):
     """Calls module-level functions on all ranks, with the interface of ``concurrent.futures``.
 
     Made by :func:`mpi_session` on rank 0. Calls start in the order of submission; a rank with several cores gets
@@ -48,10 +45,10 @@ class MPIExecutor(Executor):
         self.messages = 0
         self._pool = pool
         self._own = threads[0]
-        # The pool chooses the rank, so that a pack must fit them all.
-        self._pack = min(threads[1:], default=1)
+        # The pool chooses the rank, so that a bundle must fit them all.
+        self._bundle = min(threads[1:], default=1)
         self._ranks = len(threads) - 1
-        self.workers = self._own + self._pack * self._ranks
+        self.workers = self._own + self._bundle * self._ranks
         self._waiting: deque[tuple[Future[Any], Call]] = deque()
         self._change = threading.Condition()
         self._free_own, self._free_ranks = self._own, self._ranks
@@ -75,17 +72,13 @@ class MPIExecutor(Executor):
             lines.append(f"warning: {error}")
         return lines
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call ``fn(*args)`` on some rank; what it may be and what comes back is as in :class:`LocalExecutor`."""
-        if kwargs:
-            raise UsageError("a worker takes positional arguments only")
-        if "<" in fn.__qualname__ or "." in fn.__qualname__:
-            raise UsageError(f"{fn.__qualname__} is not a module-level function, so a worker cannot import it")
+    def send(self, call: Call) -> Future[Any]:
+        """Have a worker of some rank execute a call."""
         future: Future[Any] = Future()
         with self._change:
             if self._closed:
                 raise UsageError("this executor is closed")
-            self._waiting.append((future, (fn.__module__, fn.__qualname__, args)))
+            self._waiting.append((future, call))
             self._change.notify_all()
         return future
 
@@ -137,17 +130,17 @@ class MPIExecutor(Executor):
                 )
                 if self._closed and self._idle():
                     return
-                if self._pack > 1 and not self._closed and len(self._waiting) < self._pack:
+                if self._bundle > 1 and not self._closed and len(self._waiting) < self._bundle:
                     self._change.wait(_GATHER_SECONDS)
                 while self._waiting and (self._free_ranks or self._free_own):
                     self._send()
 
     def _send(self) -> None:
-        """Hand out the next call or pack; the lock is held."""
+        """Hand out the next call or bundle; the lock is held."""
         remote = self._free_ranks > 0
         share = math.ceil(len(self._waiting) / self._free_ranks) if remote else 1
         batch: list[tuple[Future[Any], Call]] = []
-        while self._waiting and len(batch) < (min(self._pack, share) if remote else 1):
+        while self._waiting and len(batch) < (min(self._bundle, share) if remote else 1):
             future, call = self._waiting.popleft()
             if future.set_running_or_notify_cancel():
                 batch.append((future, call))
@@ -158,7 +151,7 @@ class MPIExecutor(Executor):
         if remote and self._pool is not None:
             self._free_ranks -= 1
             self.messages += 1
-            inner = self._pool.submit(perform, calls, self._log_folder)
+            inner = self._pool.submit(perform_all, calls, self._log_folder)
             inner.add_done_callback(lambda done: self._returned(done, futures))
         else:
             self._free_own -= 1
@@ -172,40 +165,27 @@ class MPIExecutor(Executor):
             self._change.notify_all()
         error = inner.exception()
         for k, future in enumerate(futures):
-            _settle(future, {"raised": error} if error is not None else inner.result()[k])
+            if error is not None:
+                future.set_exception(error)
+            else:
+                settle(future, inner.result()[k])
 
     def _finished(self, inner: Future[Any], future: Future[Any]) -> None:
         with self._change:
             self._free_own += 1
             self._change.notify_all()
-        error = inner.exception()
-        _settle(future, {"raised": error} if error is not None else {"value": inner.result()})
+        settle(future, _answer(inner))
 
 
-def perform(calls: list[Call], log_folder: str | None) -> list[dict[str, Any]]:
-    """Execute a pack of calls on this rank; called by ``mpi4py.futures``."""
+def perform_all(calls: list[Call], log_folder: str | None) -> list[Answer]:
+    """Execute a bundle of calls on this rank; called by ``mpi4py.futures``."""
     station = Station.of_this_process()
     station.log_folder = Path(log_folder) if log_folder else None
     futures = [station.submit(call) for call in calls]
     wait(futures)
-    answers: list[dict[str, Any]] = []
-    for future in futures:
-        error = future.exception()
-        if error is None:
-            answers.append({"value": future.result()})
-        else:
-            answers.append({"error": type(error).__name__, "message": " ".join(str(error).split())})
-    return answers
+    return [_answer(future) for future in futures]
 
 
-def _settle(future: Future[Any], answer: dict[str, Any]) -> None:
-    if "value" in answer:
-        future.set_result(answer["value"])
-    elif "raised" in answer:
-        future.set_exception(answer["raised"])
-    else:
-        kind = getattr(errors, answer["error"], None)
-        if isinstance(kind, type) and issubclass(kind, DashHpcError):
-            future.set_exception(kind(answer["message"]))
-        else:
-            future.set_exception(RunFailed(f"{answer['error']}: {answer['message']}"))
+def _answer(done: Future[Any]) -> Answer:
+    error = done.exception()
+    return {"value": done.result()} if error is None else failure(error)

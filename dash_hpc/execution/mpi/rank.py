@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dash_hpc.environment import seconds
 from dash_hpc.errors import UsageError
+from dash_hpc.execution.calls import Call
 from dash_hpc.execution.local.executor import LocalExecutor
 from dash_hpc.execution.machine.binding import Binding, Place, apply, bindings, describe, here, warnings_of
 from dash_hpc.execution.machine.signals import process_flag
@@ -123,9 +123,8 @@ class Station:
         """Return the binding of each rank, and warnings, as lines for the log."""
         return [*(describe(binding) for binding in self.bindings), *(f"warning: {w}" for w in warnings_of(self.places))]
 
-    def submit(self, call: tuple[str, str, tuple[Any, ...]]) -> Future[Any]:
+    def submit(self, call: Call) -> Future[Any]:
         """Execute a call in a worker process of this rank."""
-        module, name, args = call
         with self._lock:
             if self._stopped:
                 raise UsageError("this rank was stopped")
@@ -133,7 +132,7 @@ class Station:
                 self._local = LocalExecutor(self.binding.threads, self.log_folder, name=f"worker-{self.rank}")
                 if self.flag.is_set():
                     self._local.ask_to_stop(self.flag.reason)
-            return self._local.submit(getattr(import_module(module), name), *args)
+            return self._local.send(call)
 
     def stop(self) -> None:
         """End this rank's worker processes now."""

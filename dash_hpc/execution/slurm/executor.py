@@ -5,17 +5,14 @@ One job per call: for calls of minutes and more. A study is better off with ``da
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from importlib import import_module
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from dash_hpc import errors
-from dash_hpc.errors import DashHpcError, RunFailed, StoreError, UsageError
+from dash_hpc.errors import StoreError, UsageError
+from dash_hpc.execution.calls import Answer, Call, CallExecutor, perform, settle
 from dash_hpc.execution.slurm import commands
 from dash_hpc.execution.slurm.options import JobOptions
 from dash_hpc.execution.slurm.script import call_script
@@ -34,10 +31,10 @@ _ENDED = {
 _LATE_SECONDS = 15.0
 _ASK_SECONDS = 10.0
 _MOST_BYTES = 1 << 28
-_CALL = record({"module": text(), "name": text(), "args": listing(anything)})
+_CALL = record({"call": text(), "args": listing(anything)})
 
 
-class SlurmExecutor(Executor):
+class SlurmExecutor(CallExecutor):
     """Calls module-level functions, each in a job of its own.
 
     Parameters
@@ -68,32 +65,17 @@ class SlurmExecutor(Executor):
         self._thread = threading.Thread(target=self._watch, name="dash-hpc slurm", daemon=True)
         self._thread.start()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Submit a job that calls ``fn(*args)``.
+    def send(self, call: Call) -> Future[Any]:
+        """Submit a job that executes a call.
 
-        Parameters
-        ----------
-        fn : callable
-            A function that can be imported by module and name there; arguments and result are plain (JSON) values.
-
-        Returns
-        -------
-        concurrent.futures.Future
-            Raises :class:`WorkerDied` when the job ended without an answer; an exception of the function comes back
-            as the class of that name in ``dash_hpc.errors``, others as :class:`RunFailed`. It cannot be cancelled
-            once Slurm has the job; see :meth:`stop`.
+        The future raises :class:`WorkerDied` when the job ended without an answer. It cannot be cancelled once Slurm
+        has the job; see :meth:`stop`.
 
         Raises
         ------
         SchedulerSilent
             When sbatch refuses.
         """
-        if kwargs:
-            raise UsageError("a job takes positional arguments only")
-        if "<" in fn.__qualname__ or "." in fn.__qualname__:
-            raise UsageError(f"{fn.__qualname__} is not a module-level function, so a job cannot import it")
-        call = {"module": fn.__module__, "name": fn.__qualname__, "args": list(args)}
-        json.dumps(call)  # what cannot be sent is the caller's error
         future: Future[Any] = Future()
         with self._lock:
             if self._closed.is_set():
@@ -102,7 +84,9 @@ class SlurmExecutor(Executor):
             place = self.folder / f"call-{k}"
             make_folder(place / "log")
             publish_json(place / "call.json", call)
-            publish_bytes(place / "call.sbatch", to_bytes(call_script(fn.__qualname__, place, self.options)))
+            publish_bytes(
+                place / "call.sbatch", to_bytes(call_script(call["call"].partition(":")[2], place, self.options))
+            )
             job = commands.submit(place / "call.sbatch")
             future.set_running_or_notify_cancel()
             self._open[job] = (future, place)
@@ -156,28 +140,17 @@ class SlurmExecutor(Executor):
                     )
                     self._close(job, future, {"error": "WorkerDied", "message": text})
 
-    def _close(self, job: str, future: Future[Any], answer: dict[str, Any]) -> None:
+    def _close(self, job: str, future: Future[Any], answer: Answer) -> None:
         with self._lock:
             if self._open.pop(job, None) is None:
                 return
-        if "value" in answer:
-            future.set_result(answer["value"])
-            return
-        kind = getattr(errors, answer["error"], None)
-        if isinstance(kind, type) and issubclass(kind, DashHpcError):
-            future.set_exception(kind(answer["message"]))
-        else:
-            future.set_exception(RunFailed(f"{answer['error']}: {answer['message']}"))
+        settle(future, answer)
 
 
 def answer_call(folder: Path) -> bool:
     """Execute the call that lies in ``folder`` and publish its answer; returns whether it gave a value."""
     call = _read(folder / "call.json", _CALL)
-    try:
-        answer = {"value": getattr(import_module(call["module"]), call["name"])(*call["args"])}
-        json.dumps(answer)
-    except Exception as error:
-        answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
+    answer = call if "error" in call else perform(call)
     publish_json(folder / "answer.json", answer)
     return "value" in answer
 
