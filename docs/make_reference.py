@@ -16,7 +16,7 @@ from dash_hpc.cli import app
 from dash_hpc.data.filesize import MAX_CELLS, MAX_FILE_BYTES, MAX_LINE_BYTES
 from dash_hpc.study import MAX_RUNS, STRATEGIES
 from dash_hpc.study.limits import LIMITS
-from dash_hpc.study.problems import number_text
+from dash_hpc.study.phrases import number_text
 from dash_hpc.study.schema import SECTIONS
 from dash_hpc.study.sections import MAX_PATH
 from dash_hpc.study.sources import DATA_KINDS, MAX_VALUES

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dash_hpc.pruning.base import Context, Strategy
-from dash_hpc.pruning.bioprune import BioPrune
-from dash_hpc.pruning.dash import Dash
-from dash_hpc.pruning.imp import Imp
-from dash_hpc.pruning.none import Unpruned
+from dash_hpc.pruning.bioprune import BioPrune, BioPruneOptions
+from dash_hpc.pruning.dash import Dash, DashOptions
+from dash_hpc.pruning.imp import Imp, ImpOptions
+from dash_hpc.pruning.none import NoneOptions, Unpruned
 from dash_hpc.pruning.registry import STRATEGIES, create
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
-from dash_hpc.pruning.structured import Structured
+from dash_hpc.pruning.structured import Structured, StructuredOptions
 
 __all__ = [
     "STRATEGIES",
     "BioPrune",
+    "BioPruneOptions",
     "Context",
     "Dash",
+    "DashOptions",
     "Imp",
+    "ImpOptions",
     "LatticeSchedule",
+    "NoneOptions",
     "Strategy",
     "Structured",
+    "StructuredOptions",
     "Unpruned",
     "create",
     "n_to_prune",

@@ -13,6 +13,7 @@ from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.events import BranchScores, ScoreJob, Selection, SelectJob
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
+from dash_hpc.study.options import StrategyOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ class Context:
 class Strategy:
     """Base of all strategies; as it stands it prunes nothing.
 
-    A subclass sets ``name`` and ``DEFAULTS`` and overrides the hooks it needs. Training calls, in this order:
+    A subclass sets ``name`` and ``Options`` and overrides the hooks it needs. Training calls, in this order:
     :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scores`,
     :meth:`select`, :meth:`after_event`; the epoch's steps, with :meth:`effective` and :meth:`penalty` when
     ``needs_autograd``; :meth:`after_epoch`; :meth:`final_weights` before each validation.
@@ -52,8 +53,8 @@ class Strategy:
 
     Parameters
     ----------
-    options : mapping
-        The strategy's own options; missing ones take the value in ``DEFAULTS``.
+    options : StrategyOptions
+        An object of the strategy's own class of options: complete and checked.
     schedule : mapping
         Fields of :class:`LatticeSchedule`; missing ones take their defaults.
     dataset : DataSet
@@ -64,24 +65,22 @@ class Strategy:
     Raises
     ------
     UsageError
-        For an unknown option or a value out of range.
+        For options of another class, or such as do not go with the schedule.
     PriorError
         When the strategy needs a prior and the data set has none.
     """
 
     name: ClassVar[str] = ""
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     #: True when the strategy prunes at the epochs of its schedule.
     scheduled: ClassVar[bool] = False
     #: True when effective() or penalty() is used: training then takes the autograd path instead of the native epoch.
     needs_autograd: bool = False
 
-    def __init__(self, options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
-        unknown = sorted(set(options) - set(self.DEFAULTS))
-        if unknown:
-            legal = ", ".join(f"{key} = {value!r}" for key, value in self.DEFAULTS.items()) or "none"
-            raise UsageError(f"strategy {self.name}: unknown option {unknown[0]!r}; its options are: {legal}")
-        self.options: dict[str, Any] = {**self.DEFAULTS, **options}
+    def __init__(self, options: StrategyOptions, schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
+        if not isinstance(options, self.Options):
+            raise UsageError(f"strategy {self.name}: give its options as {self.Options.__name__}, got {options!r}")
+        self.options = options
         self.schedule = LatticeSchedule.from_dict(schedule)
         self.dataset = dataset
         self.seed = seed

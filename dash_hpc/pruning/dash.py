@@ -3,25 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.events import BranchScores, ScoreJob, ScorePrior
-from dash_hpc.ops.scores import BRANCHES, SCORE_NORMS
+from dash_hpc.ops.scores import BRANCHES
 from dash_hpc.ops.state import Matrix, Tensors
 from dash_hpc.pruning.base import Context, EventScores, Strategy, TakeScores
 from dash_hpc.rng import stream
+from dash_hpc.study.options import StrategyOptions
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
 
-__all__ = ["Dash"]
+__all__ = ["Dash", "DashOptions", "ScoreOptions"]
 
 #: Tensors in the order in which the authors' program treats them.
 _ORDER = ("W_prods", "W_sums", "U_sums", "U_prods")
+
+
+class ScoreOptions(StrategyOptions):
+    """How prior knowledge becomes pruning scores; shared by DASH and BioPrune (Hossain et al., NeurIPS 2024)."""
+
+    needs_prior: ClassVar[bool] = True
+
+    omega0: Literal["uniform", "gaussian"] = Field(
+        default="uniform",
+        description="start of the first layer's score: uniform on [0, 1) or the paper's standard normal",
+    )
+    normalise_interactions: bool = Field(default=True, description="divide the interaction matrix by its sum")
+    score_norm: Literal["paper", "unit_sum", "rank"] = Field(
+        default="paper", description="scale of the prior score before it is mixed with the weights"
+    )
+    omega_damping: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the previous score kept at each event; 0 is the paper, 0.5 converges",
+    )
+    ridge: float = Field(
+        default=1e-10,
+        ge=0,
+        le=1,
+        description="ridge of the normal equations, relative to the mean of their diagonal; 0 = none",
+    )
+    compat_lr_bug: bool = Field(
+        default=False,
+        description="repeat the released code's slip: after an event U_prods, not v, gets v's learning rate",
+    )
+
+
+class DashOptions(ScoreOptions):
+    """Domain-aware pruning: weight magnitude mixed with prior knowledge (Hossain et al., NeurIPS 2024, Alg. 1)."""
+
+    lambda_ppi: float = Field(
+        ge=0, le=1, description="λ₁, weight of the interactions in the first layer's score; 0 = magnitude only"
+    )
+    lambda_motif: float = Field(
+        ge=0, le=1, description="λ₂, weight of the motif map in the second layer's score; 0 = magnitude only"
+    )
 
 
 class Dash(Strategy):
@@ -30,54 +74,39 @@ class Dash(Strategy):
     Each branch keeps a dense score matrix Ω (m×G) from event to event. Entries of pruned weights keep a score and go
     on to feed the next pseudo-inverse. Weights enter after masking; biases and multipliers are never pruned.
 
-    Options
-    -------
-    lambda_ppi, lambda_motif : float in [0, 1]
-        λ₁ for W (interactions among inputs) and λ₂ for U (regulator → target map). λ is not scale-free: compare
-        the masses in the event records, not λ, across data sets.
-    omega0 : "uniform" or "gaussian", default "uniform"
-        Distribution of Ω before event 0: U[0, 1) as in the authors' program, or N(0, 1) as in the paper.
-    normalise_interactions : bool, default True
-        Divide C by its sum.
-    score_norm, omega_damping, ridge
-        See :func:`dash_hpc.ops.scores.dash_scores`.
-    compat_lr_bug : bool, default False
-        Read by training: after an event U_prods gets the learning rate of v and v that of U_prods, as in the authors'
-        program.
+    λ is not scale-free: compare the masses in the event records, not λ, across data sets. Ω before event 0 is U[0, 1)
+    as in the authors' program, or N(0, 1) as in the paper. How a score is made:
+    :func:`dash_hpc.ops.scores.dash_scores`.
     """
 
     name: ClassVar[str] = "dash"
+    Options: ClassVar[type[StrategyOptions]] = DashOptions
     scheduled: ClassVar[bool] = True
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "lambda_ppi": 0.05,
-        "lambda_motif": 0.01,
-        "omega0": "uniform",
-        "normalise_interactions": True,
-        "score_norm": "paper",
-        "omega_damping": 0.0,
-        "ridge": 1e-10,
-        "compat_lr_bug": False,
-    }
+    options: ScoreOptions
 
-    def __init__(self, options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
+    def __init__(self, options: ScoreOptions, schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
         super().__init__(options, schedule, dataset, seed)
-        #: λ₁ and λ₂; a subclass without these options (BioPrune) has 1.
-        self.lambda_ppi = float(self.options.get("lambda_ppi", 1.0))
-        self.lambda_motif = float(self.options.get("lambda_motif", 1.0))
-        self._check_options()
+        self.lambda_ppi, self.lambda_motif = self.lambdas(options)
         prior = self._need_prior()
         C: csr_array | None = None
         if self.lambda_ppi > 0:  # |A||A|ᵀ of a large prior is costly; at λ₁ = 0 nobody reads it
-            C = prior.interactions(normalise=bool(self.options["normalise_interactions"]))
+            C = prior.interactions(normalise=self.options.normalise_interactions)
         self._prior = ScorePrior(C, prior.target_by_regulator() if self.lambda_motif > 0 else None)
         self.omega: dict[str, np.ndarray] = {}
+
+    @staticmethod
+    def lambdas(options: ScoreOptions) -> tuple[float, float]:
+        """Return λ₁ and λ₂."""
+        if not isinstance(options, DashOptions):
+            raise UsageError(f"strategy dash: give its options as DashOptions, got {options!r}")
+        return options.lambda_ppi, options.lambda_motif
 
     def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
         """Draw Ω of both branches."""
         for branch in BRANCHES:
             rng = stream(self.seed, "omega0", branch)
             shape = weights[f"W_{branch}"].shape
-            draw = rng.random(shape) if self.options["omega0"] == "uniform" else rng.standard_normal(shape)
+            draw = rng.random(shape) if self.options.omega0 == "uniform" else rng.standard_normal(shape)
             self.omega[branch] = draw
 
     def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
@@ -97,9 +126,9 @@ class Dash(Strategy):
             self._prior,
             self.lambda_ppi,
             self.lambda_motif,
-            options["score_norm"],
-            options["omega_damping"],
-            options["ridge"],
+            options.score_norm,
+            options.omega_damping,
+            options.ridge,
         )
         return job, self._take
 
@@ -120,16 +149,3 @@ class Dash(Strategy):
             records.append((result.omega_diagnostics if layer == "W" else result.psi_diagnostics).record())
         self.omega = {branch: found[branch].omega for branch in BRANCHES}
         return scores, records
-
-    def _check_options(self) -> None:
-        values = self.options
-        for key, value in (("lambda_ppi", self.lambda_ppi), ("lambda_motif", self.lambda_motif)):
-            if not 0.0 <= value <= 1.0:
-                raise UsageError(f"strategy {self.name}: {key} must lie in [0, 1], got {value!r}")
-        for key, legal in (("omega0", ("uniform", "gaussian")), ("score_norm", SCORE_NORMS)):
-            if values[key] not in legal:
-                raise UsageError(f"strategy {self.name}: {key} must be one of {', '.join(legal)}, got {values[key]!r}")
-        if not 0.0 <= values["omega_damping"] < 1.0:
-            raise UsageError(f"strategy {self.name}: omega_damping must lie in [0, 1), got {values['omega_damping']!r}")
-        if values["ridge"] < 0.0:
-            raise UsageError(f"strategy {self.name}: ridge must be 0 or more, got {values['ridge']!r}")

@@ -3,47 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
 from dash_hpc.errors import UsageError
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, values
 from dash_hpc.pruning.base import Context, Strategy
+from dash_hpc.study.options import StrategyOptions
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
 
-__all__ = ["Imp", "magnitude_scores"]
+__all__ = ["Imp", "ImpOptions", "magnitude_scores"]
 
 _STORED = "rewind_"
+
+
+def _rewind(value: Any) -> Any:
+    if value in ("none", "init") and isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError('must be "none", "init" or an epoch (a whole number of 0 or more)')
+
+
+class ImpOptions(StrategyOptions):
+    """Iterative magnitude pruning (Frankle and Carbin 2019; rewinding: Renda et al. 2020)."""
+
+    rewind: Annotated[str | int, BeforeValidator(_rewind)] = Field(
+        default="none",
+        description="after an event the surviving weights go back to: none (stay), init, or the epoch given",
+    )
 
 
 class Imp(Strategy):
     """Removes the smallest weights of each tensor (Frankle & Carbin 2019; rewinding: Renda et al. 2020).
 
-    Options
-    -------
-    rewind : "none", "init" or int, default "none"
-        After each event set all tensors back to their initial values ("init", the same as 0) or to their
-        values at the end of that epoch, keep the new masks, and start Adam afresh: its moments belong to the weights
-        that are left behind. An epoch must lie before the schedule's first event. "none" goes on from where it is.
+    With ``rewind`` all tensors go back, after each event, to their initial values ("init", the same as 0) or to their
+    values at the end of that epoch; the new masks are kept, and Adam starts afresh: its moments belong to the weights
+    that are left behind. An epoch must lie before the schedule's first event.
     """
 
     name: ClassVar[str] = "imp"
+    Options: ClassVar[type[StrategyOptions]] = ImpOptions
     scheduled: ClassVar[bool] = True
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"rewind": "none"}
+    options: ImpOptions
 
-    def __init__(self, options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
+    def __init__(self, options: ImpOptions, schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
         super().__init__(options, schedule, dataset, seed)
-        rewind = self.options["rewind"]
-        if rewind in ("none", "init") and isinstance(rewind, str):
-            self.rewind_epoch = None if rewind == "none" else 0
-        elif isinstance(rewind, int) and not isinstance(rewind, bool) and rewind >= 0:
-            self.rewind_epoch = rewind
-        else:
-            raise UsageError(f'strategy imp: rewind must be "none", "init" or an epoch, got {rewind!r}')
+        rewind = self.options.rewind
+        self.rewind_epoch = rewind if isinstance(rewind, int) else {"none": None, "init": 0}[rewind]
         if self.rewind_epoch is not None and self.rewind_epoch >= self.schedule.first_epoch:
             raise UsageError(
                 f"strategy imp: rewind = {rewind} must be smaller than schedule.first_epoch = "

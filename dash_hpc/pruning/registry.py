@@ -29,7 +29,7 @@ def create(options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: Dat
     Parameters
     ----------
     options : mapping
-        ``name`` and the strategy's own options; missing options take the class's defaults.
+        ``name`` and the strategy's own options; missing ones take their defaults.
     schedule : mapping
         Fields of :class:`dash_hpc.pruning.LatticeSchedule`.
     dataset : DataSet
@@ -50,4 +50,5 @@ def create(options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: Dat
         near = get_close_matches(str(name), STRATEGIES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"unknown strategy {name!r}; the strategies are {', '.join(STRATEGIES)}{hint}")
-    return STRATEGIES[name](own, schedule, dataset, seed)
+    kind = STRATEGIES[name]
+    return kind(kind.Options(**own), schedule, dataset, seed)

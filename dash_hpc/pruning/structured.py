@@ -6,17 +6,27 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from dash_hpc.errors import PriorError
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.state import Matrix, Tensors
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.pruning.imp import magnitude_scores
+from dash_hpc.study.options import StrategyOptions
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
 
-__all__ = ["Structured"]
+__all__ = ["Structured", "StructuredOptions"]
+
+
+class StructuredOptions(StrategyOptions):
+    """The prior as architecture: a unit per regulator and a product per target, sparse from the start."""
+
+    needs_prior: ClassVar[bool] = True
+
+    prune: bool = Field(default=False, description="remove small weights by the schedule, as imp does")
 
 
 class Structured(Strategy):
@@ -25,18 +35,14 @@ class Structured(Strategy):
     How units are laid out on the prior's edges is the model family's own (``Family.initial``); the number of units
     follows, so that the run's ``model.hidden`` is not read. This is a control: its edges are those of the prior, right
     or wrong, so its balanced accuracy is at most what pruning a copy of the prior can give.
-
-    Options
-    -------
-    prune : bool, default False
-        Remove the smallest weights of each tensor by the run's schedule, as :class:`Imp` does.
     """
 
     name: ClassVar[str] = "structured"
+    Options: ClassVar[type[StrategyOptions]] = StructuredOptions
     scheduled: ClassVar[bool] = True
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"prune": False}
+    options: StructuredOptions
 
-    def __init__(self, options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
+    def __init__(self, options: StructuredOptions, schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
         super().__init__(options, schedule, dataset, seed)
         self._edges = self._need_prior().target_by_regulator()
         if self._edges.nnz == 0:
@@ -48,7 +54,7 @@ class Structured(Strategy):
 
     def fraction(self, epoch: int, last_epoch: int) -> float | None:
         """Return the schedule's share, or None throughout when nothing is to be pruned."""
-        return super().fraction(epoch, last_epoch) if self.options["prune"] else None
+        return super().fraction(epoch, last_epoch) if self.options.prune else None
 
     def scores(
         self, weights: Tensors, masks: Mapping[str, np.ndarray]

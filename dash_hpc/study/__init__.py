@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dash_hpc.study.load import load_study, parse_study
+from dash_hpc.study.options import StrategyOptions
 from dash_hpc.study.plan import RunSpec, canonical_json, plan, run_id
 from dash_hpc.study.schema import StrategyTable, Study
 from dash_hpc.study.stored import check_spec
-from dash_hpc.study.strategies import STRATEGIES, StrategyOptions
+from dash_hpc.study.strategies import STRATEGIES
 from dash_hpc.study.sweep import MAX_RUNS
 from dash_hpc.study.templates import starter, starters
 

@@ -7,29 +7,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 
 from dash_hpc.study.models import MODELS, section_of
-from dash_hpc.study.schema import SECTIONS, TABLES, Study
+from dash_hpc.study.phrases import nearest, phrase
+from dash_hpc.study.schema import SECTIONS, Study, tables
 from dash_hpc.study.sources import DATA_KINDS
 from dash_hpc.study.toml import value_text
 
-__all__ = ["Path", "Problem", "nearest", "number_text", "path_text", "problem_count", "problems"]
+__all__ = ["Path", "Problem", "path_text", "problem_count", "problems"]
 
 Path = tuple[str | int, ...]
 _MOST = 100
-
-_PLAIN = {
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "string_unicode": "is not UTF-8; rename the file or folder",
-    "tuple_type": "must be a list",
-}
 
 
 @dataclass(frozen=True)
@@ -47,17 +36,6 @@ def path_text(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def number_text(value: Any) -> str:
-    """Write a bound: whole numbers in full, others with six digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
-
-
-def nearest(word: str, legal: list[str]) -> str:
-    """Return a hint: the legal word nearest to ``word``, or the whole list when none is near."""
-    close = get_close_matches(word, legal, n=1, cutoff=0.6) or [name for name in legal if name.lower() == word.lower()]
-    return f"did you mean {close[0]}?" if close else f"there is {', '.join(legal)}"
 
 
 def problems(error: ValidationError, raw: Mapping[str, Any]) -> list[Problem]:
@@ -100,7 +78,7 @@ def _problem(item: Any, raw: Mapping[str, Any]) -> Problem:
         return Problem(path, "strategy must be written [[strategy]], with two brackets, once per strategy")
     if kind == "too_short" and path == ("strategy",):
         return Problem(path, "the study has no strategy: add a [[strategy]] table")
-    return Problem(path, f"{_assignment(path, item['input'])} {_phrase(kind, context, item, path, model)}")
+    return Problem(path, f"{_assignment(path, item['input'])} {phrase(item, model, str(path[-1]))}")
 
 
 def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseModel]]:
@@ -116,7 +94,7 @@ def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseMod
     if head == ("strategy",):
         if len(rest) < 2:
             return ("strategy", *rest), Study
-        return ("strategy", rest[0], *rest[2:3]), TABLES[str(rest[1])].options
+        return ("strategy", rest[0], *rest[2:3]), tables()[str(rest[1])].options
     if head == ("model",):
         return (*head, *rest[:1]), section_of(raw.get("model")) if rest else Study
     if head and head[0] in SECTIONS:
@@ -170,51 +148,8 @@ def _missing(path: Path, model: type[BaseModel]) -> Problem:
 
 def _bad_tag(path: Path, kind: str, context: Mapping[str, Any]) -> Problem:
     key = "kind" if path[0] == "data" else "name"
-    legal = list(DATA_KINDS if key == "kind" else TABLES)
+    legal = list(DATA_KINDS if key == "kind" else tables())
     path = (*path, key)
     if kind == "union_tag_not_found":
         return Problem(path, f"{path_text(path)} is missing; there is {', '.join(legal)}")
     return Problem(path, f"{_assignment(path, str(context['tag']))} is unknown; {nearest(str(context['tag']), legal)}")
-
-
-def _phrase(kind: str, context: Mapping[str, Any], item: Any, path: Path, model: type[BaseModel]) -> str:
-    if kind in _PLAIN:
-        return _PLAIN[kind]
-    if kind.startswith(("greater_than", "less_than")):
-        info = model.model_fields.get(str(path[-1]))
-        return _bounds(list(info.metadata) if info is not None else [], context)
-    if kind == "literal_error":
-        legal = [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")]
-        hint = nearest(item["input"], legal) if isinstance(item["input"], str) else f"there is {', '.join(legal)}"
-        return f"is unknown; {hint}"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "too_short":
-        return f"must have {context['min_length']} entries or more"
-    if kind == "too_long":
-        return f"must have at most {number_text(context['max_length'])} entries"
-    if kind == "string_too_short":
-        return "must not be empty"
-    if kind == "string_too_long":
-        return f"must have at most {number_text(context['max_length'])} characters"
-    if kind == "string_pattern_mismatch":
-        return "must be one line without '/' and '\\', and not begin with '.', '-' or a space nor end with a space"
-    return str(item["msg"])
-
-
-def _bounds(metadata: list[Any], context: Mapping[str, Any]) -> str:
-    """Say what a number may be, from the bounds of the field or, for an entry of a list, from the one broken."""
-    low = next((m.ge if isinstance(m, Ge) else m.gt for m in metadata if isinstance(m, (Ge, Gt))), None)
-    high = next((m.le if isinstance(m, Le) else m.lt for m in metadata if isinstance(m, (Le, Lt))), None)
-    if low is None and high is None:
-        low, high = context.get("ge", context.get("gt")), context.get("le", context.get("lt"))
-    open_low = any(isinstance(m, Gt) for m in metadata) or "gt" in context
-    open_high = any(isinstance(m, Lt) for m in metadata) or "lt" in context
-    if low is not None and high is not None and not open_low and not open_high:
-        return f"must be between {number_text(low)} and {number_text(high)}"
-    parts = []
-    if low is not None:
-        parts.append(f"larger than {number_text(low)}" if open_low else f"{number_text(low)} or larger")
-    if high is not None:
-        parts.append(f"smaller than {number_text(high)}" if open_high else f"{number_text(high)} or smaller")
-    return "must be " + " and ".join(parts)

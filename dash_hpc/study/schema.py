@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from dash_hpc.study.models import AnyModel, PhoenixSection
+from dash_hpc.study.options import StrategyOptions
 from dash_hpc.study.sections import (
     ScheduleSection,
     Section,
@@ -22,11 +32,11 @@ from dash_hpc.study.sections import (
     problem_at,
 )
 from dash_hpc.study.sources import DataSection
-from dash_hpc.study.strategies import STRATEGIES, StrategyOptions
+from dash_hpc.study.strategies import STRATEGIES
 from dash_hpc.study.sweep import MAX_RUNS, compact, count_runs, distinct, expand, many
 from dash_hpc.study.toml import to_toml
 
-__all__ = ["SECTIONS", "TABLES", "StrategyTable", "Study"]
+__all__ = ["SECTIONS", "StrategyTable", "Study", "tables"]
 
 
 class StrategyTable(Section):
@@ -75,13 +85,22 @@ def _swept(name: str, options: type[StrategyOptions]) -> type[StrategyTable]:
     return table
 
 
-TABLES: dict[str, type[StrategyTable]] = {name: _swept(name, model) for name, model in STRATEGIES.items()}
-"""Strategy name -> model of its ``[[strategy]]`` table."""
+@cache
+def tables() -> dict[str, type[StrategyTable]]:
+    """Return, by strategy name, the model of its ``[[strategy]]`` table."""
+    return {name: _swept(name, options) for name, options in STRATEGIES.items()}
 
-if TYPE_CHECKING:
-    AnyTable = StrategyTable
-else:
-    AnyTable = Annotated[Union[tuple(TABLES.values())], Field(discriminator="name")]  # noqa: UP007 - built at run time
+
+class _OfItsName:
+    """Validates a table by the model that its name calls for."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        every = Union[tuple(tables().values())]  # type: ignore[valid-type]  # noqa: UP007 - built at run time
+        return handler.generate_schema(Annotated[every, Field(discriminator="name")])
+
+
+AnyTable = Annotated[StrategyTable, _OfItsName]
 
 
 class Study(Section):
@@ -89,6 +108,9 @@ class Study(Section):
 
     Made by ``load_study``. All keys are complete: what the file left out has its default.
     """
+
+    # The strategies are looked up when the first study is validated, not when this module is imported.
+    model_config = ConfigDict(defer_build=True)
 
     study: StudySection
     data: DataSection

@@ -13,7 +13,8 @@ from dash_hpc.errors import PriorError, RunFailed, UsageError
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.state import TrainState
 from dash_hpc.pruning import STRATEGIES, Strategy, create, n_to_prune
-from dash_hpc.study import strategies as study_strategies
+from dash_hpc.study import STRATEGIES as IN_STUDIES
+from dash_hpc.study import StrategyOptions
 
 Start = Callable[..., tuple[Strategy, TrainState]]
 FRACTIONS = (0.7, *[0.1] * 8)
@@ -192,7 +193,7 @@ def test_a_selection_of_its_own_is_not_described(start: Start) -> None:
             return {}
 
     strategy, state = start({"name": "imp"})
-    own = Whole({}, {}, strategy.dataset, 0)
+    own = Whole(StrategyOptions(), {}, strategy.dataset, 0)
     assert own.select_job({}, state.masks, 0.3) is None
 
 
@@ -214,10 +215,10 @@ def test_final_weights_apply_the_masks(start: Start) -> None:
     assert kept["W_sums"].dtype == state.weights["W_sums"].dtype
 
 
-@pytest.mark.parametrize("name", ["dash", "bioprune"])
-def test_a_missing_prior_is_named(dataset: DataSet, name: str) -> None:
-    with pytest.raises(PriorError, match=f"{name} needs prior knowledge but data set 'small' has none"):
-        create({"name": name}, {}, replace(dataset, prior=None), 0)
+@pytest.mark.parametrize("options", [DASH, {"name": "bioprune"}], ids=lambda o: o["name"])
+def test_a_missing_prior_is_named(dataset: DataSet, options: dict) -> None:
+    with pytest.raises(PriorError, match=f"{options['name']} needs prior knowledge but data set 'small' has none"):
+        create(options, {}, replace(dataset, prior=None), 0)
 
 
 @pytest.mark.parametrize(
@@ -225,16 +226,17 @@ def test_a_missing_prior_is_named(dataset: DataSet, name: str) -> None:
     [
         ({"name": "dahs"}, "did you mean 'dash'"),
         ({}, "unknown strategy None"),
-        ({"name": "dash", "lambda": 0.1}, "unknown option 'lambda'.*lambda_ppi = 0.05"),
+        (DASH | {"lambda": 0.1}, "unknown option 'lambda'.*lambda_ppi"),
+        ({"name": "dash", "lambda_ppi": 0.1}, "lambda_motif is missing"),
         ({"name": "bioprune", "lambda_ppi": 0.1}, "unknown option 'lambda_ppi'"),
-        ({"name": "none", "x": 1}, "its options are: none"),
-        ({"name": "dash", "lambda_ppi": 1.01}, "lambda_ppi must lie in"),
-        ({"name": "dash", "omega0": "beta"}, "omega0 must be one of"),
-        ({"name": "dash", "score_norm": "l2"}, "score_norm must be one of"),
-        ({"name": "dash", "omega_damping": 1.0}, "omega_damping"),
-        ({"name": "dash", "ridge": -1.0}, "ridge"),
-        ({"name": "imp", "rewind": "back"}, "rewind must be"),
-        ({"name": "imp", "rewind": True}, "rewind must be"),
+        ({"name": "none", "x": 1}, "it has no options"),
+        (DASH | {"lambda_ppi": 1.01}, "DashOptions: lambda_ppi = 1.01 must be between 0 and 1"),
+        (DASH | {"omega0": "beta"}, "omega0 = 'beta' is unknown; there is uniform, gaussian"),
+        (DASH | {"score_norm": "l2"}, "score_norm = 'l2' is unknown"),
+        (DASH | {"omega_damping": 1.0}, "omega_damping = 1.0 must be 0 or larger and smaller than 1"),
+        (DASH | {"ridge": -1.0}, "ridge = -1.0 must be"),
+        ({"name": "imp", "rewind": "back"}, "rewind = 'back' must be"),
+        ({"name": "imp", "rewind": True}, "rewind = True must be"),
         ({"name": "imp", "rewind": 3}, "smaller than schedule.first_epoch"),
     ],
 )
@@ -243,12 +245,14 @@ def test_refuses_wrong_options(dataset: DataSet, options: dict, match: str) -> N
         create(options, {}, dataset, 0)
 
 
-def test_study_files_offer_the_same_options_and_defaults() -> None:
-    assert set(study_strategies.STRATEGIES) == set(STRATEGIES)
-    for name, model in study_strategies.STRATEGIES.items():
-        assert set(model.model_fields) == set(STRATEGIES[name].DEFAULTS)
-        for key, field in model.model_fields.items():
-            assert field.is_required() or field.default == STRATEGIES[name].DEFAULTS[key]
+def test_options_of_another_strategy_are_refused(dataset: DataSet) -> None:
+    options = STRATEGIES["bioprune"].Options()
+    with pytest.raises(UsageError, match="strategy dash: give its options as DashOptions, got BioPruneOptions"):
+        STRATEGIES["dash"](options, {}, dataset, 0)
+
+
+def test_study_files_offer_the_options_of_the_strategies() -> None:
+    assert {name: IN_STUDIES[name] for name in IN_STUDIES} == {name: cls.Options for name, cls in STRATEGIES.items()}
 
 
 def test_the_registry_knows_its_strategies() -> None:

@@ -96,12 +96,3 @@ def test_the_names_of_data_sets_and_strategies_are_those_that_exist() -> None:
 
     assert set(CATALOGUE_NAMES) == set(CATALOGUE)
     assert set(STRATEGIES) == set(PRUNING)
-
-
-def test_the_options_and_defaults_of_a_strategy_are_those_of_its_implementation() -> None:
-    from dash_hpc.pruning.registry import STRATEGIES as PRUNING
-
-    for name, options in STRATEGIES.items():
-        defaults = {key: info.default for key, info in options.model_fields.items() if not info.is_required()}
-        assert {key: PRUNING[name].DEFAULTS[key] for key in defaults} == defaults
-        assert set(PRUNING[name].DEFAULTS) == set(options.model_fields)

@@ -18,6 +18,7 @@ from dash_hpc.ops.state import TrainState
 from dash_hpc.ops.train import EpochJob, train_epoch
 from dash_hpc.pruning import Strategy, create
 from dash_hpc.rng import stream
+from dash_hpc.study import StrategyOptions
 from dash_hpc.training import epoch_batches
 from dash_hpc.training.autograd_epoch import AutogradEpoch
 
@@ -108,7 +109,7 @@ class Gated(Strategy):
     needs_autograd = True
 
     def __init__(self, dataset: DataSet, strength: float) -> None:
-        super().__init__({}, {}, dataset, 0)
+        super().__init__(StrategyOptions(), {}, dataset, 0)
         self.gate = torch.ones((), dtype=torch.float64, requires_grad=True)
         self.strength = strength
 

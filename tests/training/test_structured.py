@@ -15,7 +15,7 @@ from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.evaluation import evaluate, structural_edges
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.state import TrainState, masked_tensors, values
-from dash_hpc.pruning import Structured
+from dash_hpc.pruning import Structured, StructuredOptions
 from dash_hpc.store.envelope import HEADER_BYTES, pack
 from dash_hpc.store.hdf5 import open_image
 from dash_hpc.store.network import read_network, write_network
@@ -103,13 +103,13 @@ def test_what_compressed_models_cannot_do_is_said(
         Trainer(dataset, make_spec(strategy={"name": "structured"}))
     bare = DataSet("bare", dataset.train, dataset.validation)
     with pytest.raises(PriorError, match="structured needs prior knowledge"):
-        Structured({}, {}, bare, 0)
+        Structured(StructuredOptions(), {}, bare, 0)
     nothing = DataSet(
         "empty", dataset.train, dataset.validation,
         prior=Prior.from_arrays(np.zeros((dataset.train.n_genes,) * 2), dataset.train.genes),
     )  # fmt: skip
     with pytest.raises(PriorError, match="no edge to build from"):
-        Structured({}, {}, nothing, 0)
+        Structured(StructuredOptions(), {}, nothing, 0)
 
 
 def test_nothing_of_the_full_size_is_allocated(make_spec: MakeSpec) -> None:

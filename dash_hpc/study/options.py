@@ -1,0 +1,48 @@
+"""What the options of a strategy are made of."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dash_hpc.errors import UsageError
+from dash_hpc.study.phrases import nearest, phrase
+
+__all__ = ["StrategyOptions"]
+
+
+class StrategyOptions(BaseModel):
+    """Base of all options: immutable, unknown ones refused, no silent conversion of types.
+
+    A strategy declares its own beside itself, each a scalar with bounds, default and description; that is the only
+    declaration: the study file, its errors, docs/study.md, the plan and the strategy itself use it.
+
+    Raises
+    ------
+    UsageError
+        One line: the option, what it is and what it may be.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    prunes: ClassVar[bool] = True
+    """False when the weights stay dense: such runs take longest and start first."""
+    needs_prior: ClassVar[bool] = False
+    """True when the strategy cannot work without prior knowledge."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UsageError(f"{type(self).__name__}: {_told(error, type(self))}") from None
+
+
+def _told(error: ValidationError, model: type[StrategyOptions]) -> str:
+    item = error.errors(include_url=False)[0]
+    key, legal = str(item["loc"][0]), list(model.model_fields)
+    if item["type"] == "extra_forbidden":
+        return f"unknown option {key!r}; {nearest(key, legal) if legal else 'it has no options'}"
+    if item["type"] == "missing":
+        return f"{key} is missing ({model.model_fields[key].description})"
+    return f"{key} = {item['input']!r} {phrase(item, model, key)}"
