@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table, say
-from dash_hpc.shown import python_text
+from dash_hpc.errors import UsageError
+from dash_hpc.shown import python_text, rich_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dash_hpc.evaluation import Selection
+    from dash_hpc.evaluation import Level, Selection
 
 __all__ = ["report", "select", "status"]
 
@@ -97,14 +98,16 @@ def _job_lines(job: dict[str, Any]) -> list[str]:
 
 
 def _best(runs: Any) -> dict[str, Any] | None:
+    from dash_hpc.evaluation import setting_columns
+
     if "validation_mse" not in runs:
         return None
     done = runs[(runs["status"] == "done") & runs["validation_mse"].notna()]
     if done.empty:
         return None
     row = done.loc[done["validation_mse"].idxmin()]
-    keys = ["strategy", "seed", "lambda_ppi", "lambda_motif", "validation_mse"]
-    keys += ["sparsity", "study_sparsity", "active_weights"]
+    options = setting_columns(runs[runs["strategy"] == row["strategy"]], str(row["strategy"]))
+    keys = ["strategy", "seed", *options, "validation_mse", "sparsity", "study_sparsity", "active_weights"]
     return {"run_id": row.name, **{key: row[key] for key in keys if key in row}}
 
 
@@ -116,8 +119,8 @@ def _best(runs: Any) -> dict[str, Any] | None:
 @click.option("--strategy", default="dash", show_default=True, help="Whose runs to compare.")
 @json_option
 def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
-    """Choose λ, and all other options that vary, by the mean validation error over seeds; the true network plays no
-    part.
+    """Choose the setting of a strategy: everything that the study varies, by the mean validation error over seeds. The
+    true network plays no part, and nothing is chosen across data levels: each has a choice of its own.
 
     best takes the lowest error. one_se takes the sparsest setting within one standard error of it; of those that differ
     by less than one pruning event the one with the lowest error.
@@ -126,47 +129,64 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
     Example:
       dash-hpc select results/quick --rule one_se
     """
-    from dash_hpc.evaluation import select_lambda
+    from dash_hpc.evaluation import levels, select_setting
     from dash_hpc.store import open_store
 
     store = open_store(folder)
-    chosen = select_lambda(store.runs, rule, strategy=strategy)  # type: ignore[arg-type]
+    parts = levels(store.runs)
+    found: list[tuple[Level, Selection | UsageError]] = []
+    for level in parts:
+        try:
+            found.append((level, select_setting(level.runs, rule, strategy=strategy)))  # type: ignore[arg-type]
+        except UsageError as error:
+            # A level that is not there yet does not hide the others.
+            found.append((level, error))
+    if all(isinstance(chosen, UsageError) for _, chosen in found):
+        raise UsageError(str(found[0][1]))
     if as_json:
-        print_json(
-            {
-                "lambda_ppi": chosen.lambda_ppi,
-                "lambda_motif": chosen.lambda_motif,
-                "options": chosen.options,
-                "rule": chosen.rule,
-                "asked": chosen.asked,
-                "reason": chosen.reason,
-                "run_id": chosen.run_id,
-                "candidates": chosen.candidates.to_dict("records"),
-            }
-        )
+        print_json({"strategy": strategy, "levels": [{"level": level.values, **_as_dict(c)} for level, c in found]})
         return
-    print_table(_candidates(chosen))
-    say(chosen.reason)
+    for level, chosen in found:
+        if level.name:
+            say(f"{level.name}:")
+        if isinstance(chosen, UsageError):
+            say(str(chosen))
+            continue
+        if chosen.setting:
+            print_table(_candidates(chosen))
+        say(chosen.reason)
+        say(f"best run {chosen.run_id}: dash_hpc.open_store({python_text(folder)}).network({chosen.run_id!r})")
     for mixture in store.mixtures():
         say(f"mixture: {mixture}")
-    say(f"best run {chosen.run_id}: dash_hpc.open_store({python_text(folder)}).network({chosen.run_id!r})")
+
+
+def _as_dict(chosen: Selection | UsageError) -> dict[str, Any]:
+    if isinstance(chosen, UsageError):
+        return {"setting": None, "reason": str(chosen)}
+    return {
+        "setting": chosen.setting,
+        "rule": chosen.rule,
+        "asked": chosen.asked,
+        "reason": chosen.reason,
+        "run_id": chosen.run_id,
+        "candidates": chosen.candidates.to_dict("records"),
+    }
 
 
 def _candidates(chosen: Selection) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from dash_hpc.store import option_column
+    from dash_hpc.evaluation import axis_label, value_name
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     within = ("within one s.e.", "as sparse") if chosen.rule == "one_se" else ("lowest",)
-    lambdas = {"λ₁": "lambda_ppi", "λ₂": "lambda_motif"} if chosen.lambda_ppi == chosen.lambda_ppi else {}
-    options = {name: option_column(name) for name in chosen.options}
-    for heading in (*lambdas, *options, "validation MSE", "standard error", "sparsity", "runs", "failed", *within):
+    axes = [rich_text(axis_label(column)) for column in chosen.setting]
+    for heading in (*axes, "validation MSE", "standard error", "sparsity", "runs", "failed", *within):
         table.add_column(heading, justify="right")
     for row in chosen.candidates.to_dict("records"):
         error = f"{row['se']:.2e}" if row["se"] == row["se"] else "–"
-        setting = [f"{row[column]:g}" for column in lambdas.values()] + [str(row[name]) for name in options.values()]
+        setting = [rich_text(value_name(row[column])) for column in chosen.setting]
         numbers = (f"{row['validation_mse']:.3e}", error)
         counts = (f"{row['sparsity']:.2%}", str(row["n_runs"]), str(row["n_failed"]))
         verdicts = ["★ chosen" if row["chosen"] else "yes" if row["eligible"] else "no"]

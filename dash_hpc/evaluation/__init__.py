@@ -1,4 +1,4 @@
-"""How good a kept model is: network, predictions, the controls beside them, and the choice of λ."""
+"""How good a kept model is: network, predictions, the controls beside them, and the choice of a setting."""
 
 from __future__ import annotations
 
@@ -36,13 +36,28 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
-from dash_hpc.evaluation.selection import Selection, select_lambda, setting_name, varying_options
+from dash_hpc.evaluation.selection import Selection, select_setting
+from dash_hpc.evaluation.settings import (
+    FOLD,
+    Level,
+    axis_label,
+    axis_name,
+    levels,
+    setting_columns,
+    setting_label,
+    setting_name,
+    value_name,
+)
 
 __all__ = [
+    "FOLD",
     "UNIVERSES",
     "Confusion",
+    "Level",
     "Selection",
     "active_weights",
+    "axis_label",
+    "axis_name",
     "bioprune_curve",
     "confusion",
     "control_metrics",
@@ -52,6 +67,7 @@ __all__ = [
     "effects",
     "evaluate",
     "evaluation_notes",
+    "levels",
     "margins_network",
     "model_sparsity",
     "network_metrics",
@@ -64,7 +80,9 @@ __all__ = [
     "roc_auc",
     "row_normalised",
     "score_auc",
-    "select_lambda",
+    "select_setting",
+    "setting_columns",
+    "setting_label",
     "setting_name",
     "shuffled_accuracies",
     "shuffled_balanced_accuracy",
@@ -72,5 +90,5 @@ __all__ = [
     "structural_edges",
     "structural_mismatches",
     "structure_controls",
-    "varying_options",
+    "value_name",
 ]

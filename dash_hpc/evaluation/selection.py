@@ -1,28 +1,26 @@
-"""Choose the setting of a strategy, for DASH λ = (λ₁, λ₂), on validation error alone."""
+"""Choose the setting of a strategy on validation error alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import UsageError
+from dash_hpc.evaluation.settings import levels, setting_columns, setting_name
 from dash_hpc.pruning.schedule import LatticeSchedule
-from dash_hpc.store import option_column
-from dash_hpc.study import STRATEGIES
 
-__all__ = ["Selection", "select_lambda", "setting_name", "varying_options"]
+__all__ = ["Selection", "select_setting"]
 
 Rule = Literal["one_se", "best"]
 
-# Of the columns, only these, the strategy's own options and the schedule are read: nothing that was computed from the
+# Of the columns, only these, those of the setting and the schedule are read: nothing that was computed from the
 # reference network is among them.
-_NEEDED = ("strategy", "status", "lambda_ppi", "lambda_motif", "validation_mse", "sparsity")
-_LAMBDA = ("lambda_ppi", "lambda_motif")
+_NEEDED = ("strategy", "status", "validation_mse", "sparsity")
 # Events remove whole weights, so that one event apart is one give or take a rounding: this much is a whole one.
 _WHOLE_EVENT = 0.95
 # Means that differ by less than this share of them differ by the rounding of their sums.
@@ -31,12 +29,13 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen setting, why, and what else there was.
+    """The chosen setting of a strategy, why, and what else there was.
 
     Attributes
     ----------
-    lambda_ppi, lambda_motif : float
-        NaN for a strategy without them.
+    strategy : str
+    setting : mapping
+        Column of the table of runs -> chosen value (see :mod:`dash_hpc.evaluation.settings`); {} where nothing varies.
     rule : str
         The rule that was applied: ``"one_se"`` or ``"best"``; differs from ``asked`` where a standard error
         could not be had.
@@ -46,36 +45,31 @@ class Selection:
     run_id : str
         Of the chosen setting's runs the one with the lowest validation MSE.
     candidates : pandas.DataFrame
-        One row per setting: the strategy's options that vary (λ always, where it has them), validation_mse, se
-        (standard error over seeds, NaN with one seed), sparsity, n_runs, n_failed, eligible, sparsest (of the eligible
-        ones, those within one pruning event of the sparsest), chosen; sorted by validation_mse.
-    options : mapping
-        The chosen values of the options besides λ that vary.
-    strategy : str
+        One row per setting: the columns of the setting, validation_mse, se (standard error over seeds, NaN with one
+        seed), sparsity, n_runs, n_failed, eligible, sparsest (of the eligible ones, those within one pruning event of
+        the sparsest), chosen; sorted by validation_mse.
     """
 
-    lambda_ppi: float
-    lambda_motif: float
+    strategy: str
+    setting: Mapping[str, Any]
     rule: str
     asked: str
     reason: str
     run_id: str
     candidates: pd.DataFrame
-    options: Mapping[str, Any] = field(default_factory=dict)
-    strategy: str = "dash"
 
 
-def select_lambda(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = "dash") -> Selection:
-    """Select λ, and with it all other options that vary, from finished runs by validation MSE.
+def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = "dash") -> Selection:
+    """Select from finished runs, by validation MSE, the values of all that varies among a strategy's runs.
 
     Columns computed from a reference network are never read.
 
     Parameters
     ----------
     runs : pandas.DataFrame
-        Index run_id; columns strategy, status, lambda_ppi, lambda_motif, validation_mse, sparsity, and the strategy's
-        other options. A candidate is one setting of all options that differ between the runs of the strategy. Runs
-        that differ in more than that and the seed (two data sets, say) must be separated by the caller.
+        Index run_id; columns strategy, status, validation_mse, sparsity, the strategy's options, and the rest of the
+        specs as ``section.key``: all of one data level, see :func:`dash_hpc.evaluation.levels`. A candidate is one
+        setting of everything in which runs of the strategy differ but the seed.
         ``schedule.every``, ``schedule.fraction``, ``schedule.first_fraction`` say what one pruning event is; left out,
         the defaults of a study.
     rule : {"one_se", "best"}
@@ -94,30 +88,29 @@ def select_lambda(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = 
     Raises
     ------
     UsageError
-        Unknown rule, missing column, no finished run of that strategy, or nothing that varies.
+        Unknown rule, missing column, runs of several data levels, no finished run of that strategy.
     """
     if rule not in ("one_se", "best"):
         raise UsageError(f"selection rule {rule!r} is not one of one_se, best")
     absent = [name for name in _NEEDED if name not in runs.columns]
     if absent:
-        raise UsageError(f"the table of runs has no column {absent[0]!r}; select_lambda needs {', '.join(_NEEDED)}")
+        raise UsageError(f"the table of runs has no column {absent[0]!r}; select_setting needs {', '.join(_NEEDED)}")
     mine = runs[runs["strategy"] == strategy]
-    others = varying_options(mine, strategy)
-    columns = {name: option_column(name) for name in others}
+    if len(parts := levels(mine)) > 1:
+        raise UsageError(
+            f"the runs of {strategy} have {len(parts)} data levels, such as {parts[0].name}, and errors of two levels "
+            "do not compare: select within each (dash_hpc.evaluation.levels divides them)"
+        )
+    keys = setting_columns(mine, strategy)
     # Drop everything else first: the choice cannot depend on what is not here.
-    table = mine[[*_NEEDED, *columns.values()]]
-    event = _event_share(mine)
-    lambdas = [] if len(table) and table[list(_LAMBDA)].isna().all(axis=None) else list(_LAMBDA)
-    keys = [*lambdas, *columns.values()]
-    if not keys:
-        raise UsageError(f"strategy {strategy} has no λ to choose, and no other option that varies")
+    table = mine[[*_NEEDED, *keys]]
     finite = np.isfinite(pd.to_numeric(table["validation_mse"], errors="coerce"))
     finished = table[(table["status"] == "done") & finite]
     if finished.empty:
-        what = "λ" if lambdas else "a setting"
         raise UsageError(
-            f"no finished {strategy} run with a validation MSE among {len(runs)} runs: {what} cannot be chosen yet"
+            f"no finished {strategy} run with a validation MSE among {len(runs)} runs: a setting cannot be chosen yet"
         )
+    event = _event_share(mine)
     candidates = _candidates(finished, table[table["status"] == "failed"], keys)
     best = candidates.iloc[0]
     applied: str = "best" if not np.isfinite(best["se"]) else rule
@@ -134,45 +127,27 @@ def select_lambda(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = 
     chosen = lowest["sparsity"].idxmax() if lowest["sparsity"].notna().any() else lowest.index[0]
     candidates["chosen"] = candidates.index == chosen
     row = candidates.loc[chosen]
-    of_choice = finished[_same(finished, row, keys)]
-    options = {name: row[column] for name, column in columns.items()}
+    setting = {key: row[key] for key in keys}
     return Selection(
-        lambda_ppi=float(row["lambda_ppi"]) if lambdas else float("nan"),
-        lambda_motif=float(row["lambda_motif"]) if lambdas else float("nan"),
+        strategy=strategy,
+        setting=setting,
         rule=applied,
         asked=rule,
-        reason=_reason(candidates, row, best, options, rule, applied, limit, event),
-        run_id=str(of_choice["validation_mse"].astype(float).idxmin()),
+        reason=_reason(candidates, setting_name(setting) or strategy, best, rule, applied, limit, event),
+        run_id=str(finished[_same(finished, setting)]["validation_mse"].astype(float).idxmin()),
         candidates=candidates,
-        options=options,
-        strategy=strategy,
     )
-
-
-def varying_options(runs: pd.DataFrame, strategy: str) -> list[str]:
-    """Return the options besides λ in which ``runs``, all of one strategy, differ, in the order of its declaration."""
-    declared = list(STRATEGIES[strategy].model_fields) if strategy in STRATEGIES else []
-    present = [name for name in declared if name not in _LAMBDA and option_column(name) in runs.columns]
-    return [name for name in present if runs[option_column(name)].astype(str).nunique() > 1]
-
-
-def setting_name(row: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """Write a setting, ``λ = (0.05, 0.01), score_norm = rank``; λ is left out of a ``row`` without one."""
-    ppi, motif = (float(row.get(name, math.nan)) for name in _LAMBDA)
-    parts = [] if math.isnan(ppi) else [f"λ = ({ppi:g}, {motif:g})"]
-    return ", ".join([*parts, *(f"{name} = {value}" for name, value in options.items())])
 
 
 def _candidates(finished: pd.DataFrame, failed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One row per setting, by mean validation MSE; settings of equal errors in the order of their options."""
-    counts = {_key(values): len(part) for values, part in failed.groupby(keys, dropna=False)}
+    counts = {_key(values): len(part) for values, part in _parts(failed, keys)}
     rows = []
-    for values, part in finished.groupby(keys, sort=True, dropna=False):
+    for values, part in _parts(finished, keys):
         mean, se = _mean_se(part["validation_mse"])
-        own = values if isinstance(values, tuple) else (values,)
         rows.append(
             {
-                **dict(zip(keys, own, strict=True)),
+                **dict(zip(keys, values, strict=True)),
                 "validation_mse": mean,
                 "se": se,
                 "sparsity": _mean_se(part["sparsity"])[0],
@@ -183,8 +158,14 @@ def _candidates(finished: pd.DataFrame, failed: pd.DataFrame, keys: list[str]) -
     return pd.DataFrame(rows).sort_values("validation_mse", kind="stable", ignore_index=True)
 
 
-def _key(values: Any) -> str:
-    return repr(values if isinstance(values, tuple) else (values,))
+def _parts(runs: pd.DataFrame, keys: list[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
+    if not keys:
+        return [((), runs)] if len(runs) else []
+    return list(runs.groupby(keys, sort=True, dropna=False))
+
+
+def _key(values: tuple[Any, ...]) -> str:
+    return repr(values)
 
 
 def _mean_se(values: pd.Series) -> tuple[float, float]:
@@ -196,22 +177,25 @@ def _mean_se(values: pd.Series) -> tuple[float, float]:
     return mean, se
 
 
-def _same(table: pd.DataFrame, row: pd.Series, keys: list[str]) -> pd.Series:
+def _same(table: pd.DataFrame, setting: Mapping[str, Any]) -> pd.Series:
     same = pd.Series(True, index=table.index)
-    for key in keys:
-        same &= table[key].isna() if row[key] != row[key] else table[key] == row[key]
+    for key, value in setting.items():
+        same &= table[key].isna() if value != value else table[key] == value
     return same
 
 
 def _event_share(runs: pd.DataFrame) -> float:
-    """The share of the active weights that one pruning event removes: of a later event, or of the only one."""
+    """The share of the active weights that one pruning event removes: of a later event, or of the only one.
+
+    The smallest where schedules differ: fewer settings are then called alike.
+    """
     rule = LatticeSchedule()
-
-    def of(key: str) -> float:
-        column = runs.get(f"schedule.{key}", pd.Series(dtype=float)).dropna()
-        return float(column.iloc[0]) if len(column) else float(getattr(rule, key))
-
-    return of("fraction") if of("every") and of("fraction") else of("first_fraction")
+    keys = ("every", "fraction", "first_fraction")
+    defaults = {key: getattr(rule, key) for key in keys}
+    given = {key: pd.to_numeric(runs[f"schedule.{key}"]) for key in keys if f"schedule.{key}" in runs}
+    table = pd.DataFrame({**defaults, **given}, index=runs.index).fillna(defaults)
+    later = (table["every"] > 0) & (table["fraction"] > 0)
+    return float(np.where(later, table["fraction"], table["first_fraction"]).min())
 
 
 def _as_sparse(candidates: pd.DataFrame, event: float) -> pd.Series:
@@ -226,16 +210,8 @@ def _as_sparse(candidates: pd.DataFrame, event: float) -> pd.Series:
 
 
 def _reason(
-    candidates: pd.DataFrame,
-    row: pd.Series,
-    best: pd.Series,
-    options: Mapping[str, Any],
-    asked: str,
-    applied: str,
-    limit: float,
-    event: float,
+    candidates: pd.DataFrame, name: str, best: pd.Series, asked: str, applied: str, limit: float, event: float
 ) -> str:
-    name = setting_name(row, options)
     n = len(candidates)
     if n == 1:
         return f"{name} is the only candidate with finished runs: there was nothing to choose between."

@@ -183,7 +183,7 @@ def forecast(
         memory_bytes=each_worker * workers + _DRIVER_BYTES + _DRIVER_BYTES_PER_RUN * len(runs),
         training_bytes=training,
         evaluation_bytes=evaluation,
-        report_bytes=report_bytes(genes, _variants(runs), prior=found["prior"], truth=found["truth"]),
+        report_bytes=report_bytes(genes, _shown(runs), prior=found["prior"], truth=found["truth"]),
         run_seconds=each,
         seconds=total,
         notes=tuple(notes),
@@ -214,11 +214,9 @@ def require_space(folder: Path | str, runs: Sequence[RunSpec], genes: int, worke
         )
 
 
-def _variants(runs: Sequence[RunSpec]) -> int:
-    """How many networks the report draws: one for each strategy and setting of its options besides λ."""
-    lambdas = ("lambda_ppi", "lambda_motif")
-    own = [{key: value for key, value in run.spec["strategy"].items() if key not in lambdas} for run in runs]
-    return len({canonical_json(options) for options in own})
+def _shown(runs: Sequence[RunSpec]) -> int:
+    """How many networks the report draws: one for each strategy."""
+    return len({run.spec["strategy"]["name"] for run in runs})
 
 
 def disk_need(runs: Sequence[RunSpec], genes: int, workers: int) -> DiskNeed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dash_hpc.report.collect import Material, mean_sd
+from dash_hpc.report.material import Material, mean_sd
 
 __all__ = ["alerts", "mixed_makers", "unbeaten_persistence"]
 
@@ -40,6 +40,6 @@ def unbeaten_persistence(material: Material) -> str:
         return ""
     return (
         f"On the validation data no strategy beats no change (persistence): the lowest mean error is {error:.3g} "
-        f"({label}), no change has {level:.3g}. Whatever was chosen there, the kept epoch and λ, rests on errors that "
-        "show no learned dynamics."
+        f"({label}), no change has {level:.3g}. Whatever was chosen there, the kept epoch and the setting, rests on "
+        "errors that show no learned dynamics."
     )

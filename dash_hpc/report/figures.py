@@ -1,4 +1,4 @@
-"""Figures over all runs: sparsity against accuracy, λ heat maps, training curves."""
+"""Figures over all runs: sparsity against accuracy, training curves."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from dash_hpc.report.collect import Group, Material, mean_sd, sparsity_column
-from dash_hpc.report.style import INK, QUIET, colour, panel_title, power_ticks, style, tidy
+from dash_hpc.evaluation import setting_name
+from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
+from dash_hpc.report.style import QUIET, colour, marker, panel_title, power_ticks, style, tidy
 
-__all__ = ["lambda_maps", "tradeoff", "training_curves"]
+__all__ = ["tradeoff", "training_curves"]
 
 _SPARSITY_TICKS = (-9.0, -4.0, -1.0, 0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_MOST_STRATEGIES = 6
-_DENSE = 60  # cells of a heat map above which its numbers are small
-_PAGE_INCHES = 12.6
-_SEQUENTIAL = LinearSegmentedColormap.from_list("dash", ["#f3f7fb", "#9cc3e0", "#2f7db8", "#08335c"])
+_ACROSS = 6  # courses of training side by side
 
 
 def _place(sparsity: Any) -> np.ndarray:
@@ -49,7 +45,7 @@ def tradeoff(material: Material) -> Figure | None:
         axes = np.atleast_1d(figure.subplots(1, len(panels)))
         for axis, metric in zip(axes, panels, strict=True):
             for group in groups:
-                _points(axis, group, metric, sparsity_column(groups))
+                _points(axis, group, metric, sparsity_column(groups), faint=_is_faint(material, group))
             _sparsity_axis(axis, groups, material)
             tidy(axis, grid="both")
         for axis, metric in zip(axes, panels, strict=True):
@@ -62,12 +58,17 @@ def _has(groups: list[Group], metric: str) -> bool:
     return any(metric in group.done and group.done[metric].notna().any() for group in groups)
 
 
-def _points(axis: Any, group: Group, metric: str, sparsity: str) -> None:
+def _is_faint(material: Material, group: Group) -> bool:
+    """Whether another setting of the strategy was chosen."""
+    return group.strategy in material.selections and not group.chosen
+
+
+def _points(axis: Any, group: Group, metric: str, sparsity: str, *, faint: bool) -> None:
     if metric not in group.done or sparsity not in group.done:
         return
-    shade, faint = colour(group.strategy), group.strategy == "dash" and not group.chosen
+    shade, shape = colour(group.strategy), marker(group.strategy)
     x, y = _place(group.done[sparsity]), group.done[metric].astype(float)
-    axis.scatter(x, y, s=10, color=shade, alpha=0.18 if faint else 0.45, linewidths=0, zorder=2)
+    axis.scatter(x, y, s=10, marker=shape, color=shade, alpha=0.18 if faint else 0.45, linewidths=0, zorder=2)
     (mx, _, _), (my, sy, _) = mean_sd(group.done[sparsity]), mean_sd(y)
     sx = mean_sd(x)[1]
     axis.errorbar(
@@ -75,7 +76,7 @@ def _points(axis: Any, group: Group, metric: str, sparsity: str) -> None:
         my,
         xerr=None if math.isnan(sx) else sx,
         yerr=None if math.isnan(sy) else sy,
-        fmt="D" if group.chosen else "o",
+        fmt="D" if group.chosen else shape,
         ms=9 if group.chosen else 5.5 if faint else 7.5,
         color=shade,
         mec="white",
@@ -207,17 +208,16 @@ def _legend(material: Material, groups: list[Group]) -> tuple[list[Any], list[st
 
     for strategy in dict.fromkeys(group.strategy for group in groups):
         members = [group for group in groups if group.strategy == strategy]
-        shade = colour(strategy)
+        shade, shape = colour(strategy), marker(strategy)
         chosen = [group for group in members if group.chosen]
         if chosen:
-            first = chosen[0]
-            label = f"dash, chosen λ ({first.lambda_ppi:g}, {first.lambda_motif:g}), {_seeds([first])}"
-            add(label, marker="D", ms=8, color=shade, ls="")
-            if len(members) > 1:
-                rest = [group for group in members if not group.chosen]
-                add(f"dash, {len(rest)} other λ", marker="o", ms=5.5, color=shade, ls="", alpha=0.55)
+            what = setting_name(chosen[0].setting)
+            add(f"{strategy}, chosen {what}, {_seeds(chosen)}", marker="D", ms=8, color=shade, ls="")
+            if rest := len(members) - 1:
+                others = f"{strategy}, {rest} other setting{'s' * (rest > 1)}"
+                add(others, marker=shape, ms=5.5, color=shade, ls="", alpha=0.55)
         else:
-            add(f"{strategy}, {_seeds(members)}", marker="o", ms=7, color=shade, ls="")
+            add(f"{strategy}, {_seeds(members)}", marker=shape, ms=7, color=shade, ls="")
     if material.bioprune is not None and _has(groups, "balanced_accuracy"):
         add("BioPrune, no training", color=colour("bioprune"), lw=1.2)
     return handles, labels
@@ -228,101 +228,44 @@ def _seeds(groups: list[Group]) -> str:
     return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]}–{counts[-1]}"
 
 
-def lambda_maps(material: Material) -> Figure | None:
-    """Draw heat maps over (λ₁, λ₂) of validation MSE, balanced accuracy and sparsity; the chosen cell is
-    framed.
-
-    None when fewer than two λ have finished.
-    """
-    groups = [g for g in material.groups if g.strategy == "dash" and not g.done.empty]
-    if material.selection is not None:
-        variant = next((g.variant for g in groups if g.chosen), None)
-        groups = [g for g in groups if g.variant == variant]
-    if len(groups) < 2:
-        return None
-    panels = [("validation_mse", "Validation MSE", "this decides"), ("sparsity", "Sparsity (%)", "breaks near-ties")]
-    if _has(groups, "balanced_accuracy"):
-        panels.append(("balanced_accuracy", "Balanced accuracy", "not used to choose"))
-    ppi, motif = (sorted({getattr(g, key) for g in groups}) for key in ("lambda_ppi", "lambda_motif"))
-    with style():
-        cell = 0.42 if len(ppi) * len(motif) > _DENSE else 0.62
-        width, height = max(2.9, cell * len(motif) + 1.6), max(2.6, 0.75 * cell * len(ppi) + 1.5)
-        # Side by side while the page is wide enough for letters of a readable size, else below one another.
-        across = min(len(panels), max(1, int(_PAGE_INCHES / width)))
-        down = -(-len(panels) // across)
-        figure = Figure(figsize=(across * width, down * height), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False)
-        for axis in axes.ravel()[len(panels) :]:
-            axis.set_axis_off()
-        for axis, (metric, title, subtitle) in zip(axes.ravel(), panels, strict=False):
-            exponent = _heat(axis, groups, metric, ppi, motif)
-            panel_title(axis, title, f"× 1e{exponent}, {subtitle}" if exponent else subtitle)
-        for axis in axes[:, 0]:
-            axis.set_ylabel("λ₁ (interactions)")
-    return figure
-
-
-def _heat(axis: Any, groups: list[Group], metric: str, ppi: list[float], motif: list[float]) -> int:
-    """Draw one map and return the power of ten that its numbers are in."""
-    table = np.full((len(ppi), len(motif)), np.nan)
-    chosen = None
-    for group in groups:
-        cell = ppi.index(group.lambda_ppi), motif.index(group.lambda_motif)
-        table[cell] = mean_sd(group.done.get(metric, []))[0] * (100 if metric == "sparsity" else 1)
-        chosen = cell if group.chosen else chosen
-    finite = table[np.isfinite(table)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    high = high if high > low else low + max(abs(low), 1e-12) * 1e-3
-    exponent = math.floor(math.log10(high)) if metric.endswith("mse") and high > 0 else 0
-    axis.set_facecolor("#eceef0")
-    axis.imshow(table, cmap=_SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
-    dense = table.size > _DENSE
-    for (r, c), value in np.ndenumerate(table):
-        if np.isfinite(value):
-            text = f"{value:.1f}" if metric == "sparsity" else f"{value / 10.0**exponent:.{2 if exponent else 3}f}"
-            shade = "white" if (value - low) / (high - low) > 0.55 else INK
-            axis.text(c, r, text, ha="center", va="center", fontsize=6 if dense else 8, color=shade)
-    if chosen is not None:
-        frame = Rectangle((chosen[1] - 0.5, chosen[0] - 0.5), 1, 1, fill=False, ec="#d55e00", lw=2.4, clip_on=False)
-        axis.add_patch(frame)
-    axis.set_xticks(range(len(motif)), [f"{value:g}" for value in motif])
-    axis.set_yticks(range(len(ppi)), [f"{value:g}" for value in ppi])
-    axis.set_xlabel("λ₂ (motif map)")
-    axis.tick_params(length=0)
-    for side in axis.spines.values():
-        side.set_visible(False)
-    return exponent
-
-
 def training_curves(material: Material) -> Figure | None:
     """Draw validation MSE and sparsity over epochs, one column per strategy, pruning events marked."""
-    shown = material.shown_groups()[:_MOST_STRATEGIES]
-    curves = [(group, _histories(material, group)) for group in shown]
+    curves = [(group, _histories(material, group)) for group in material.shown_groups()]
     curves = [(group, runs) for group, runs in curves if runs]
     if not curves:
         return None
+    across, bands = min(len(curves), _ACROSS), -(-len(curves) // _ACROSS)
     with style():
-        figure = Figure(figsize=(max(4.2, 2.5 * len(curves) + 0.6), 4.4), layout="constrained")
+        figure = Figure(figsize=(max(4.2, 2.5 * across + 0.6), 4.4 * bands), layout="constrained")
         axes = figure.subplots(
-            2, len(curves), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (1.6, 1)}
-        )
-        for column, (group, runs) in enumerate(curves):
-            _course(axes[0, column], axes[1, column], group, runs)
+            2 * bands, across, sharex=True, sharey="row", squeeze=False,
+            gridspec_kw={"height_ratios": (1.6, 1) * bands},
+        )  # fmt: skip
+        errors, sparsities = axes[::2], axes[1::2]
+        for axis in (*errors.ravel()[len(curves) :], *sparsities.ravel()[len(curves) :]):
+            axis.set_axis_off()
+        for (group, runs), error, sparsity in zip(curves, errors.ravel(), sparsities.ravel(), strict=False):
+            _course(error, sparsity, group, runs)
+            sparsity.set_xlabel("epoch")
+            sparsity.tick_params(labelbottom=True)
+            tidy(error)
+            tidy(sparsity)
         level = material.controls.get("control_persistence_validation_mse")
-        for column in range(len(curves)):
-            axes[1, column].set_xlabel("epoch")
-            for axis in axes[:, column]:
-                tidy(axis)
-            if level is not None:
-                axes[0, column].axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
         if level is not None:
-            axes[0, 0].annotate("no change", (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-                                textcoords="offset points", ha="right", fontsize=7.5, color=QUIET)  # fmt: skip
-        axes[0, 0].set_yscale("log")
-        axes[0, 0].set_ylabel("validation MSE (log)")
-        axes[1, 0].set_ylabel("sparsity (%)")
-        axes[1, 0].set_ylim(min(-3, axes[1, 0].get_ylim()[0]), 103)
-        _plain_log_ticks(axes[0, 0])
+            for error in errors.ravel()[: len(curves)]:
+                error.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
+            errors[0, 0].annotate("no change", (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+                                  textcoords="offset points", ha="right", fontsize=7.5, color=QUIET)  # fmt: skip
+        for row in errors[:, 0]:
+            row.set_yscale("log")
+            row.set_ylabel("validation MSE (log)")
+        lowest = min(axis.get_ylim()[0] for axis in sparsities[:, 0])
+        limits = [axis.get_ylim() for axis in errors[:, 0]]
+        for error, sparsity in zip(errors[:, 0], sparsities[:, 0], strict=True):
+            sparsity.set_ylabel("sparsity (%)")
+            sparsity.set_ylim(min(-3, lowest), 103)
+            error.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+            _plain_log_ticks(error)
     return figure
 
 

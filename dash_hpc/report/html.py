@@ -15,9 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.report import figures, network_figures, words
+from dash_hpc.report import figures, maps, network_figures, words
 from dash_hpc.report.alerts import alerts
-from dash_hpc.report.collect import Material, collect
+from dash_hpc.report.collect import collect
+from dash_hpc.report.material import Material
 from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.published import CITATION, published_rows
 from dash_hpc.report.style import render
@@ -25,6 +26,7 @@ from dash_hpc.report.summary import (
     REFERENCE_TFS,
     column_units,
     control_rows,
+    label_heading,
     model_rows,
     on_one_base,
     row_cells,
@@ -85,14 +87,6 @@ _PICTURES = (
         figures.tradeoff,
     ),
     _Picture(
-        "lambda_maps",
-        "selection",
-        "All candidates of λ",
-        "Means over seeds; darker is larger. The framed cell is the chosen one. Only validation MSE decides; sparsity "
-        "decides among candidates whose errors cannot be told apart.",
-        figures.lambda_maps,
-    ),
-    _Picture(
         "effects",
         "network",
         "Effects beside what is known",
@@ -119,6 +113,26 @@ _PICTURES = (
         figures.training_curves,
     ),
 )
+
+
+_MAP_CAPTION = (
+    "Means over seeds; darker is larger. The framed cell is the chosen one, and what stands on no axis is as in it. "
+    "Only validation MSE decides; sparsity decides among settings whose errors cannot be told apart."
+)
+
+
+def _maps(material: Material) -> tuple[_Picture, ...]:
+    """One picture per strategy with settings to choose from."""
+    return tuple(
+        _Picture(
+            f"settings_{re.sub('[^A-Za-z0-9_-]', '-', strategy)}",
+            f"selection {strategy}",
+            "All settings" if len(material.selections) == 1 else f"All settings of {strategy}",
+            _MAP_CAPTION,
+            partial(maps.setting_maps, strategy=strategy),
+        )
+        for strategy in material.selections
+    )
 
 
 def write_report(store: Any, out: Path | str | None = None) -> Path:
@@ -153,17 +167,16 @@ def write_report(store: Any, out: Path | str | None = None) -> Path:
 def _pictures(material: Material, folder: Path) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     problems = []
-    for picture in _PICTURES:
+    pictures = (*_PICTURES, *_maps(material))
+    _remove_others(folder, {picture.name for picture in pictures})
+    for picture in pictures:
         try:
             figure = picture.draw(material)
         except DashHpcError as error:
             figure = None
             problems.append(f"The figure “{picture.title}” could not be drawn: {error}")
         if figure is None:
-            # One from an earlier report would show other runs.
-            for kind in ("png", "svg"):
-                with suppress(OSError):
-                    (folder / f"{picture.name}.{kind}").unlink()
+            _remove_others(folder, {other.name for other in pictures} - {picture.name})
             continue
         files = render(figure)
         for kind, content in files.items():
@@ -178,6 +191,15 @@ def _pictures(material: Material, folder: Path) -> tuple[dict[str, list[dict[str
         }
         sections.setdefault(picture.section, []).append(entry)
     return sections, problems
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove figures of earlier reports, which would show other runs."""
+    for kind in ("png", "svg"):
+        for path in folder.glob(f"*.{kind}"):
+            if path.stem not in names:
+                with suppress(OSError):
+                    path.unlink()
 
 
 def _natural_width(svg: bytes) -> int:
@@ -234,13 +256,25 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "reference_tfs": REFERENCE_TFS if "balanced_accuracy_reference_tfs" in names else "",
         "controls": cells[len(shown) :],
         "has_truth": material.has_truth,
-        "selection": material.selection,
-        "no_selection": material.no_selection,
-        "candidates": words.candidates(material),
+        "heading": label_heading(shown),
+        "choices": [
+            {
+                "strategy": strategy,
+                "reason": choice.reason,
+                "rule": choice.rule,
+                "candidates": words.candidates(choice),
+                "several": len(choice.candidates) > 1,
+            }
+            for strategy, choice in material.selections.items()
+        ],
+        "no_choices": list(material.no_selection.values()),
         "pictures": pictures,
         "network": network,
         "network_group": words.group_label(material, network),
-        "failed": [(str(run_id), words.failed_label(row), str(row["reason"])) for run_id, row in failed.iterrows()],
+        "failed": [
+            (str(run_id), words.failed_label(material, str(run_id)), str(row["reason"]))
+            for run_id, row in failed.iterrows()
+        ],
         "limits": words.limits(material, problems),
         "data_facts": words.data_facts(material),
         "data_notes": [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in material.data_notes],

@@ -14,12 +14,13 @@ from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import confusion, effects, prior_network, structural_edges
 from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.timeunit import TimeUnit
-from dash_hpc.report.collect import Material
+from dash_hpc.report.material import Material
 from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
 
 __all__ = ["effects_matrices", "trajectories"]
 
 _TRUE, _OTHER = "#005a92", "#f0ac62"
+_MOST_NETWORKS = 4
 _ROWS, _SOURCES, _REST = 320, 220, 110  # most cells per panel: targets, regulators of interest, all other genes
 _PANEL_GENES, _PANEL_TRAJECTORIES = 6, 3
 _LONG = 30  # time points above which single steps are too short to draw one by one
@@ -77,9 +78,10 @@ def effects_matrices(material: Material) -> Figure | None:
 
 def _networks(material: Material) -> dict[str, Mapping[str, np.ndarray]]:
     found: dict[str, Mapping[str, np.ndarray]] = {}
-    groups = sorted(material.shown_groups(), key=lambda group: (group.strategy != "dash", group.strategy == "none"))
-    for group in groups[:4]:
-        run_id = material.main_run if group.chosen else material.best_run([group])
+    first = material.leading
+    groups = sorted(material.shown_groups(), key=lambda group: (group.strategy != first, group.strategy == "none"))
+    for group in groups[:_MOST_NETWORKS]:
+        run_id = material.main_run if group is material.chosen else material.best_run([group])
         if run_id is not None:
             found[f"{group.label}, seed {int(group.runs.loc[run_id, 'seed'])}"] = material.store.weights(run_id)
     return found

@@ -14,13 +14,16 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dash_hpc.shown import shown
+from dash_hpc.study import STRATEGIES
 
-__all__ = ["INK", "QUIET", "RULE", "colour", "note", "panel_title", "power_ticks", "render", "style", "tidy"]
+__all__ = ["INK", "QUIET", "RULE", "colour", "marker", "note", "panel_title", "power_ticks", "render", "style", "tidy"]
 
 INK, QUIET, RULE = "#1b1f24", "#5b6470", "#d5d9de"
 # Okabe and Ito's palette, which people with any common colour vision can tell apart.
-_STRATEGY_COLOURS = {"none": "#8a8f98", "imp": "#d55e00", "bioprune": "#009e73", "dash": "#0072b2"}
-_FURTHER_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#a6761d", "#444444")
+# The first four are those of the published strategies. Nine hues in two shapes tell eighteen strategies apart.
+_COLOURS = ("#8a8f98", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#a6761d")
+_MARKERS = ("o", "s", "^", "v")
+_UNKNOWN = "#444444"
 
 # Of a line of text in a figure, and lines of one text.
 _LETTERS, _LINES = 120, 4
@@ -68,10 +71,19 @@ def style() -> Any:
 
 
 def colour(strategy: str) -> str:
-    """Colour of a strategy; the same name always has the same colour."""
-    if strategy in _STRATEGY_COLOURS:
-        return _STRATEGY_COLOURS[strategy]
-    return _FURTHER_COLOURS[sum(strategy.encode()) % len(_FURTHER_COLOURS)]
+    """Colour of a strategy, by its place in the list of strategies; one that is not known here is dark grey."""
+    place = _place(strategy)
+    return _UNKNOWN if place is None else _COLOURS[place % len(_COLOURS)]
+
+
+def marker(strategy: str) -> str:
+    """Shape of a strategy's points: two strategies of one colour have two shapes."""
+    place = _place(strategy)
+    return "X" if place is None else _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
+
+
+def _place(strategy: str) -> int | None:
+    return list(STRATEGIES).index(strategy) if strategy in STRATEGIES else None
 
 
 def tidy(axes: Any, *, grid: str = "y") -> None:

@@ -9,8 +9,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from dash_hpc.evaluation import axis_label, axis_name
 from dash_hpc.report.alerts import alerts
-from dash_hpc.report.collect import Group, Material, collect, mean_sd
+from dash_hpc.report.collect import collect
+from dash_hpc.report.material import Group, Material, mean_sd
 from dash_hpc.shown import LABEL, LINE, rich_text, shown_block
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "column_units",
     "control_rows",
     "format_metric",
+    "label_heading",
     "model_rows",
     "on_one_base",
     "row_cells",
@@ -64,7 +67,7 @@ def summary_rows(store: Any) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``kind`` ("model" or "control"), ``label``, ``strategy``, ``lambda_ppi``, ``lambda_motif``,
+        ``kind`` ("model" or "control"), ``label``, ``strategy``, ``setting`` (column -> value),
         ``chosen``, ``n_runs`` (finished), ``n_failed``, and per metric its mean over seeds and
         ``<metric>_sd`` (n − 1; NaN for one seed). Metrics that were not measured are absent.
     """
@@ -83,8 +86,7 @@ def _row(group: Group) -> dict[str, Any]:
         "kind": "model",
         "label": group.label,
         "strategy": group.strategy,
-        "lambda_ppi": group.lambda_ppi,
-        "lambda_motif": group.lambda_motif,
+        "setting": dict(group.setting),
         "chosen": group.chosen,
         "n_runs": len(done),
         "n_failed": group.count("failed"),
@@ -149,9 +151,9 @@ def _control(key: str, label: str, **values: float | None) -> dict[str, Any]:
 def summary_table(store: Any) -> Table:
     """Return the table that a study ends with, for a rich console: means over seeds, controls below a rule.
 
-    Balanced accuracy and test MSE with their s.d.; the report has it for all columns, and more of them. Candidates of
-    λ beyond a dozen are cut to the chosen one and those with the lowest validation MSE; a row says how many were left
-    out.
+    Balanced accuracy and test MSE with their s.d.; the report has it for all columns, and more of them. Settings of a
+    strategy beyond a dozen are cut to the chosen one and those with the lowest validation MSE; a row says how many
+    were left out.
     """
     material = collect(store)
     rows, left_out = shorten(model_rows(material), _SHOWN_CANDIDATES)
@@ -170,7 +172,7 @@ def summary_table(store: Any) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("strategy (λ₁, λ₂)", no_wrap=True)
+    table.add_column(label_heading(rows), no_wrap=True)
     table.add_column("runs", justify="right")
     for name, heading, style in columns:
         unit = f"e{powers[name]}" if name in powers else "%" if style == "percent" else ""
@@ -180,7 +182,7 @@ def summary_table(store: Any) -> Table:
         cells = [_short(row, name, style, powers.get(name, 0)) for name, _, style in columns]
         table.add_row(rich_text(label, LABEL), _count(row), *cells, style="bold" if row["chosen"] else None)
     if left_out:
-        table.add_row(f"… {left_out} more λ", "", *("" for _ in columns), style="dim")
+        table.add_row(f"… {left_out} more settings", "", *("" for _ in columns), style="dim")
     if controls:
         table.add_section()
         for row in controls:
@@ -235,7 +237,7 @@ def column_units(rows: list[dict[str, Any]], columns: Any) -> list[str]:
 
 
 def row_cells(rows: list[dict[str, Any]], columns: Any) -> list[list[tuple[str, str]]]:
-    """Write each row: label (chosen λ starred), number of runs, then a mean and its s.d. for each column.
+    """Write each row: label (chosen settings starred), number of runs, then a mean and its s.d. for each column.
 
     A cell is (what is told, what stands below it in small type), in the units of ``column_units``.
     """
@@ -280,14 +282,24 @@ def format_metric(row: dict[str, Any], name: str, style: str) -> str:
     return f"({mantissa:.2f} ± {sd / 10.0**exponent:.2f})e{exponent}"
 
 
+def label_heading(rows: list[dict[str, Any]]) -> str:
+    """What stands above the labels: with the letters that some of them have in brackets."""
+    columns = dict.fromkeys(column for row in rows for column in row.get("setting", ()))
+    letters = [axis_label(column) for column in columns if axis_label(column) != axis_name(column)]
+    return f"strategy ({', '.join(letters)})" if letters else "strategy"
+
+
 def shorten(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], int]:
-    """Keep of many λ the chosen one and those with the lowest validation error; also says how many were left out."""
-    candidates = [row for row in rows if not math.isnan(row["lambda_ppi"])]
-    if len(candidates) <= most:
-        return rows, 0
-    by_error = sorted(candidates, key=lambda row: (not row["chosen"], row.get("validation_mse", math.inf)))
-    kept = [id(row) for row in by_error[:most]]
-    shown = [row for row in rows if math.isnan(row["lambda_ppi"]) or id(row) in kept]
+    """Keep of a strategy's many settings the chosen one and those with the lowest validation error.
+
+    Also says how many were left out.
+    """
+    kept = []
+    for strategy in dict.fromkeys(row["strategy"] for row in rows):
+        mine = [row for row in rows if row["strategy"] == strategy]
+        by_error = sorted(mine, key=lambda row: (not row["chosen"], row.get("validation_mse", math.inf)))
+        kept += [id(row) for row in by_error[:most]]
+    shown = [row for row in rows if id(row) in kept]
     return shown, len(rows) - len(shown)
 
 
@@ -299,6 +311,8 @@ def _title(material: Material) -> str:
 def on_one_base(material: Material) -> str:
     """What a sparsity is a share of, in words."""
     base, hidden = material.base_weights, material.spec.get("model", {}).get("hidden")
+    if "model.hidden" in material.runs and material.runs["model.hidden"].nunique() > 1:
+        return "zeros among the 4·m·G weights that the setting's m = model.hidden gives a model"
     size = f" = {base:,}" if base else ""
     return f"zeros among the 4·m·G{size} weights that the study's m = {hidden} gives a model"
 
@@ -316,7 +330,11 @@ def _worse_than_nothing(material: Material) -> str:
 
 
 def _caption(material: Material, columns: list[str]) -> str:
-    lines = [f"★ chosen on validation MSE: {material.selection.reason}" if material.selection else ""]
+    several = len(material.selections) > 1
+    lines = [
+        f"★ chosen on validation MSE: {f'{name}, ' if several else ''}{choice.reason}"
+        for name, choice in material.selections.items()
+    ]
     lines += [*alerts(material), _worse_than_nothing(material)]
     if "sparsity" in columns and "study_sparsity" in columns:
         lines.append(f"Sparsity: {on_one_base(material)}; “own m”: of the weights that the model's own m gives it.")

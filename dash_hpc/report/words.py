@@ -8,14 +8,14 @@ from typing import Any
 
 from dash_hpc.data import summarise
 from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import prior_network, setting_name
+from dash_hpc.evaluation import Selection, prior_network, setting_label, setting_name
 from dash_hpc.report.alerts import mixed_makers
-from dash_hpc.report.collect import Material, mean_sd
+from dash_hpc.report.material import Material, mean_sd
 from dash_hpc.report.network_tables import NetworkTables
 from dash_hpc.report.published import published_rows
 from dash_hpc.report.summary import format_metric, model_rows
 from dash_hpc.shown import python_text, shell_path, shell_word
-from dash_hpc.store import MADE_WITH, Mixture, option_column
+from dash_hpc.store import MADE_WITH, Mixture
 
 __all__ = [
     "again",
@@ -125,7 +125,9 @@ def tiles(material: Material) -> list[dict[str, str]]:
     row = next(row for row in model_rows(material) if row["label"] == group.label)
     have = material.controls
     only = material.selection is not None and len(material.selection.candidates) == 1
-    how = "lowest validation error" if not group.chosen else "the only λ" if only else "chosen on validation error"
+    how = (
+        "lowest validation error" if not group.chosen else "the only setting" if only else "chosen on validation error"
+    )
     shown = [{"value": group.label, "label": how, "beside": ""}]
 
     def add(metric: str, label: str, style: str, beside: str) -> None:
@@ -149,7 +151,8 @@ def tiles(material: Material) -> list[dict[str, str]]:
 
 def verdicts(material: Material, models: list[dict[str, Any]], controls: list[dict[str, Any]]) -> list[str]:
     """Compare the shown model with every control, in words; better and worse are told alike."""
-    row = next((row for row in models if row["chosen"]), None)
+    shown = material.chosen
+    row = None if shown is None else next((row for row in models if row["label"] == shown.label), None)
     if row is None:
         return []
     told = []
@@ -199,13 +202,11 @@ def _flawed_edges(material: Material) -> tuple[str, str]:
     return f"{int((true & ~known).sum()):,} ", f"{int((known & ~true).sum()):,} "
 
 
-def candidates(material: Material) -> list[dict[str, Any]]:
-    """Rows of the table of λ, the best 40."""
-    if material.selection is None:
-        return []
+def candidates(selection: Selection) -> list[dict[str, Any]]:
+    """Rows of the table of a strategy's settings, the best 40."""
     return [
         {
-            "setting": setting_name(row, {name: row[option_column(name)] for name in material.selection.options}),
+            "setting": setting_name({column: row[column] for column in selection.setting}) or selection.strategy,
             "mse": f"{row['validation_mse']:.3e}",
             "se": f"{row['se']:.1e}" if row["se"] == row["se"] else "–",
             "sparsity": f"{100 * row['sparsity']:.1f} %",
@@ -215,12 +216,12 @@ def candidates(material: Material) -> list[dict[str, Any]]:
             "eligible": bool(row["eligible"]),
             "chosen": bool(row["chosen"]),
         }
-        for _, row in material.selection.candidates.head(40).iterrows()
+        for _, row in selection.candidates.head(40).iterrows()
     ]
 
 
 def group_label(material: Material, network: NetworkTables | None) -> str:
-    """Strategy, λ and seed of the network that is shown."""
+    """Strategy, setting and seed of the network that is shown."""
     if network is None:
         return ""
     for group in material.groups:
@@ -229,11 +230,10 @@ def group_label(material: Material, network: NetworkTables | None) -> str:
     return ""
 
 
-def failed_label(row: Any) -> str:
-    """Strategy, λ and seed of a failed run."""
-    values = [row.get("lambda_ppi"), row.get("lambda_motif")]
-    text = f" ({values[0]:g}, {values[1]:g})" if all(v is not None and v == v for v in values) else ""
-    return f"{row['strategy']}{text}, seed {int(row['seed'])}"
+def failed_label(material: Material, run_id: str) -> str:
+    """Strategy, setting and seed of a failed run."""
+    group = next(group for group in material.groups if run_id in group.runs.index)
+    return f"{setting_label(group.strategy, group.setting)}, seed {int(group.runs.loc[run_id, 'seed'])}"
 
 
 def limits(material: Material, problems: list[str]) -> list[str]:
@@ -260,7 +260,7 @@ def limits(material: Material, problems: list[str]) -> list[str]:
     pending = material.store.counts()
     open_runs = pending.get("pending", 0) + pending.get("running", 0)
     if open_runs:
-        listed.append(f"{open_runs} planned runs are not done: the table and the choice of λ may still change.")
+        listed.append(f"{open_runs} planned runs are not done: the table and the choice of settings may still change.")
     if published_rows(material.spec):
         listed.append("Published figures that are not listed above could not be had in a form that can be quoted.")
     return listed

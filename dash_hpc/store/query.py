@@ -35,8 +35,8 @@ __all__ = ["Store", "open_store"]
 
 # The columns that every table has, even that of an empty store.
 _TEXTS = ("status", "reason", "strategy", "stop_reason")
-_NUMBERS = ("seed", "lambda_ppi", "lambda_motif", "epoch", "epochs", "sparsity", "validation_mse")
-_FIRST_COLUMNS = ("status", "reason", "strategy", "seed", "lambda_ppi", "lambda_motif")
+_NUMBERS = ("seed", "epoch", "epochs", "sparsity", "validation_mse")
+_FIRST_COLUMNS = ("status", "reason", "strategy", "seed")
 
 
 def open_store(folder: Path | str) -> Store:
@@ -128,7 +128,7 @@ class Store:
         """One row per run of the plan that has started, in the plan's order; index ``run_id``.
 
         Columns: ``status`` ("running", "done", "failed"), ``reason``, ``strategy``, ``seed``, the strategies' options
-        (``lambda_ppi``, ``lambda_motif``, …; NaN or "" where a strategy has none), ``epoch`` (the kept one), ``epochs``
+        (``lambda_ppi``, ``rewind``, …; NaN or "" where a strategy has none), ``epoch`` (the kept one), ``epochs``
         (trained), ``stop_reason``, seconds, all metrics (NaN until a run is done), the rest of the spec as
         ``section.key``, and what the run was made with as ``made.<what>``. An option that is called like something else
         stands as ``option.<name>``. Changing the table does not change the store.

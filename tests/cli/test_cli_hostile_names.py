@@ -229,7 +229,7 @@ def test_no_name_becomes_an_element_of_the_page(page: tuple[Page, str]) -> None:
     assert "g" * 1000 not in text
 
 
-@pytest.mark.parametrize("name", ["tradeoff", "lambda_maps", "effects", "trajectories", "training"])
+@pytest.mark.parametrize("name", ["tradeoff", "settings_dash", "effects", "trajectories", "training"])
 def test_every_figure_is_drawn(store: Path, page: tuple[Page, str], name: str) -> None:
     from PIL import Image
 

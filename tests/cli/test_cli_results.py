@@ -71,12 +71,13 @@ def test_select_chooses_among_the_candidates(finished: tuple[Path, Result], rule
     shown = call("select", folder, "--rule", rule)
     assert shown.exit_code == 0
     assert "λ = (" in shown.stdout
-    answer = json.loads(call("select", folder, "--rule", rule, "--json").stdout)
-    assert answer["lambda_ppi"] in (0.1, 0.5)
+    (answer,) = json.loads(call("select", folder, "--rule", rule, "--json").stdout)["levels"]
+    assert answer["level"] == {}
+    assert answer["setting"]["lambda_ppi"] in (0.1, 0.5)
     assert len(answer["candidates"]) == 2
     assert answer["run_id"] in open_store(folder).runs.index
     chosen = next(line for line in shown.stdout.splitlines() if "★ chosen" in line)
-    assert chosen.split()[:2] == [f"{answer['lambda_ppi']:g}", f"{answer['lambda_motif']:g}"]
+    assert chosen.split()[:2] == [f"{value:g}" for value in answer["setting"].values()]
     assert f"open_store({str(folder)!r}).network({answer['run_id']!r})" in shown.stdout
 
 

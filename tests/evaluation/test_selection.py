@@ -1,4 +1,4 @@
-"""The choice of λ: rules by hand, and nothing but validation error decides."""
+"""The choice of a setting: rules by hand, and nothing but validation error decides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evaluation import select_lambda
+from dash_hpc.evaluation import levels, select_setting
 
 
 def table(*rows, strategy="dash", status="done"):
@@ -29,8 +29,8 @@ RUNS = table(
 
 
 def test_one_standard_error_takes_the_sparsest_within():
-    choice = select_lambda(RUNS)
-    assert (choice.lambda_ppi, choice.lambda_motif, choice.rule) == (0.2, 0.1, "one_se")
+    choice = select_setting(RUNS)
+    assert (*choice.setting.values(), choice.rule) == (0.2, 0.1, "one_se")
     assert choice.run_id == "run02"
     assert choice.candidates["se"].tolist() == pytest.approx([0.1, 0.05, 0.0])
     assert choice.candidates["eligible"].tolist() == [True, True, False]
@@ -39,13 +39,13 @@ def test_one_standard_error_takes_the_sparsest_within():
 
 
 def test_best_takes_the_lowest_mean():
-    choice = select_lambda(RUNS, "best")
-    assert (choice.lambda_ppi, choice.run_id, choice.rule) == (0.1, "run00", "best")
+    choice = select_setting(RUNS, "best")
+    assert (choice.setting["lambda_ppi"], choice.run_id, choice.rule) == (0.1, "run00", "best")
 
 
 def test_equal_sparsity_is_decided_by_error():
     runs = table((0.1, 0, 1.0, 0.9), (0.1, 0, 1.4, 0.9), (0.2, 0, 1.0, 0.9), (0.2, 0, 1.5, 0.9))
-    assert select_lambda(runs).lambda_ppi == 0.1
+    assert select_setting(runs).setting["lambda_ppi"] == 0.1
 
 
 @pytest.mark.parametrize("rule", ["one_se", "best"])
@@ -56,13 +56,13 @@ def test_networks_of_which_nothing_is_left(rule):
         *((0.2, 0, 1.0, 1.0), (0.2, 0, 1.5, 1.0)),
         *((0.3, 0, 1.0, 0.99), (0.3, 0, 1.3, 0.99)),  # mean 1.15, standard error 0.15: limit 1.3
     )
-    assert select_lambda(runs, rule).lambda_ppi == (0.1 if rule == "one_se" else 0.3)
-    assert select_lambda(table((0.1, 0, 1.0, 1.0)), rule).run_id == "run00"
+    assert select_setting(runs, rule).setting["lambda_ppi"] == (0.1 if rule == "one_se" else 0.3)
+    assert select_setting(table((0.1, 0, 1.0, 1.0)), rule).run_id == "run00"
 
 
 def test_one_seed_falls_back_and_says_so():
-    choice = select_lambda(table((0.1, 0, 1.0, 0.5), (0.2, 0, 1.001, 0.9)))
-    assert (choice.lambda_ppi, choice.rule, choice.asked) == (0.1, "best", "one_se")
+    choice = select_setting(table((0.1, 0, 1.0, 0.5), (0.2, 0, 1.001, 0.9)))
+    assert (choice.setting["lambda_ppi"], choice.rule, choice.asked) == (0.1, "best", "one_se")
     assert "standard error is unknown" in choice.reason
 
 
@@ -75,8 +75,8 @@ def test_truth_cannot_change_the_choice(rule):
     second = first.copy()
     for name in ("balanced_accuracy", "tpr", "tnr", "auc", "test_mse", "effect_mse", "recovered_missing"):
         second[name] = -first[name].to_numpy()[::-1]
-    a, b = select_lambda(first, rule), select_lambda(second, rule)
-    assert (a.lambda_ppi, a.lambda_motif, a.run_id) == (b.lambda_ppi, b.lambda_motif, b.run_id)
+    a, b = select_setting(first, rule), select_setting(second, rule)
+    assert (a.setting, a.run_id) == (b.setting, b.run_id)
     pd.testing.assert_frame_equal(a.candidates, b.candidates)
 
 
@@ -84,19 +84,19 @@ def test_failed_runs_and_other_strategies_do_not_count():
     others = table((0.9, 0.9, 0.1, 0.99), strategy="imp")
     failed = table((0.3, 0.1, np.nan, np.nan), (0.2, 0.1, 0.01, 0.99), status="failed")
     others.index, failed.index = ["imp0"], ["bad0", "bad1"]
-    choice = select_lambda(pd.concat([RUNS, others, failed]))
-    assert choice.lambda_ppi == 0.2
+    choice = select_setting(pd.concat([RUNS, others, failed]))
+    assert choice.setting["lambda_ppi"] == 0.2
     assert choice.candidates["n_failed"].tolist() == [0, 1, 1]
     assert choice.candidates["n_runs"].tolist() == [2, 2, 2]
 
 
 def test_nothing_to_choose_from_is_a_clear_error():
     with pytest.raises(UsageError, match="no finished dash run"):
-        select_lambda(table((0.1, 0.1, np.nan, 0.9)))
+        select_setting(table((0.1, 0.1, np.nan, 0.9)))
     with pytest.raises(UsageError, match="one_se, best"):
-        select_lambda(RUNS, "lowest")
+        select_setting(RUNS, "lowest")
     with pytest.raises(UsageError, match="no column 'validation_mse'"):
-        select_lambda(RUNS.drop(columns="validation_mse"))
+        select_setting(RUNS.drop(columns="validation_mse"))
 
 
 def pooled(*rows, **options):
@@ -121,9 +121,9 @@ def of(candidates, spread=0.4):
 
 def test_less_than_one_event_is_no_difference_and_the_lower_error_decides():
     """94.8928 % against 94.8895 % is rounding: the sparser one has the higher error. 94.3216 is one event away."""
-    choice = select_lambda(of(ROUNDING, 0.8))
+    choice = select_setting(of(ROUNDING, 0.8))
     assert choice.candidates["eligible"].all()
-    assert choice.lambda_ppi == 0.2
+    assert choice.setting["lambda_ppi"] == 0.2
     near = choice.candidates.set_index("lambda_ppi")["sparsest"]
     assert near.to_dict() == {0.1: True, 0.2: True, 0.3: True, 0.4: False, 0.5: False}
     assert (
@@ -132,16 +132,16 @@ def test_less_than_one_event_is_no_difference_and_the_lower_error_decides():
 
 
 def test_a_candidate_outside_one_standard_error_is_not_eligible_however_sparse():
-    choice = select_lambda(of([*ROUNDING, (0.6, 99.0, 3.50)], 0.8))
-    assert choice.lambda_ppi == 0.2
+    choice = select_setting(of([*ROUNDING, (0.6, 99.0, 3.50)], 0.8))
+    assert choice.setting["lambda_ppi"] == 0.2
     assert choice.candidates["eligible"].tolist() == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_the_order_of_the_runs_plays_no_part(order):
     runs = of(ROUNDING, 0.8).sample(frac=1, random_state=order)
-    assert select_lambda(runs).lambda_ppi == 0.2
-    pd.testing.assert_frame_equal(select_lambda(runs).candidates, select_lambda(of(ROUNDING, 0.8)).candidates)
+    assert select_setting(runs).setting["lambda_ppi"] == 0.2
+    pd.testing.assert_frame_equal(select_setting(runs).candidates, select_setting(of(ROUNDING, 0.8)).candidates)
 
 
 @pytest.mark.parametrize(
@@ -164,15 +164,15 @@ def test_an_event_is_the_share_that_the_schedule_removes(fraction, every, sparse
     rows = [(0.1, 0, 1.0, 0.8), (0.1, 0, 1.2, 0.8), (0.2, 0, 1.05, sparser), (0.2, 0, 1.25, sparser)]
     schedule = {"fraction": fraction, "every": every, "first_fraction": 0.7}
     runs = pooled(*rows, **{f"schedule.{key}": value for key, value in schedule.items()})
-    assert select_lambda(runs).lambda_ppi == (0.1 if equal else 0.2)
+    assert select_setting(runs).setting["lambda_ppi"] == (0.1 if equal else 0.2)
 
 
 def test_equal_errors_take_the_sparser_then_the_smaller_options():
-    assert select_lambda(of([(0.1, 80.0, 1.0), (0.2, 80.5, 1.0)])).lambda_ppi == 0.2
-    assert select_lambda(of([(0.2, 80.0, 1.0), (0.1, 80.0, 1.0)])).lambda_ppi == 0.1
+    assert select_setting(of([(0.1, 80.0, 1.0), (0.2, 80.5, 1.0)])).setting["lambda_ppi"] == 0.2
+    assert select_setting(of([(0.2, 80.0, 1.0), (0.1, 80.0, 1.0)])).setting["lambda_ppi"] == 0.1
     # 0.1 + 0.2 is not 0.3 in binary: errors that differ by rounding are equal.
     runs = table((0.1, 0, 0.3, 0.5), (0.1, 0, 0.5, 0.5), (0.2, 0, 0.1 + 0.2, 0.51), (0.2, 0, 0.5, 0.51))
-    assert select_lambda(runs).lambda_ppi == 0.2
+    assert select_setting(runs).setting["lambda_ppi"] == 0.2
 
 
 def test_settings_that_differ_in_another_option_are_not_pooled():
@@ -183,8 +183,11 @@ def test_settings_that_differ_in_another_option_are_not_pooled():
     ]  # fmt: skip
     runs = pooled(*rows, score_norm=["paper", "paper", "rank", "rank"] * 2, ridge=[1e-10] * 8)
     for rule in ("best", "one_se"):
-        choice = select_lambda(runs, rule)
-        assert (choice.lambda_ppi, choice.options, choice.run_id) == (0.1, {"score_norm": "paper"}, "run00")
+        choice = select_setting(runs, rule)
+        assert (choice.setting, choice.run_id) == (
+            {"score_norm": "paper", "lambda_ppi": 0.1, "lambda_motif": 0},
+            "run00",
+        )
         assert choice.candidates["n_runs"].tolist() == [2, 2, 2, 2]
         assert choice.candidates["validation_mse"].tolist() == pytest.approx([1.05, 2.05, 2.25, 4.95])
         assert "λ = (0.1, 0), score_norm = paper" in choice.reason
@@ -193,9 +196,47 @@ def test_settings_that_differ_in_another_option_are_not_pooled():
 def test_a_strategy_without_lambda_is_chosen_by_its_own_option():
     runs = pooled((np.nan, np.nan, 2.0, 0.9), (np.nan, np.nan, 1.0, 0.9), rewind=["init", 3])
     runs["strategy"] = "imp"
-    choice = select_lambda(runs, "best", strategy="imp")
-    assert (choice.options, choice.run_id) == ({"rewind": 3}, "run01")
-    assert np.isnan(choice.lambda_ppi)
+    choice = select_setting(runs, "best", strategy="imp")
+    assert (choice.setting, choice.run_id) == ({"rewind": 3}, "run01")
     assert choice.reason.startswith("rewind = 3: the lowest mean validation MSE")
-    with pytest.raises(UsageError, match="no λ to choose, and no other option that varies"):
-        select_lambda(runs.iloc[:1], strategy="imp")
+    one = select_setting(runs.iloc[:1], strategy="imp")
+    assert (one.setting, one.run_id) == ({}, "run00")
+    assert "nothing to choose between" in one.reason
+
+
+def test_keys_of_the_sections_are_part_of_a_setting():
+    """Means by hand: m = 4: (1.0 + 1.2) / 2 = 1.1; m = 8: (0.9 + 1.0) / 2 = 0.95; seeds are pooled, sizes are not."""
+    rows = [(0.1, 0, 1.0, 0.9), (0.1, 0, 1.2, 0.9), (0.1, 0, 0.9, 0.9), (0.1, 0, 1.0, 0.9)]
+    runs = pooled(*rows, **{"model.hidden": [4, 4, 8, 8], "training.lr": 1e-3, "data.genes": 12})
+    choice = select_setting(runs, "best")
+    assert choice.setting == {"lambda_ppi": 0.1, "lambda_motif": 0, "model.hidden": 8}
+    assert choice.candidates["validation_mse"].tolist() == pytest.approx([0.95, 1.1])
+    assert choice.candidates["n_runs"].tolist() == [2, 2]
+    assert "λ = (0.1, 0), model.hidden = 8" in choice.reason
+
+
+def test_data_levels_are_never_mixed():
+    """The clean data have the lower errors: over both levels 0.2 would win, which is best on neither."""
+    rows = [
+        (0.1, 0, 1.0, 0.9), (0.2, 0, 1.1, 0.9), (0.3, 0, 3.0, 0.9),
+        (0.1, 0, 9.0, 0.9), (0.2, 0, 7.1, 0.9), (0.3, 0, 7.0, 0.9),
+    ]  # fmt: skip
+    noise = [0.0] * 3 + [0.05] * 3
+    runs = pooled(*rows, **{"data.prior_noise": noise, "data.kind": "simulate", "data.validation.fold": np.nan})
+    assert runs.groupby("lambda_ppi")["validation_mse"].mean().idxmin() == 0.2
+    with pytest.raises(UsageError, match=r"2 data levels, such as data\.prior_noise = 0, and errors of two levels"):
+        select_setting(runs, "best")
+    found = levels(runs)
+    assert [(level.name, len(level.runs)) for level in found] == [
+        ("data.prior_noise = 0", 3),
+        ("data.prior_noise = 0.05", 3),
+    ]
+    assert [select_setting(level.runs, "best").setting["lambda_ppi"] for level in found] == [0.1, 0.3]
+
+
+def test_an_event_is_the_smallest_where_schedules_differ():
+    """80 % against 81.5 %: apart by less than an event of 10 %, by more than one of 5 % (0.2 · 0.95 = 0.19 > 0.185)."""
+    rows = [(0.1, 0, 1.0, 0.8), (0.1, 0, 1.2, 0.8), (0.2, 0, 1.05, 0.815), (0.2, 0, 1.25, 0.815)]
+    for fractions, chosen in (([0.1] * 4, 0.1), ([0.1, 0.1, 0.05, 0.05], 0.2)):
+        runs = pooled(*rows, **{"schedule.fraction": fractions, "schedule.every": 10})
+        assert select_setting(runs).setting["lambda_ppi"] == chosen

@@ -160,7 +160,7 @@ def test_an_option_that_varies_makes_settings_of_their_own(tmp_path, make_store,
     assert [len(group.done) for group in material.groups] == [2, 2]
     assert material.selection.candidates["n_runs"].tolist() == [2, 2]
     best = store.runs.groupby("score_norm")["validation_mse"].mean().idxmin()
-    assert material.chosen.variant == f"dash, score_norm {best}"
+    assert material.chosen.label == f"dash, score_norm {best} (0.1, 0.1)"
     assert f"score_norm = {best}" in write_report(store).read_text(encoding="utf-8")
     shown = CliRunner().invoke(app, ["select", str(store.folder)]).stdout
     assert "score_norm" in shown.splitlines()[1]

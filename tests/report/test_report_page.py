@@ -15,7 +15,7 @@ from dash_hpc.report.published import published_rows
 from dash_hpc.store import open_store
 from dash_hpc.study import load_study
 
-FIGURES = ("tradeoff", "lambda_maps", "effects", "trajectories", "training")
+FIGURES = ("tradeoff", "settings_dash", "effects", "trajectories", "training")
 
 
 class Outline(HTMLParser):
@@ -67,7 +67,7 @@ def test_report_has_every_part(page, small_store):
     assert outline.headings == [
         "What was run",
         "Results, and what no training reaches",
-        "How λ was chosen",
+        "How settings were chosen",
         "The network",
         "Prediction",
         "Training",
@@ -125,13 +125,13 @@ def test_figures_are_files_too_and_repeat_bit_for_bit(page, small_store, tmp_pat
 def test_without_a_candidate_there_is_no_selection_and_no_map(tmp_path, make_store, study_text):
     text = study_text.split("[[strategy]]")[0] + '[[strategy]]\nname = "imp"\n'
     store = make_store(tmp_path / "imp", text)
-    stale = tmp_path / "imp" / "report" / "figures" / "lambda_maps.png"
+    stale = tmp_path / "imp" / "report" / "figures" / "settings_dash.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"of an earlier study")
     path = write_report(store)
     assert path == store.folder / "report" / "index.html"
     page = path.read_text(encoding="utf-8")
-    assert "no DASH run" in page
+    assert "nothing to choose" in page
     assert not stale.exists()
     assert "Failed runs" not in page
 
@@ -247,7 +247,7 @@ def test_a_large_grid_is_cut_in_the_table_and_whole_in_the_maps(tmp_path, make_s
     results = page.split('<table class="results">')[1].split("</table>")[0]
     assert results.count("<td>dash (") == 3
     assert "★" in results
-    assert "… 6 more λ" in results
+    assert "… 6 more settings" in results
     assert len(collect(store).selection.candidates) == 9
     assert page.count('<tr class="chosen"') == 2
 

@@ -34,7 +34,7 @@ def test_all_runs_as_one_table(make_store: Make) -> None:
     runs = store.runs
     assert runs.index.name == "run_id"
     assert runs.index.tolist() == IDS[:3]
-    assert runs.columns[:6].tolist() == ["status", "reason", "strategy", "seed", "lambda_ppi", "lambda_motif"]
+    assert runs.columns[:6].tolist() == ["status", "reason", "strategy", "seed", "lambda_motif", "lambda_ppi"]
     assert runs["status"].tolist() == ["done", "failed", "running"]
     assert runs.loc[IDS[1], "reason"] == "epoch 3: the loss is not finite"
     assert runs["seed"].tolist() == [0, 1, 2]

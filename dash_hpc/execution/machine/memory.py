@@ -53,7 +53,7 @@ def evaluation_bytes(genes: int, pairs: int, *, truth: bool, sources: int = 0, c
 def report_bytes(genes: int, strategies: int, *, prior: bool, truth: bool) -> int:
     """Return the peak of a process that writes the report of a study.
 
-    ``strategies`` counts the settings whose networks are drawn: one for each strategy and option but λ.
+    ``strategies`` counts the networks that are drawn: the chosen or best one of each strategy.
     """
     area, models, known = genes * genes, max(1, min(strategies, _PANELS)), int(prior) + int(truth)
     # Effects of the last model in float32, two float64 blocks of their product, beside the panels before.
