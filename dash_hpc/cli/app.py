@@ -24,7 +24,7 @@ _COMMANDS = {
     "submit": ("submit", "Run a study as a job of Slurm."),
     "cancel": ("submit", "Cancel the jobs of a study."),
     "status": ("results", "Show how far a study is."),
-    "select": ("results", "Choose λ by the validation error."),
+    "select": ("results", "Choose a setting by the validation error."),
     "report": ("results", "Write the report of a study."),
     "verify": ("store", "Check every byte of a study's folder."),
     "rerun": ("store", "Repeat one recorded run and compare the bits."),
