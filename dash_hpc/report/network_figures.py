@@ -83,7 +83,8 @@ def _networks(material: Material) -> dict[str, Mapping[str, np.ndarray]]:
     for group in groups[:_MOST_NETWORKS]:
         run_id = material.main_run if group is material.chosen else material.best_run([group])
         if run_id is not None:
-            found[f"{group.label}, seed {int(group.runs.loc[run_id, 'seed'])}"] = material.store.weights(run_id)
+            tensors = {name: value for name, value in material.store.weights(run_id).items() if name != "masks"}
+            found[f"{group.label}, seed {int(group.runs.loc[run_id, 'seed'])}"] = tensors
     return found
 
 
