@@ -6,6 +6,7 @@ python docs/make_reference.py          # or: make docs
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import click
 
 from dash_hpc.cli import app
 from dash_hpc.data.filesize import MAX_CELLS, MAX_FILE_BYTES, MAX_LINE_BYTES
+from dash_hpc.data.readers import READERS
 from dash_hpc.study import MAX_RUNS, STRATEGIES
 from dash_hpc.study.limits import LIMITS
 from dash_hpc.study.phrases import number_text
@@ -67,6 +69,20 @@ allocated. A data file is a regular file of at most {_mib(MAX_FILE_BYTES)}, also
 line of it has at most {_mib(MAX_LINE_BYTES)} and {MAX_CELLS:,} cells."""
 
 
+READERS_HEAD = """`train`, `test` and, where it is a file, `validation` are paths, or tables with keys for the reader
+of the file: `train = { file = "…", … }`, or a table `[data.train]`. The end of a file's name says who reads it; a name
+with none of these ends is read as text. Another reader is [one file](extend/reader.md)."""
+
+
+def _readers() -> Iterator[str]:
+    """Every reader with the ends of names that are its own, and its keys."""
+    for reader in dict.fromkeys(READERS.values()):
+        told = (type(reader).__doc__ or "").strip().splitlines()[0]
+        told = re.sub(r":\w+:`(?:[\w.]+\.)?(\w+)`", r"`\1`", told)
+        yield f"*{reader.name}*: {', '.join(f'`{suffix}`' for suffix in reader.suffixes)}. {told}"
+        yield _table(reader.Keys) if reader.Keys.model_fields else "No keys."
+
+
 def study_reference() -> str:
     """Return docs/study.md: every key with its type, bounds, default and meaning."""
     parts = [MADE, STUDY_HEAD]
@@ -75,6 +91,7 @@ def study_reference() -> str:
             parts += ["## [data]", "One of three kinds. The files are described in [Data](data.md)."]
             for kind, source in DATA_KINDS.items():
                 parts += [f'### kind = "{kind}"', _told(source), _table(source)]
+            parts += ["### Files of expression", READERS_HEAD, *_readers()]
         parts += [f"## [{name}]", _told(model), _table(model)]
     parts += ["## [[strategy]]", "One table per strategy; a name may come again with other options."]
     for name, options in STRATEGIES.items():
@@ -129,8 +146,8 @@ def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     """What may stand there, from the JSON schema of one field."""
     if "$ref" in schema:
         return _kind(defs[schema["$ref"].rpartition("/")[2]], defs)
-    if "anyOf" in schema:
-        kinds = [_kind(part, defs) for part in schema["anyOf"] if part.get("type") != "null"]
+    if parts := schema.get("anyOf", schema.get("oneOf")):
+        kinds = [_kind(part, defs) for part in parts if part.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if "const" in schema or "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))

@@ -144,15 +144,22 @@ def _override(raw: dict[str, Any], override: str, places: dict[KeyPath, str]) ->
     if section == "strategy" or section.startswith("strategy["):
         _override_strategy(raw, section, rest, value, place, places)
         return
-    if len(rest) != 1 or "[" in section:
+    nested = section == "data" and len(rest) == 2  # the keys of a file's reader
+    if not (nested or len(rest) == 1) or "[" in section:
         raise StudyError(f"{place}: unknown key; write section.key=value")
     if section not in raw:
         places[(section,)] = place
     table = raw.setdefault(section, {})
     if not isinstance(table, dict):
         raise StudyError(f"{place}: {section} is not a section")
-    table[rest[0]] = value
-    places[(section, rest[0])] = place
+    if nested:
+        if isinstance(table.get(rest[0]), str):
+            table[rest[0]] = {"file": table[rest[0]]}
+        table = table.setdefault(rest[0], {})
+        if not isinstance(table, dict):
+            raise StudyError(f"{place}: {section}.{rest[0]} is not a table")
+    table[rest[-1]] = value
+    places[(section, *rest)] = place
 
 
 def _override_strategy(

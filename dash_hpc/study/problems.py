@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from dash_hpc.study.expression import ExpressionTable, WrongTable
 from dash_hpc.study.models import MODELS, section_of
 from dash_hpc.study.phrases import nearest, phrase
 from dash_hpc.study.schema import SECTIONS, Study, tables
@@ -56,8 +57,15 @@ def _told(error: ValidationError) -> list[Any]:
 
 
 def _problem(item: Any, raw: Mapping[str, Any]) -> Problem:
-    path, model = _resolve(item["loc"], raw)
+    return _told_at(item, raw, *_resolve(item["loc"], raw))
+
+
+def _told_at(item: Any, raw: Mapping[str, Any], path: Path, model: type[BaseModel]) -> Problem:
     kind, context = item["type"], item.get("ctx", {})
+    if isinstance(wrong := context.get("error"), WrongTable):
+        # A missing key may be the one that is misspelt beside it, which says more.
+        inner = min(wrong.error.errors(include_url=False), key=lambda item: item["type"] == "missing")
+        return _told_at(inner, raw, (*path, *inner["loc"]), wrong.model)
     if kind == "at_key":
         path = (*path, *(int(part) if part.isdigit() else part for part in context["key"].split(".")))
         value = _lookup(raw, path)
@@ -90,7 +98,11 @@ def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseMod
     head, rest = location[:1], location[1:]
     if head == ("data",):
         kind = rest[0] if rest and rest[0] in DATA_KINDS else None
-        return (("data", *rest[1:2]), DATA_KINDS[str(kind)]) if kind else (("data",), Study)
+        if kind is None:
+            return ("data",), Study
+        if rest[2:3] == ("table",):  # one of a file of expression
+            return ("data", rest[1], *rest[3:4]), ExpressionTable
+        return ("data", *rest[1:2]), DATA_KINDS[str(kind)]
     if head == ("strategy",):
         if len(rest) < 2:
             return ("strategy", *rest), Study
@@ -133,6 +145,8 @@ def _unknown(path: Path, model: type[BaseModel]) -> Problem:
     if len(path) == 1:
         return Problem(path, f"unknown section [{key}]; {nearest(key, legal)}")
     close = get_close_matches(key, legal, n=1, cutoff=0.8)
+    if not legal:
+        return Problem(path, f"unknown key {path_text(path)}; files of this kind have no keys")
     hint = f"it belongs in [{homes[0]}]" if homes and not close else nearest(key, legal)
     return Problem(path, f"unknown key {path_text(path)}; {hint}")
 

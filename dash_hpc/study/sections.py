@@ -23,6 +23,7 @@ __all__ = [
     "SweepSection",
     "TrainingSection",
     "problem_at",
+    "without_nul",
 ]
 
 
@@ -50,13 +51,14 @@ MAX_TRAJECTORIES = 1_000_000
 _NEVER_MIND = 1_000_000_000  # of what only counts when it is reached
 
 
-def _path(text: str) -> str:
+def without_nul(text: str) -> str:
+    """Return a path; raises ValueError where it holds a NUL."""
     if "\0" in text:
         raise ValueError("holds a NUL, which no path can")
     return text
 
 
-FilePath = Annotated[str, Field(min_length=1, max_length=MAX_PATH), AfterValidator(_path)]
+FilePath = Annotated[str, Field(min_length=1, max_length=MAX_PATH), AfterValidator(without_nul)]
 
 
 class StudySection(Section):
@@ -195,22 +197,6 @@ def _time_unit(value: Any) -> Any:
 
 
 TimeUnitKey = Annotated[Literal["auto"] | float, BeforeValidator(_time_unit)]
-
-
-def _split(value: Any) -> Any:
-    """A validation split: a path, a fraction, or a list of trajectory indices (from 0)."""
-    if isinstance(value, str) and 0 < len(value) <= MAX_PATH:
-        return _path(value)
-    if isinstance(value, float) and 0 < value < 1:
-        return value
-    if isinstance(value, (list, tuple)) and value:
-        whole = all(isinstance(k, int) and not isinstance(k, bool) and 0 <= k < MAX_TRAJECTORIES for k in value)
-        if whole and len(set(value)) == len(value):
-            return tuple(value)
-    raise ValueError("must be a file, a fraction between 0 and 1, or a list of different trajectory numbers (from 0)")
-
-
-Split = Annotated[str | float | tuple[int, ...], BeforeValidator(_split)]
 
 
 def _column_names(value: Any) -> Any:

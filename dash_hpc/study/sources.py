@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from dash_hpc.study.expression import ExpressionFile, Split
 from dash_hpc.study.sections import (
     MAX_SEED,
     MAX_TRAJECTORIES,
     ColumnNames,
     FilePath,
     Section,
-    Split,
     TimeUnitKey,
     problem_at,
 )
@@ -122,12 +122,18 @@ class FilesData(DataTable):
     names_files = True
 
     kind: Literal["files"] = Field(description="your own files")
-    train: FilePath = Field(description="trajectories to train on")
+    train: ExpressionFile = Field(
+        description="trajectories to train on: a file, or { file, … } with keys of its reader"
+    )
     genes: FilePath | None = Field(default=None, description="gene names, one per row of a trajectory")
     validation: Split | None = Field(
-        default=None, description="a file, trajectories of train (a list, from 0), or a fraction; default: 0.1"
+        default=None,
+        description="a file (as train), trajectories of train (a list, from 0), or a fraction; default: what train "
+        "says itself, else 0.1",
     )
-    test: FilePath | None = Field(default=None, description="trajectories to test on")
+    test: ExpressionFile | None = Field(
+        default=None, description="trajectories to test on; default: what train says itself"
+    )
     prior: FilePath | None = Field(default=None, description="motif map, regulator × target")
     prior_columns: ColumnNames | None = Field(
         default=None, description="columns of a prior that is a list: { regulator, target, weight, sign }"

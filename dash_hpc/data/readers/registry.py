@@ -9,8 +9,12 @@ from dash_hpc.data.readers.text import Text
 
 __all__ = ["READERS", "reader_of"]
 
-#: Suffix -> reader. A new reader is one more class in this tuple.
-READERS: dict[str, Reader] = {suffix: reader for reader in (Text(),) for suffix in reader.suffixes}
+_ALL: tuple[Reader, ...] = (
+    Text(),
+)  # fmt: skip
+
+#: Suffix -> reader.
+READERS: dict[str, Reader] = {suffix: reader for reader in _ALL for suffix in reader.suffixes}
 
 
 def reader_of(path: str | Path) -> Reader:

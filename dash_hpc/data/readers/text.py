@@ -12,7 +12,10 @@ __all__ = ["Text"]
 
 
 class Text(Reader):
-    """One line per gene, then one of times, for each trajectory; see :meth:`dash_hpc.data.TimeCourse.read_csv`."""
+    """For each trajectory one line per gene, then one of times, with commas, tabs, semicolons or blanks between.
+
+    See :meth:`dash_hpc.data.TimeCourse.read_csv`.
+    """
 
     name = "text"
     suffixes = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
