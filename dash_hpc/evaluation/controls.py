@@ -7,6 +7,7 @@ regulators. A model has shown something only where it beats these.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from dash_hpc.evaluation.network import (
     reference_coordinates,
     structural_edges,
 )
+from dash_hpc.models.registry import family_named
+from dash_hpc.ops.state import TrainState
 from dash_hpc.rng import stream
 
 __all__ = [
@@ -163,49 +166,32 @@ def bioprune_curve(
     UsageError
         When ``hidden`` or ``events`` is not positive.
     """
-    from dash_hpc.ops.scores import dash_scores
-    from dash_hpc.ops.select import select
+    from dash_hpc.pruning import BioPrune, BioPruneOptions, Context, play
 
     if hidden < 1 or events < 1:
         raise UsageError(f"hidden and events must be 1 or more, got {hidden} and {events}")
-    interactions, motif = prior.interactions(), prior.target_by_regulator()
     n_genes = truth.shape[0]
+    family = family_named("phoenix")
+    known: Any = SimpleNamespace(name="the prior's", prior=prior)  # all of a data set that the scores depend on
+    fractions = [schedule["first_fraction"], *[schedule["fraction"]] * (events - 1)]
     rows: list[dict[str, float]] = []
     for seed in seeds:
-        omega = {b: stream(seed, "omega0", b).random((hidden, n_genes)) for b in ("sums", "prods")}
-        masks = {f"W_{b}": np.ones((hidden, n_genes), dtype=bool) for b in omega}
-        masks |= {f"U_{b}": np.ones((n_genes, hidden), dtype=bool) for b in omega}
-        for event in range(events):
-            fraction = schedule["first_fraction"] if event == 0 else schedule["fraction"]
-            for branch in omega:
-                # With λ = 1 the weights only have to be admissible; ones keep the data term finite.
-                scores = dash_scores(
-                    np.where(masks[f"W_{branch}"], 1.0, 0.0),
-                    np.where(masks[f"U_{branch}"], 1.0, 0.0),
-                    np.ones(n_genes),
-                    omega[branch],
-                    interactions,
-                    motif,
-                    branch=branch,
-                    lambda_ppi=1.0,
-                    lambda_motif=1.0,
-                )
-                omega[branch] = scores.omega
-                for name, score in ((f"W_{branch}", scores.omega), (f"U_{branch}", scores.psi)):
-                    n_prune = round(fraction * int(np.count_nonzero(masks[name])))
-                    masks[name] = select(score, masks[name], n_prune)[0]
+        strategy = BioPrune(BioPruneOptions(), {}, known, seed)
+        # With λ = 1 the weights only have to be admissible.
+        shapes = family.shapes({"hidden": hidden}, n_genes)
+        state = TrainState.fresh({name: np.ones(shape, dtype=np.float32) for name, shape in shapes.items()})
+        strategy.start(state.weights, state.masks, Context(known, known, {}, seed))
+        for event, _ in enumerate(play(strategy, state, fractions)):
             if only is not None and event not in only:
                 continue
-            weights = {name: mask.astype(np.float32) for name, mask in masks.items()}
-            weights["v"] = np.ones(n_genes, dtype=np.float32)
-            edges = structural_edges(weights)
+            edges = structural_edges(state.weights)
             result = confusion(edges, truth, universe)
             rows.append(
                 {
                     "seed": seed,
                     "event": event,
-                    "sparsity": model_sparsity(weights),
-                    "active_weights": float(active_weights(weights)),
+                    "sparsity": model_sparsity(state.weights),
+                    "active_weights": float(active_weights(state.weights)),
                     "balanced_accuracy": result.balanced_accuracy,
                     "tpr": result.tpr,
                     "tnr": result.tnr,

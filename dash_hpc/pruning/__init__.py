@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dash_hpc.pruning.base import Context, Strategy
+from dash_hpc.pruning.base import Context, Strategy, closed
 from dash_hpc.pruning.bioprune import BioPrune, BioPruneOptions
 from dash_hpc.pruning.dash import Dash, DashOptions
+from dash_hpc.pruning.events import EVENT_COLUMNS, EVENT_TIMES, play
 from dash_hpc.pruning.imp import Imp, ImpOptions
 from dash_hpc.pruning.none import NoneOptions, Unpruned
 from dash_hpc.pruning.registry import STRATEGIES, create
@@ -12,6 +13,8 @@ from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
 from dash_hpc.pruning.structured import Structured, StructuredOptions
 
 __all__ = [
+    "EVENT_COLUMNS",
+    "EVENT_TIMES",
     "STRATEGIES",
     "BioPrune",
     "BioPruneOptions",
@@ -26,6 +29,8 @@ __all__ = [
     "Structured",
     "StructuredOptions",
     "Unpruned",
+    "closed",
     "create",
     "n_to_prune",
+    "play",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.models.registry import family_of_spec
-from dash_hpc.ops.events import BranchScores, ScoreJob, Selection, SelectJob
-from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors
+from dash_hpc.ops.events import Selection, SelectJob
+from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors, values
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
 from dash_hpc.study.options import StrategyOptions
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from dash_hpc.data import DataSet, Pairs, Prior
 
-__all__ = ["Context", "EventScores", "Strategy", "TakeScores"]
+__all__ = ["Context", "EventScores", "Strategy", "closed"]
 
 #: Scores by tensor, in processing order, and what the event records of each.
 EventScores = tuple[dict[str, np.ndarray], list[dict[str, Any]]]
-TakeScores = Callable[[BranchScores], EventScores]
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,12 @@ class Strategy:
     """Base of all strategies; as it stands it prunes nothing.
 
     A subclass sets ``name`` and ``Options`` and overrides the hooks it needs. Training calls, in this order:
-    :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scores`,
-    :meth:`select`, :meth:`after_event`; the epoch's steps, with :meth:`effective` and :meth:`penalty` when
-    ``needs_autograd``; :meth:`after_epoch`; :meth:`final_weights` before each validation.
+    :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scoring`,
+    :meth:`select`, :meth:`after_event`, :meth:`rates`; the epoch's steps, with :meth:`effective` and :meth:`penalty`
+    when ``needs_autograd``; :meth:`after_epoch`; :meth:`final` before each validation.
 
-    Where :meth:`score_job` or :meth:`select_job` describes the work of an event, it is done for many runs at once, on a
-    GPU if there is one, and :meth:`scores` or :meth:`select` is not called.
+    Work that :meth:`scoring` yields and :meth:`select_job` describes is done for many runs at once, on a GPU if there
+    is one.
 
     Parameters
     ----------
@@ -111,19 +110,21 @@ class Strategy:
     def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
         """Return float64 scores per tensor (lower is removed first), in processing order, and a dict for each.
 
-        A score has the shape of its tensor's values, like a mask. The dicts go into the event records: prior_mass,
-        data_mass, condition, method, ridge. Tensors without a score are not pruned. Called once per event: a strategy
-        may advance its own state here.
+        A score has the shape of its tensor's values, like a mask. The dicts are the strategy's own diagnosis: numbers
+        and words by name, a column of the event records each, beside the common ones
+        (:data:`dash_hpc.pruning.events.EVENT_COLUMNS`). Tensors without a score are not pruned. Called once per event:
+        a strategy may advance its own state here.
         """
         return {}, []
 
-    def score_job(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> tuple[ScoreJob, TakeScores] | None:
-        """Describe what :meth:`scores` would compute, and give what makes its return value of the job's result.
+    def scoring(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> Generator[Any, Any, EventScores]:
+        """Return what :meth:`scores` does, and yield, on the way, work to be done elsewhere: a job, for its result.
 
-        None (here): the strategy computes on its own in :meth:`scores`. Whoever overrides both keeps them equal; a
-        state of the strategy advances when the result is taken.
+        Jobs are those that training knows (``dash_hpc.training.work``): scores of both branches, gradients of a batch,
+        an interval to solve. Here: none, the strategy computes in :meth:`scores`.
         """
-        return None
+        yield from ()
+        return self.scores(weights, masks)
 
     def select(self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float) -> Selection:
         """Return (new mask, threshold) per tensor. Here: locally, the same fraction of each tensor's active entries."""
@@ -142,6 +143,13 @@ class Strategy:
     def after_epoch(self, state: TrainState, epoch: int) -> None:
         """Look at the state after the epoch's steps."""
 
+    def rates(self, rates: dict[str, float], *, after_event: bool) -> dict[str, float]:
+        """Return the learning rate of every tensor, at the start of a phase or right after an event.
+
+        ``rates`` are those of the model family's groups, from ``training.lr`` and ``training.v_lr_factor``.
+        """
+        return rates
+
     def parameters(self) -> list[Tensor]:
         """Return trainable tensors of the strategy's own (gates, thresholds); Adam steps them with the weights."""
         return []
@@ -154,9 +162,15 @@ class Strategy:
         """Loss hook: return a scalar to add to the loss of each batch, or None."""
         return None
 
-    def final_weights(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> dict[str, Matrix]:
-        """Return copies of the weights as they are validated and kept: masks, gates and thresholds resolved."""
-        return masked_tensors(weights, masks)
+    def final(
+        self, weights: Tensors, masks: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, Matrix], dict[str, np.ndarray]]:
+        """Return the model as it is validated, kept and stored: gates and thresholds resolved.
+
+        Weights are copies, 0 wherever the mask of the same name is False. What a gate has closed is not active: take it
+        out of the mask too (:func:`closed` does).
+        """
+        return masked_tensors(weights, masks), dict(masks)
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that a checkpoint must hold to go on bit for bit."""
@@ -179,3 +193,12 @@ class Strategy:
                 "give data.prior, or use the strategy imp"
             )
         return prior
+
+
+def closed(weights: Tensors, masks: Mapping[str, np.ndarray]) -> tuple[dict[str, Matrix], dict[str, np.ndarray]]:
+    """Return the masked weights, and the masks without the entries whose weight is exactly 0.
+
+    For :meth:`Strategy.final` of a strategy whose gates or thresholds close weights: they are removed, not small.
+    """
+    masked = masked_tensors(weights, masks)
+    return masked, {name: mask & (values(masked[name]) != 0) for name, mask in masks.items()}

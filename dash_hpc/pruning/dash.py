@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +13,8 @@ from dash_hpc.errors import UsageError
 from dash_hpc.ops.events import BranchScores, ScoreJob, ScorePrior
 from dash_hpc.ops.scores import BRANCHES
 from dash_hpc.ops.state import Matrix, Tensors
-from dash_hpc.pruning.base import Context, EventScores, Strategy, TakeScores
+from dash_hpc.pruning.base import Context, EventScores, Strategy
+from dash_hpc.pruning.events import alone
 from dash_hpc.rng import stream
 from dash_hpc.study.options import StrategyOptions
 
@@ -114,13 +115,14 @@ class Dash(Strategy):
 
         Ω changes only when all four scores are usable.
         """
-        job, take = self.score_job(weights, masks)
-        return take(job.run())
+        return alone(self.scoring(weights, masks))
 
-    def score_job(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> tuple[ScoreJob, TakeScores]:
-        """Describe the scores of both branches; Ω advances when they are taken."""
+    def scoring(
+        self, weights: Tensors, masks: Mapping[str, np.ndarray]
+    ) -> Generator[ScoreJob, BranchScores, EventScores]:
+        """Give out the scores of both branches; Ω advances when they are taken."""
         options = self.options
-        job = ScoreJob(
+        found = yield ScoreJob(
             weights,
             self.omega,
             self._prior,
@@ -130,7 +132,17 @@ class Dash(Strategy):
             options.omega_damping,
             options.ridge,
         )
-        return job, self._take
+        return self._take(found)
+
+    def rates(self, rates: dict[str, float], *, after_event: bool) -> dict[str, float]:
+        """Return ``rates``, or with compat_lr_bug those of the authors' program after an event.
+
+        It shifts the groups by one when it resets them: each tensor gets the rate of the next, U_prods that of v.
+        """
+        if not (after_event and self.options.compat_lr_bug):
+            return rates
+        shifted = list(rates.values())
+        return dict(zip(rates, [*shifted[1:], shifted[0]], strict=True))
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Return Ω of both branches."""

@@ -66,3 +66,8 @@ class LatticeSchedule:
         if self.every and epoch % self.every == 0 and self.first_epoch < epoch < last_epoch:
             return self.fraction
         return None
+
+    def events(self, last_epoch: int) -> list[tuple[int, float]]:
+        """Return epoch and share of every event of a run of ``last_epoch`` epochs."""
+        found = ((epoch, self.fraction_at(epoch, last_epoch)) for epoch in range(1, last_epoch + 1))
+        return [(epoch, fraction) for epoch, fraction in found if fraction is not None]

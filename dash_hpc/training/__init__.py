@@ -5,14 +5,13 @@ from __future__ import annotations
 from dash_hpc.training.batches import epoch_batches
 from dash_hpc.training.checkpoint import Checkpoint
 from dash_hpc.training.early_stop import BestKept
-from dash_hpc.training.fit import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Kept
+from dash_hpc.training.fit import HISTORY_COLUMNS, Fit, Kept
 from dash_hpc.training.pack import Pack
 from dash_hpc.training.plateau import Plateau
 from dash_hpc.training.trainer import Trainer
 from dash_hpc.training.work import run_course
 
 __all__ = [
-    "EVENT_COLUMNS",
     "HISTORY_COLUMNS",
     "BestKept",
     "Checkpoint",

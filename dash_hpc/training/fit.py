@@ -9,7 +9,7 @@ import numpy as np
 
 from dash_hpc.ops.state import Matrix
 
-__all__ = ["EVENT_COLUMNS", "HISTORY_COLUMNS", "TIMERS", "Fit", "Kept"]
+__all__ = ["HISTORY_COLUMNS", "TIMERS", "Fit", "Kept"]
 
 TIMERS = ("train", "validation", "score", "select")
 
@@ -21,21 +21,6 @@ HISTORY_COLUMNS = (
     "sparsity",
     "seconds",
     *(f"seconds_{timer}" for timer in TIMERS),
-)
-
-EVENT_COLUMNS = (
-    "epoch",
-    "tensor",
-    "n_before",
-    "n_pruned",
-    "threshold",
-    "prior_mass",
-    "data_mass",
-    "condition",
-    "method",
-    "ridge",
-    "seconds_score",
-    "seconds_select",
 )
 
 
@@ -73,8 +58,7 @@ class Fit:
         seconds_train, seconds_validation, seconds_score, seconds_select (wall clock). The seconds differ between
         identical runs; all other columns do not.
     events : list of dict
-        One per pruning event and tensor, keys :data:`EVENT_COLUMNS`. ``seconds_score`` is the event's time divided by
-        its number of tensors, ``condition`` is NaN where no prior was used.
+        One per pruning event and tensor: what :func:`dash_hpc.pruning.events.event` returns.
     kept : Kept or None
         None before the first validation.
     epoch : int

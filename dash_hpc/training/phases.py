@@ -68,11 +68,11 @@ def course(
                 plateau = trainer.fresh_plateau(after_event=True)
         train_mse = yield from train(trainer, epoch, plateau.lr, clock)
         trainer.strategy.after_epoch(trainer.state, epoch)
-        weights = trainer.strategy.final_weights(trainer.state.weights, trainer.state.masks)
+        weights, masks = trainer.strategy.final(trainer.state.weights, trainer.state.masks)
         validation_mse = yield from validate(trainer, epoch, weights, clock)
         if best.step(epoch, validation_mse):
-            masks = {name: mask.copy() for name, mask in trainer.state.masks.items()}
-            fit.kept = Kept(trainer.time_unit.outside(weights), masks, epoch, validation_mse)
+            copies = {name: mask.copy() for name, mask in masks.items()}
+            fit.kept = Kept(trainer.time_unit.outside(weights), copies, epoch, validation_mse)
         lr = plateau.lr["W_sums"]
         plateau.step(validation_mse)
 

@@ -14,6 +14,7 @@ from dash_hpc.ops.mse import mean_squared_error
 from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.state import EpochResult, Matrix, Solution
 from dash_hpc.ops.train import EpochJob
+from dash_hpc.pruning.events import event as pruning_event
 from dash_hpc.rng import stream
 from dash_hpc.training.batches import epoch_batches
 
@@ -27,41 +28,12 @@ def event(
     trainer: Trainer, epoch: int, fraction: float, clock: dict[str, float]
 ) -> Generator[ScoreJob | SelectJob, Any, list[dict[str, Any]]]:
     """Score, select and remove weights; return the records of the event, one per tensor."""
-    state, strategy = trainer.state, trainer.strategy
-    began = perf_counter()
     try:
-        described = strategy.score_job(state.weights, state.masks)
-        if described is None:
-            scores, diagnostics = strategy.scores(state.weights, state.masks)
-        else:
-            job, take = described
-            scores, diagnostics = take((yield job))
-        scored = perf_counter()
-        selection = strategy.select_job(scores, state.masks, fraction)
-        chosen = (yield selection) if selection else strategy.select(scores, state.masks, fraction)
+        records = yield from pruning_event(trainer.strategy, trainer.state, epoch, fraction)
     except RunFailed as error:
         raise RunFailed(f"epoch {epoch}: {error}") from error
-    records = []
-    for (name, (mask, threshold)), diagnosis in zip(chosen.items(), diagnostics, strict=True):
-        before = int(np.count_nonzero(state.masks[name]))
-        state.prune(name, mask)
-        records.append(
-            {
-                "epoch": epoch,
-                "tensor": name,
-                "n_before": before,
-                "n_pruned": before - int(np.count_nonzero(mask)),
-                "threshold": threshold,
-                **diagnosis,
-            }
-        )
-    strategy.after_event(state, epoch)
-    done = perf_counter()
-    clock["score"] += scored - began
-    clock["select"] += done - scored
-    for record in records:
-        record["seconds_score"] = (scored - began) / len(records)
-        record["seconds_select"] = (done - scored) / len(records)
+    for timer in ("score", "select"):
+        clock[timer] += sum(record[f"seconds_{timer}"] for record in records)
     return records
 
 

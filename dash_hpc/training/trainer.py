@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.mse import observed_counts
-from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.ops.phoenix import PRUNABLE
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import TrainState, values
 from dash_hpc.ops.timeunit import TimeUnit
@@ -75,7 +75,6 @@ class Trainer:
         self.seed: int = spec["seed"]
         self.progress = progress
         self.strategy = create(spec["strategy"], spec["schedule"], dataset, self.seed)
-        self.compat_lr_bug = bool(spec["strategy"].get("compat_lr_bug", False))
 
         model = spec["model"]
         self.family = family_of_spec(model)
@@ -175,9 +174,7 @@ class Trainer:
         """Return the learning rates as they are at the start, or right after a pruning event."""
         options = self.training
         base, fast = float(options["lr"]), float(options["lr"]) * float(options["v_lr_factor"])
-        lr = dict.fromkeys(TENSORS, base)
-        # The authors' program shifts the seven groups by one when it resets the rates, so U_prods gets v's.
-        lr["U_prods" if after_event and self.compat_lr_bug else "v"] = fast
+        lr = self.strategy.rates(self.family.learning_rates(base, fast), after_event=after_event)
         return Plateau(
             lr,
             factor=float(options["plateau_factor"]),

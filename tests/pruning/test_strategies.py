@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dash_hpc.errors import PriorError, RunFailed, UsageError
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.state import TrainState
 from dash_hpc.pruning import STRATEGIES, Strategy, create, n_to_prune
+from dash_hpc.pruning.base import EventScores
 from dash_hpc.study import STRATEGIES as IN_STUDIES
 from dash_hpc.study import StrategyOptions
 
@@ -169,16 +171,24 @@ def test_rewinding_to_an_epoch(start: Start) -> None:
 def test_described_events_are_those_that_are_computed(start: Start, options: dict) -> None:
     (one, state), (two, _) = start(options), start(options)
     wanted, records = one.scores(state.weights, state.masks)
-    described = two.score_job(state.weights, state.masks)
-    assert (described is None) == (options["name"] == "imp")
-    if described is not None:
-        job, take = described
-        found, also = take(job.run())
-        assert list(found) == list(wanted)
-        assert all(found[name].tobytes() == wanted[name].tobytes() for name in wanted)
-        np.testing.assert_equal(also, records)
-        for name, value in two.state_arrays().items():
-            np.testing.assert_array_equal(value, one.state_arrays()[name])
+    yielded: list[object] = []
+
+    def all_of(steps: Generator[Any, Any, EventScores]) -> EventScores:
+        answer = None
+        while True:
+            try:
+                yielded.append(steps.send(answer))
+            except StopIteration as end:
+                return end.value
+            answer = yielded[-1].run()
+
+    found, also = all_of(two.scoring(state.weights, state.masks))
+    assert len(yielded) == (0 if options["name"] == "imp" else 1)
+    assert list(found) == list(wanted)
+    assert all(found[name].tobytes() == wanted[name].tobytes() for name in wanted)
+    np.testing.assert_equal(also, records)
+    for name, value in two.state_arrays().items():
+        np.testing.assert_array_equal(value, one.state_arrays()[name])
     selection = two.select_job(wanted, state.masks, 0.3)
     assert selection is not None
     chosen = one.select(wanted, state.masks, 0.3)
@@ -200,7 +210,7 @@ def test_a_selection_of_its_own_is_not_described(start: Start) -> None:
 def test_none_never_prunes(start: Start) -> None:
     strategy, state = start({"name": "none"})
     assert all(strategy.fraction(epoch, 200) is None for epoch in range(1, 201))
-    kept = strategy.final_weights(state.weights, state.masks)
+    kept = strategy.final(state.weights, state.masks)[0]
     for name in TENSORS:
         np.testing.assert_array_equal(kept[name], state.weights[name])
         assert kept[name] is not state.weights[name]
@@ -209,7 +219,7 @@ def test_none_never_prunes(start: Start) -> None:
 def test_final_weights_apply_the_masks(start: Start) -> None:
     strategy, state = start({"name": "imp"})
     state.masks["W_sums"][0] = False
-    kept = strategy.final_weights(state.weights, state.masks)
+    kept = strategy.final(state.weights, state.masks)[0]
     assert (kept["W_sums"][0] == 0).all()
     assert (kept["W_sums"][1:] == state.weights["W_sums"][1:]).all()
     assert kept["W_sums"].dtype == state.weights["W_sums"].dtype

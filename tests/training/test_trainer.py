@@ -15,7 +15,8 @@ from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.solver import solve_arrays
 from dash_hpc.ops.state import EpochResult
 from dash_hpc.ops.train import EpochJob
-from dash_hpc.training import EVENT_COLUMNS, HISTORY_COLUMNS, Fit, Trainer
+from dash_hpc.pruning import EVENT_COLUMNS, EVENT_TIMES
+from dash_hpc.training import HISTORY_COLUMNS, Fit, Trainer
 
 MakeSpec = Callable[..., dict[str, Any]]
 DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3}
@@ -63,7 +64,8 @@ def test_the_kept_model_is_the_one_with_the_lowest_validation_error(dataset: Dat
 def test_events_are_recorded_and_hold(dataset: DataSet, make_spec: MakeSpec, strategy: dict) -> None:
     trainer = Trainer(dataset, make_spec(strategy=strategy, epochs=6))
     fit = trainer.fit()
-    assert all(tuple(event) == EVENT_COLUMNS for event in fit.events)
+    of_prior = ("prior_mass", "data_mass", "condition", "method", "ridge")
+    assert all(tuple(event) == (*EVENT_COLUMNS, *of_prior, *EVENT_TIMES) for event in fit.events)
     assert [event["epoch"] for event in fit.events] == [2] * 4 + [4] * 4  # 6 is the last epoch
     assert [event["tensor"] for event in fit.events[:4]] == ["W_prods", "W_sums", "U_sums", "U_prods"]
     assert [(event["n_before"], event["n_pruned"]) for event in fit.events] == [(40, 20)] * 4 + [(20, 2)] * 4
