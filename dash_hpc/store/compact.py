@@ -15,9 +15,10 @@ from pathlib import Path
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.bundle import Member, bundles_folder, check_bundle, pack_bundle, read_contents
-from dash_hpc.store.index import RunFile, choose, read_data, rebuild_index, row_or_problem, scan, scan_bundles
+from dash_hpc.store.index import rebuild_index, row_or_problem
 from dash_hpc.store.plan import is_store
 from dash_hpc.store.publish import publish_bytes, remove_file, remove_folder, sweep_temporaries
+from dash_hpc.store.scan import RunFile, choose, read_data, scan, scan_bundles
 from dash_hpc.store.schema import runs_folder
 
 __all__ = ["Compaction", "compact"]

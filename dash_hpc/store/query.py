@@ -10,22 +10,12 @@ import numpy as np
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.bundle import Member
-from dash_hpc.store.index import (
-    Index,
-    RunFile,
-    choose,
-    merged_names,
-    read_data,
-    read_index,
-    row_or_problem,
-    scan,
-    scan_bundles,
-    write_index,
-)
+from dash_hpc.store.index import Index, merged_names, read_index, row_or_problem, write_index
 from dash_hpc.store.makers import Mixture, mixtures
 from dash_hpc.store.network import Network
 from dash_hpc.store.plan import PLAN_FILE, is_store, planned_spec, read_plan
 from dash_hpc.store.runfile import RunRecord, read_run
+from dash_hpc.store.scan import RunFile, choose, read_data, scan, scan_bundles
 from dash_hpc.store.schema import runs_folder
 
 if TYPE_CHECKING:

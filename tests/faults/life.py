@@ -23,7 +23,8 @@ from dash_hpc.store import (
     write_plan,
 )
 from dash_hpc.store.checkpoint import CheckpointFile
-from dash_hpc.store.index import choose, read_data, row_or_problem, scan, scan_bundles
+from dash_hpc.store.index import row_or_problem
+from dash_hpc.store.scan import choose, read_data, scan, scan_bundles
 from dash_hpc.store.schema import spec_id
 
 

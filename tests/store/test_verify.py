@@ -10,8 +10,9 @@ import pytest
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store import RunWriter, compact, planned_ids, rebuild_index, run_path, set_aside, verify, write_plan
-from dash_hpc.store.index import RunFile, scan, summary, write_index
+from dash_hpc.store.index import summary, write_index
 from dash_hpc.store.runfile import read_run
+from dash_hpc.store.scan import RunFile, scan
 from dash_hpc.store.schema import spec_id
 from dash_hpc.study.plan import run_id as id_of_study
 

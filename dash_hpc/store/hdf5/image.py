@@ -1,33 +1,19 @@
-"""A reader for the part of HDF5 that this program writes, and for nothing else.
-
-A file of a store may come from anybody, and its checksum only says that nobody changed it on the way. The HDF5 library
-trusts what it opens: links and layouts may lead out of the file or round in a circle, a filter may unfold to any size,
-a damaged length is memory written past its end. So no file is opened with it. This module takes the bytes apart within
-their bounds, knows one kind of group, two filters and five kinds of values, visits no place twice, and refuses
-everything else: soft and external links, external and virtual storage, references, compound and nested types.
-
-What it reads is HDF5's oldest format (superblock 0, object headers 1, symbol tables, B-trees 1), which ``pack`` asks
-for. The words of the format's specification are used: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
-"""
+"""Taking the bytes of a file apart: headers, links, B-trees and heaps, each within its bounds and none twice."""
 
 from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
 from dash_hpc.errors import StoreError
-from dash_hpc.store.hdf5_types import Damaged, Text, decode_type
+from dash_hpc.store.hdf5.datatypes import Damaged, Text, decode_type
+from dash_hpc.store.hdf5.messages import decode_filters, decode_name, decode_space, decode_utf8, need
+from dash_hpc.store.hdf5.objects import Dataset, Group, Value
 
-__all__ = ["Dataset", "Group", "Value", "open_image"]
-
-T = TypeVar("T")
-Value = int | float | bool | str | bytes | np.ndarray
+__all__ = ["open_image"]
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = (1 << 64) - 1
@@ -35,145 +21,13 @@ _NOWHERE = (1 << 64) - 1
 _MOST_OBJECTS = 10_000
 _MOST_NODES = 500_000
 _DEEPEST = 8
-_MOST_RANK = 8
-_LONGEST_NAME = 255
 _MOST_CHUNK_BYTES = 1 << 24
-# What a text takes in memory besides its letters, and what JSON takes for each letter of its text.
-_OBJECT_BYTES = 64
-_PARSED_BYTES = 32
 
 # Messages of an object header.
 _NIL, _SPACE, _TYPE, _OLD_FILL, _FILL, _LAYOUT = 0x00, 0x01, 0x03, 0x04, 0x05, 0x08
 _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS, _TIME = 0x0B, 0x0C, 0x10, 0x11, 0x12
 _KNOWN = {_NIL, _SPACE, _TYPE, _OLD_FILL, _FILL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS, _TIME}
 _ONCE = (_SPACE, _TYPE, _LAYOUT, _FILTERS, _SYMBOLS)
-_DEFLATE, _SHUFFLE = 1, 2
-
-
-@dataclass
-class Group:
-    """A group: its path, attributes, and members by name."""
-
-    name: str
-    attrs: dict[str, Value] = field(default_factory=dict)
-    members: dict[str, Group | Dataset] = field(default_factory=dict)
-
-    def group(self, name: str) -> Group:
-        """Return a member that has to be a group; raises StoreError."""
-        found = self.members.get(name)
-        if not isinstance(found, Group):
-            raise StoreError(f"group {self.below(name)} is missing")
-        return found
-
-    def dataset(self, name: str) -> Dataset:
-        """Return a member, by its path, that has to be a dataset; raises StoreError."""
-        *path, last = name.split("/")
-        group = self
-        for part in path:
-            group = group.group(part)
-        found = group.members.get(last)
-        if not isinstance(found, Dataset):
-            raise StoreError(f"dataset {self.below(name)} is missing")
-        return found
-
-    def below(self, name: str) -> str:
-        """Return the path of a member."""
-        return f"{self.name.rstrip('/')}/{name}"
-
-    def datasets(self) -> Iterator[Dataset]:
-        """Yield all datasets at and below this group."""
-        for member in self.members.values():
-            if isinstance(member, Group):
-                yield from member.datasets()
-            else:
-                yield member
-
-    def attribute(self, name: str, kind: type[T]) -> T:
-        """Return an attribute that has to be of ``kind``; raises StoreError."""
-        value = self.attrs.get(name)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise StoreError(f"attribute {name} of {self.name} is missing, or no {kind.__name__}")
-        return value
-
-
-@dataclass
-class Dataset:
-    """A dataset whose values have not been read.
-
-    ``nbytes`` is what it unfolds to, ``storage`` what of the file it occupies: both are known to fit the file.
-    """
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    attrs: dict[str, Value]
-    storage: int
-    _image: _Image
-    _place: memoryview | list[tuple[tuple[int, ...], int, int]]
-    _chunk: tuple[int, ...] = ()
-    _filters: tuple[int, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all values in memory."""
-        return self.size * self.dtype.itemsize
-
-    def fact(self, name: str) -> int | float | str | bytes | None:
-        """Return an attribute that is one value; None without it."""
-        value = self.attrs.get(name)
-        return None if isinstance(value, np.ndarray) else value
-
-    @property
-    def holds_json(self) -> bool:
-        """Whether its texts are marked as JSON."""
-        return self.fact("kind") == b"json"
-
-    @property
-    def weight(self) -> int:
-        """About the bytes that its values take as Python sees them; parsed JSON may be many times its text."""
-        if self.dtype.kind != "S" or not self.shape:
-            return self.nbytes
-        return self.size * _OBJECT_BYTES + self.nbytes * (_PARSED_BYTES if self.holds_json else 1)
-
-    def read(self) -> np.ndarray:
-        """Return the values; raises StoreError when a chunk does not unfold to what belongs there."""
-        if isinstance(self._place, memoryview):
-            return self._checked(np.frombuffer(self._place, dtype=self.dtype).reshape(self.shape).copy())
-        result = np.empty(self.shape, dtype=self.dtype)
-        for offsets, address, size in self._place:
-            chunk = self._unfold(self._image.at(address, size))
-            inside = tuple(slice(begin, begin + length) for begin, length in zip(offsets, self._chunk, strict=True))
-            target = result[inside]
-            target[...] = chunk[tuple(slice(0, length) for length in target.shape)]
-        return self._checked(result)
-
-    def _checked(self, values: np.ndarray) -> np.ndarray:
-        if self.dtype.kind == "b" and values.size and values.view(np.uint8).max() > 1:
-            raise StoreError(f"dataset {self.name} has values that are neither true nor false")
-        return values
-
-    def _unfold(self, data: memoryview) -> np.ndarray:
-        count = math.prod(self._chunk)
-        whole = count * self.dtype.itemsize
-        plain = bytes(data)
-        for number in reversed(self._filters):
-            if number == _DEFLATE:
-                # One byte more than belongs there is enough to see that there is more.
-                unpack = zlib.decompressobj()
-                try:
-                    plain = unpack.decompress(plain, whole + 1)
-                except zlib.error as error:
-                    raise StoreError(f"dataset {self.name} cannot be decompressed ({error})") from error
-            elif len(plain) == whole:
-                plain = np.frombuffer(plain, np.uint8).reshape(self.dtype.itemsize, count).T.tobytes()
-        if len(plain) != whole:
-            raise StoreError(f"dataset {self.name} has a chunk that does not unfold to {whole} bytes")
-        return np.frombuffer(plain, dtype=self.dtype).reshape(self._chunk)
 
 
 def open_image(data: bytes | memoryview) -> Group:
@@ -276,7 +130,7 @@ class _Image:
                 position += 8 + length
                 count -= 1
                 if kind == _CONTINUATION:
-                    _need(body, 16)
+                    need(body, 16)
                     place, more = struct.unpack_from("<QQ", body)
                     self.visit(place, more)
                     blocks.append((place, more))
@@ -284,7 +138,7 @@ class _Image:
                     yield kind, body
 
     def _links(self, body: memoryview) -> Iterator[tuple[str, int]]:
-        _need(body, 16)
+        need(body, 16)
         tree, heap = struct.unpack_from("<QQ", body)
         head = self.visit(heap, 32)
         if bytes(head[:5]) != b"HEAP\0":
@@ -302,7 +156,7 @@ class _Image:
                 offset, target, cached = struct.unpack_from("<QQI", table, 40 * k)
                 if cached > 1:
                     raise Damaged("a symbolic link")
-                name = _name(names, offset)
+                name = decode_name(names, offset)
                 if name in seen:
                     raise Damaged(f"the name {name!r} twice")
                 seen.add(name)
@@ -329,10 +183,10 @@ class _Image:
         dtype = decode_type(messages[_TYPE])
         if isinstance(dtype, Text):
             raise Damaged(f"{name} has values of variable length")
-        shape = _space(messages[_SPACE])
-        filters = _filters(messages[_FILTERS]) if _FILTERS in messages else ()
+        shape = decode_space(messages[_SPACE])
+        filters = decode_filters(messages[_FILTERS]) if _FILTERS in messages else ()
         layout = messages[_LAYOUT]
-        _need(layout, 2)
+        need(layout, 2)
         version, kind = layout[0], layout[1]
         size = math.prod(shape) * dtype.itemsize
         if version != 3 or (filters and kind != 2):
@@ -340,10 +194,10 @@ class _Image:
         if kind == 2:
             return self._chunked(name, dtype, shape, attrs, layout, filters)
         if kind == 0:
-            _need(layout, 4)
+            need(layout, 4)
             stored = layout[4 : 4 + struct.unpack_from("<H", layout, 2)[0]]
         elif kind == 1:
-            _need(layout, 18)
+            need(layout, 18)
             address, length = struct.unpack_from("<QQ", layout, 2)
             stored = self.at(address, length) if size else layout[:0]
         else:
@@ -351,7 +205,7 @@ class _Image:
         if len(stored) != size:
             raise Damaged(f"{name} claims {size} bytes where {len(stored)} are stored")
         self.occupy(size)
-        return Dataset(name, dtype, shape, attrs, size, self, stored)
+        return Dataset(name, dtype, shape, attrs, size, self.data, stored)
 
     def _chunked(
         self,
@@ -363,7 +217,7 @@ class _Image:
         filters: tuple[int, ...],
     ) -> Dataset:
         rank = len(shape)
-        _need(layout, 11 + 4 * (rank + 1))
+        need(layout, 11 + 4 * (rank + 1))
         dimensions, tree = struct.unpack_from("<BQ", layout, 2)
         *chunk, width = struct.unpack_from(f"<{rank + 1}I", layout, 11)
         whole = math.prod(chunk) * dtype.itemsize
@@ -389,10 +243,10 @@ class _Image:
         if len(places) != wanted:
             raise Damaged(f"{name} has {len(places)} of {wanted} chunks")
         stored = [(where, address, size) for where, (address, size) in places.items()]
-        return Dataset(name, dtype, shape, attrs, storage, self, stored, tuple(chunk), filters)
+        return Dataset(name, dtype, shape, attrs, storage, self.data, stored, tuple(chunk), filters)
 
     def _attribute(self, body: memoryview) -> tuple[str, Value]:
-        _need(body, 8)
+        need(body, 8)
         version, flags, name_size, type_size, space_size = struct.unpack_from("<BBHHH", body)
         if version not in (1, 3) or (version == 3 and flags):
             raise Damaged(f"attribute of version {version}")
@@ -402,9 +256,9 @@ class _Image:
         for size in (name_size, type_size, space_size):
             parts.append(body[position : position + size])
             position += -(-size // step) * step
-        _need(body, position)
-        name = _name(parts[0], 0)
-        kind, shape = decode_type(parts[1]), _space(parts[2])
+        need(body, position)
+        name = decode_name(parts[0], 0)
+        kind, shape = decode_type(parts[1]), decode_space(parts[2])
         count = math.prod(shape)
         width = Text.WIDTH if isinstance(kind, Text) else kind.itemsize
         if count * width > len(body) - position:
@@ -438,64 +292,6 @@ class _Image:
             if index == wanted:
                 if held != length or position + 16 + held > size:
                     break
-                return _utf8(bytes(heap[position + 16 : position + 16 + held]).rstrip(b"\0"))
+                return decode_utf8(bytes(heap[position + 16 : position + 16 + held]).rstrip(b"\0"))
             position += 16 + -(-held // 8) * 8
         raise Damaged("a text that its heap does not hold")
-
-
-def _need(data: memoryview, size: int) -> None:
-    if len(data) < size:
-        raise Damaged("a message is cut short")
-
-
-def _utf8(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Damaged("a text that is not UTF-8") from None
-
-
-def _name(names: memoryview, offset: int) -> str:
-    if offset >= len(names):
-        raise Damaged("a name outside of its heap")
-    start = bytes(names[offset : offset + _LONGEST_NAME + 1])
-    text, end, _ = start.partition(b"\0")
-    name = _utf8(text)
-    if not end or not name or "/" in name or name in (".", ".."):
-        raise Damaged(f"the name {name[:40]!r}")
-    return name
-
-
-def _space(body: memoryview) -> tuple[int, ...]:
-    _need(body, 4)
-    version, rank, flags, kind = body[0], body[1], body[2], body[3]
-    start = {1: 8, 2: 4}.get(version, 0)
-    if not start or rank > _MOST_RANK or flags & ~1 or (version == 2 and kind != (1 if rank else 0)):
-        raise Damaged(f"a data space of version {version} and rank {rank}")
-    _need(body, start + 8 * rank * (2 if flags & 1 else 1))
-    shape = struct.unpack_from(f"<{rank}Q", body, start)
-    if flags & 1 and struct.unpack_from(f"<{rank}Q", body, start + 8 * rank) != shape:
-        raise Damaged("a data space that may grow")
-    # Nothing is calculated with sizes that no array can have.
-    if math.prod(max(length, 1) for length in shape) >= 1 << 48:
-        raise Damaged(f"a data space of shape {shape}")
-    return shape
-
-
-def _filters(body: memoryview) -> tuple[int, ...]:
-    _need(body, 8)
-    version, count = body[0], body[1]
-    if version != 1 or count > 2:
-        raise Damaged(f"{count} filters, version {version}")
-    position = 8
-    found = []
-    for _ in range(count):
-        _need(body, position + 8)
-        number, name, _, values = struct.unpack_from("<4H", body, position)
-        position += 8 + -(-name // 8) * 8 + 4 * (values + values % 2)
-        if number not in (_DEFLATE, _SHUFFLE):
-            raise Damaged(f"the filter {number}")
-        found.append(number)
-    if len(set(found)) != count or found not in ([], [_DEFLATE], [_SHUFFLE], [_SHUFFLE, _DEFLATE]):
-        raise Damaged(f"the filters {found}")
-    return tuple(found)
