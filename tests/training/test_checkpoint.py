@@ -23,13 +23,14 @@ from dash_hpc.training.checkpoint import CheckpointTimer
 
 MakeSpec = Callable[..., dict[str, Any]]
 EPOCHS = 9
+DASH = {"name": "dash", "lambda_ppi": 0.05, "lambda_motif": 0.01}
 STRATEGIES: dict[str, dict[str, Any]] = {
     "none": {"name": "none"},
     "imp": {"name": "imp"},
     "imp-init": {"name": "imp", "rewind": "init"},
     "imp-epoch": {"name": "imp", "rewind": 1},
     "dash": {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3},
-    "dash-damped": {"name": "dash", "omega0": "gaussian", "omega_damping": 0.5, "compat_lr_bug": True},
+    "dash-damped": DASH | {"omega0": "gaussian", "omega_damping": 0.5, "compat_lr_bug": True},
     "bioprune": {"name": "bioprune"},
     "gated": {"name": "gated"},
     "structured": {"name": "structured", "prune": True},
