@@ -56,6 +56,23 @@ def test_interrupted_after_every_epoch(whole: Store, planned: Path, interrupt: I
         assert list((planned / "lease").rglob(f"{run_id}*")) == []
 
 
+def test_checkpoints_of_a_worker_killed_after_the_end_of_its_run_go_with_the_next_call(
+    whole: Store, planned: Path, interrupt: Interrupt
+) -> None:
+    """Killed between its last record and the removal: the campaign found them left where no driver looks after."""
+    run_id = whole.planned[0]
+    assert interrupt(planned, run_id, 2) == "stopped"
+    left = [(path, path.read_bytes()) for path in checkpoint_paths(planned, run_id) if path.exists()]
+    assert run_one(str(planned), run_id) == "done"
+    for path, content in left:
+        path.write_bytes(content)
+    record = run_path(planned, run_id).read_bytes()
+    assert left
+    assert run_one(str(planned), run_id) == "done"
+    assert not any(path.exists() for path in checkpoint_paths(planned, run_id))
+    assert run_path(planned, run_id).read_bytes() == record
+
+
 def test_asked_before_it_begins_it_advances_by_an_epoch(
     whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

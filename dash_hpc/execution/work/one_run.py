@@ -130,6 +130,8 @@ class OneRun:
                 self.notes.append(f"taken over from {lease.taken_from}, which is dead")
             record = find_record(self.folder, self.run_id)
             if record is not None and record.status == "done":
+                # A worker that was killed between the two left its checkpoints.
+                CheckpointFile(self.folder, self.run_id, guard=lease.check).remove()
                 status = "done"
             else:
                 self._job = _Job(self, spec, header, lease, record, interval)
