@@ -23,6 +23,7 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse
+from dash_hpc.models.registry import family_of
 from dash_hpc.ops.state import Tensors
 
 __all__ = ["control_metrics", "evaluate", "evaluation_notes", "network_metrics", "prediction_metrics"]
@@ -37,23 +38,23 @@ def evaluate(
     dataset: Any,
     *,
     solver: Mapping[str, Any],
-    hidden: int | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Measure one kept model: its network, its predictions, and the controls beside them.
 
     Parameters
     ----------
     weights : mapping
-        The seven PHOENIX tensors: W (m, G), b (m,), U (G, m), v (G,) per unit of the data's time; masked entries 0.
-        Matrices may be ``csr_array``.
+        The tensors of a model, per unit of the data's time; masked entries 0. Matrices may be ``csr_array``.
     masks : mapping or None
-        True = active, for the four prunable tensors, in the shape of their values.
+        True = active, for the prunable tensors, in the shape of their values.
     dataset : DataSet
     solver : mapping
         Solver options of the run, as in its study.
-    hidden : int, optional
-        m of the study (``model.hidden``). A strategy may have an m of its own, so that its share of zeros compares with
-        no other's. With the study's there are ``active_weights`` and ``study_sparsity``, 1 − active weights / (4·m·G).
+    model : mapping, optional
+        The section ``[model]`` of the study. A strategy may have a number of units of its own, so that its share of
+        zeros compares with no other's. With the study's there are ``active_weights`` and ``study_sparsity``,
+        1 − active weights / prunable weights of the study's model (PHOENIX: 4·m·G).
 
     Returns
     -------
@@ -66,7 +67,7 @@ def evaluate(
     RunFailed
         When a pair cannot be solved.
     """
-    result = network_metrics(weights, masks, prior=_motif(dataset), truth=dataset.truth, hidden=hidden)
+    result = network_metrics(weights, masks, prior=_motif(dataset), truth=dataset.truth, model=model)
     result |= prediction_metrics(weights, dataset, solver=solver)
     result |= control_metrics(dataset)
     return result
@@ -78,17 +79,18 @@ def network_metrics(
     *,
     prior: Any = None,
     truth: Any = None,
-    hidden: int | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Sparsity and degrees, and what is measured against a reference network (regulator × target).
 
-    ``hidden`` as for `evaluate`.
+    ``model`` as for `evaluate`.
     """
     edges = structural_edges(weights, masks, compressed=True)
     matrix = effects(weights, masks, compressed=True)
     result = {"sparsity": model_sparsity(weights, masks)}
-    if hidden is not None:
-        active, base = active_weights(weights, masks), 4 * hidden * int(weights["v"].size)
+    if model is not None:
+        family = family_of(weights)
+        active, base = active_weights(weights, masks), family.prunable_count(model, family.n_genes(weights))
         result |= {"active_weights": float(active), "study_sparsity": (base - active) / base}
     result |= degrees(edges)
     result["structural_mismatches"] = float(structural_mismatches(edges, matrix))

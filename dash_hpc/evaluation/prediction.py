@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import RunFailed
+from dash_hpc.models.registry import family_of
 from dash_hpc.ops.mse import mean_squared_error
 from dash_hpc.ops.timeunit import TimeUnit
 
@@ -27,7 +28,7 @@ def predict_pairs(
     Parameters
     ----------
     weights : mapping
-        The seven PHOENIX arrays; v per unit of the pairs' time.
+        The tensors of a model, per unit of the pairs' time.
     pairs : Pairs
         ``y0`` (N, G), ``t0`` and ``t1`` (N,).
     solver : mapping
@@ -48,11 +49,11 @@ def predict_pairs(
     RunFailed
         When one pair cannot be solved; the message names the pair, its times and the solver's reason.
     """
-    from dash_hpc.ops import solve_arrays
-
     unit = TimeUnit(time_unit)
     intervals = unit.intervals(pairs.t1 - pairs.t0)
-    solution = solve_arrays(unit.inside(weights), pairs.y0, intervals, solver=unit.solver(solver))
+    family = family_of(weights)
+    inside = family.rescaled(weights, unit.size)
+    solution = family.predict_job(inside, pairs.y0, intervals, unit.solver(solver)).run()
     ok = np.asarray(solution.ok)
     if not ok.all():
         bad = int(np.flatnonzero(~ok)[0])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dash_hpc.errors import StudyError
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import in_bytes
 from dash_hpc.study import Study
 
@@ -36,8 +37,12 @@ def require_memory(study: Study, genes: int, limit: int | None = None) -> None:
     size = np.dtype(study.model.dtype).itemsize
     needs = []
     if any(table.name not in _SPARSE for table in study.strategy):
-        weights = _COPIES * 4 * study.model.hidden * genes * size
-        needs.append((weights, f"weights of 4 × model.hidden × genes = 4 × {study.model.hidden:,} × {genes:,}"))
+        model = study.settings["model"]
+        entries = family_of_spec(model).prunable_count(model, genes)
+        # Of PHOENIX 4: the rest is the study's own numbers, which can be made smaller.
+        factor = f"{entries / (study.model.hidden * genes):g}"
+        text = f"weights of {factor} × model.hidden × genes = {factor} × {study.model.hidden:,} × {genes:,}"
+        needs.append((_COPIES * entries * size, text))
     if study.training.tau < 1:
         states = study.training.prior_points * genes * size
         text = f"states of training.prior_points × genes = {study.training.prior_points:,} × {genes:,}"

@@ -18,6 +18,7 @@ from dash_hpc.execution.machine.memory import report_bytes
 from dash_hpc.execution.packing import choose_packing, run_bytes
 from dash_hpc.execution.planning import gene_count, planned_runs
 from dash_hpc.execution.work.probe import densities, probe
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
 from dash_hpc.study import RunSpec, Study
 from dash_hpc.study.strategies import STRATEGIES
@@ -246,8 +247,7 @@ def _shape(spec: Mapping[str, Any]) -> dict[str, Any]:
     name = spec["strategy"]["name"]
     return {
         "epochs": spec["training"]["epochs"],
-        "hidden": spec["model"]["hidden"],
-        "dtype": spec["model"]["dtype"],
+        "model": dict(spec["model"]),
         "schedule": spec["schedule"] if STRATEGIES[name].prunes else None,
     }
 
@@ -258,22 +258,21 @@ def _record_bytes(shape_text: str, genes: int) -> int:
 
     shape = json.loads(shape_text)
     rng = np.random.default_rng(0)
-    epochs, hidden = int(shape["epochs"]), int(shape["hidden"])
+    epochs, model = int(shape["epochs"]), shape["model"]
     course = densities(shape["schedule"], epochs)
     events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
-    sizes = dict.fromkeys(("W_sums", "W_prods"), (hidden, genes)) | dict.fromkeys(
-        ("U_sums", "U_prods"), (genes, hidden)
-    )
-    masks = {name: rng.random(size) < (course[-1] if course else 1.0) for name, size in sizes.items()}
-    weights = {name: np.where(mask, rng.standard_normal(mask.shape), 0.0) for name, mask in masks.items()}
-    weights |= {name: rng.standard_normal(hidden) for name in ("b_sums", "b_prods")} | {"v": rng.standard_normal(genes)}
-    rows = rng.random((4 * events, 10)).tolist()
+    family = family_of_spec(model)
+    sizes = family.shapes(model, genes)
+    masks = {name: rng.random(sizes[name]) < (course[-1] if course else 1.0) for name in family.prunable}
+    weights = {name: rng.standard_normal(size) for name, size in sizes.items()}
+    weights |= {name: np.where(mask, weights[name], 0.0) for name, mask in masks.items()}
+    rows = rng.random((len(masks) * events, 10)).tolist()
     with tempfile.TemporaryDirectory(prefix="dash-hpc-forecast-") as place:
         writer = RunWriter(place, "0" * 16, shape, {"text": "x" * 3000})
         writer.finish(
             history={"epoch": np.arange(epochs), **{f"column{k}": rng.random(epochs) for k in range(9)}},
             events=[dict(zip("abcdefghij", row, strict=True)) for row in rows],
-            weights={name: values.astype(shape["dtype"]) for name, values in weights.items()},
+            weights={name: values.astype(model["dtype"]) for name, values in weights.items()},
             masks=masks,
             epoch=epochs,
             metrics={f"metric number {k}": float(value) for k, value in enumerate(rng.random(40))},
@@ -284,8 +283,8 @@ def _record_bytes(shape_text: str, genes: int) -> int:
 
 def _checkpoint_bytes(shape: Mapping[str, Any], genes: int) -> int:
     """Weights, both moments and the kept model, all dense, and the history."""
-    values = 4 * int(shape["hidden"]) * genes
-    return int(4.2 * values * np.dtype(shape["dtype"]).itemsize) + 100 * int(shape["epochs"]) + 20_000
+    weights = family_of_spec(shape["model"]).bytes(shape["model"], genes)
+    return int(4.2 * weights) + 100 * int(shape["epochs"]) + 20_000
 
 
 def _blocks(size: int) -> int:

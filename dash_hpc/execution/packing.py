@@ -11,13 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.local.executor import LocalExecutor
 from dash_hpc.execution.machine.binding import visible_gpus
 from dash_hpc.execution.machine.threads import available_cores
 from dash_hpc.execution.work.many_runs import look_at_device
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.cuda import parse_device
 
 if TYPE_CHECKING:
@@ -167,8 +166,7 @@ def choose_packing(
 
 def run_bytes(spec: Mapping[str, Any], genes: int) -> int:
     """Return about how much memory one run more takes, on the host as on a GPU."""
-    values = 4 * int(spec["model"]["hidden"]) * genes
-    return _COPIES * values * np.dtype(spec["model"]["dtype"]).itemsize
+    return _COPIES * family_of_spec(spec["model"]).bytes(spec["model"], genes)
 
 
 def _names(count: int) -> tuple[str, ...]:

@@ -13,16 +13,19 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 from dash_hpc.models.layers import Influence, Layer
-from dash_hpc.ops.checks import as_mapping, check_csr
+from dash_hpc.ops.mse import observed_counts
 from dash_hpc.ops.state import Matrix, Tensors, values
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
 
+    from dash_hpc.data import TimeCourse
+    from dash_hpc.ops.prior_loss import PriorLoss
     from dash_hpc.ops.solver import SolverOptions
+    from dash_hpc.ops.timeunit import TimeUnit
     from dash_hpc.ops.train import EpochJob
 
-__all__ = ["Family", "Tensor"]
+__all__ = ["Examples", "Family", "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,29 @@ class Tensor:
     axes: tuple[str, ...]
     prunable: bool = False
     rate: Literal["base", "fast", "fixed"] = "base"
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What a model learns from: N times a start, an interval and an end.
+
+    Attributes
+    ----------
+    y0, y1 : (N, G) arrays
+        States, in the model's dtype; NaN in ``y1`` = not observed.
+    dt : (N,) float64
+        Intervals, in the unit of time that models train in.
+    trajectory : (N,) int
+        Which of them belong together, for batches of whole trajectories.
+    weight : (N,) float64
+        Share of the end's values that were observed.
+    """
+
+    y0: np.ndarray
+    y1: np.ndarray
+    dt: np.ndarray
+    trajectory: np.ndarray
+    weight: np.ndarray
 
 
 class Family(ABC):
@@ -126,6 +152,10 @@ class Family(ABC):
         """
 
     @abstractmethod
+    def prior_loss(self, network: csr_array, **options: Any) -> PriorLoss:
+        """Return the loss that compares a model with a signed prior network; parameters as :class:`PriorLoss` has."""
+
+    @abstractmethod
     def layers(self, weights: Tensors) -> tuple[Layer, ...]:
         """Return the prunable matrices as layers, in the order in which pruning events treat them."""
 
@@ -135,9 +165,8 @@ class Family(ABC):
         return {tensor.name: tuple(sizes[axis] for axis in tensor.axes) for tensor in self.tensors}
 
     def bytes(self, model: Mapping[str, Any], n_genes: int) -> int:
-        """Return the bytes of a dense model's tensors."""
-        shapes = self.shapes(model, n_genes)
-        return sum(map(prod, shapes.values())) * np.dtype(model.get("dtype", "float32")).itemsize
+        """Return the bytes of a dense model's prunable matrices, beside which the rest is small."""
+        return self.prunable_count(model, n_genes) * np.dtype(model["dtype"]).itemsize
 
     def prunable_count(self, model: Mapping[str, Any], n_genes: int) -> int:
         """Return the number of entries of a dense model that strategies may prune."""
@@ -145,29 +174,23 @@ class Family(ABC):
         return sum(prod(shapes[name]) for name in self.prunable)
 
     def check(self, weights: Tensors) -> dict[str, int]:
-        """Return the length of every axis after checking names, shapes and dtype of all tensors.
+        """Return the length of every axis after checking the shapes of the tensors that are there.
 
         Raises
         ------
         UsageError
-            When a tensor is missing or does not fit the others.
+            When one has another number of axes, or an axis of another length, than the others mean.
         """
-        missing = [name for name in self.names if name not in as_mapping(weights, "weights")]
-        if missing:
-            raise UsageError(f"a model of {self.name} has {', '.join(self.names)}; missing: {', '.join(missing)}")
         sizes: dict[str, int] = {}
-        dtype = weights[self.names[0]].dtype
         for tensor in self.tensors:
-            value = weights[tensor.name]
-            if value.ndim != len(tensor.axes) or any(
-                sizes.setdefault(axis, size) != size for axis, size in zip(tensor.axes, value.shape, strict=True)
+            if tensor.name not in weights:
+                continue
+            shape = weights[tensor.name].shape
+            if len(shape) != len(tensor.axes) or any(
+                sizes.setdefault(axis, size) != size for axis, size in zip(tensor.axes, shape, strict=True)
             ):
-                expected = ", ".join(f"{axis}: {sizes[axis]}" if axis in sizes else axis for axis in tensor.axes)
-                raise UsageError(f"{tensor.name} must be [{expected}], got {list(value.shape)}")
-            if value.dtype != dtype or dtype not in (np.float32, np.float64):
-                raise UsageError(f"{tensor.name} must be float32 or float64 like the others, got {value.dtype}")
-            if isinstance(value, csr_array):
-                check_csr(value, tensor.name)
+                expected = ", ".join(f"{axis} = {sizes[axis]}" if axis in sizes else axis for axis in tensor.axes)
+                raise UsageError(f"{tensor.name} must be [{expected}], got {list(shape)}")
         return sizes
 
     def n_genes(self, weights: Tensors) -> int:
@@ -176,6 +199,17 @@ class Family(ABC):
             if "genes" in tensor.axes and tensor.name in weights:
                 return int(weights[tensor.name].shape[tensor.axes.index("genes")])
         raise UsageError(f"a model of {self.name} has {', '.join(self.names)}; none of them is there")
+
+    def examples(self, course: TimeCourse, unit: TimeUnit, dtype: np.dtype) -> Examples:
+        """Return what a model learns from and is validated on: here the pairs of neighbouring time points."""
+        pairs = course.pairs()
+        y0, y1 = (np.ascontiguousarray(states, dtype=dtype) for states in (pairs.y0, pairs.y1))
+        weight = observed_counts(pairs.y1) / pairs.y1.shape[1]
+        return Examples(y0, y1, unit.intervals(pairs.t1 - pairs.t0), pairs.trajectory, weight)
+
+    def base_rate(self, lr: Mapping[str, float]) -> float:
+        """Return the learning rate of the group "base" from the rates of all tensors."""
+        return lr[next(tensor.name for tensor in self.tensors if tensor.rate == "base")]
 
     def learning_rates(self, base: float, fast: float) -> dict[str, float]:
         """Return the learning rate of every tensor, by its group."""

@@ -33,9 +33,16 @@ def family_of_spec(model: Mapping[str, Any]) -> Family:
 
 
 def family_of(weights: Tensors) -> Family:
-    """Return the family that a model's tensors belong to, by their names; UsageError when it is none."""
+    """Return the family that a model's tensors belong to, by their names.
+
+    Raises
+    ------
+    UsageError
+        When it is none, or the shapes of the tensors do not fit each other.
+    """
     for family in FAMILIES.values():
         if set(family.prunable) <= set(weights) <= set(family.names):
+            family.check(weights)
             return family
     found = ", ".join(map(str, weights))
     raise UsageError(f"tensors {found} belong to no model family; there is {', '.join(FAMILIES)}")

@@ -148,11 +148,17 @@ class SolveJob:
     dt: np.ndarray
     solver: Mapping[str, Any] | SolverOptions = SolverOptions()
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the weights."""
+        return np.dtype(next(iter(self.weights.values())).dtype)
+
+    def run(self) -> Solution:
+        """Return the solution, found on the CPU."""
+        return solve_arrays(self.weights, self.y0, self.dt, solver=self.solver)
+
 
 def solve_pack(jobs: Sequence[SolveJob], *, threads: int = 1) -> list[Solution]:
     """Solve many models' intervals, ``threads`` of them at a time; each has the bits that it has alone."""
 
-    def run(job: SolveJob) -> Solution:
-        return solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
-
-    return map_in_threads(run, jobs, threads, "solve_pack")
+    return map_in_threads(SolveJob.run, jobs, threads, "solve_pack")

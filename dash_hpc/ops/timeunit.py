@@ -1,4 +1,4 @@
-"""Times, rates and solver options in the unit of time that a model is trained in, and back."""
+"""Times and solver options in the unit of time that a model is trained in, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.ops.solver import SolverOptions
-from dash_hpc.ops.state import Matrix, Tensors, values
 
 __all__ = ["TimeUnit"]
 
@@ -45,18 +44,3 @@ class TimeUnit:
         if not isinstance(options, SolverOptions) and options.get("step") == "auto":
             return given
         return replace(given, step=float(self.intervals(np.array(given.step))))
-
-    def inside(self, weights: Tensors) -> dict[str, Matrix]:
-        """Return a model of the data's unit in this one: the multipliers v are rates. Other tensors are not copied."""
-        return self._rates(weights, self.size)
-
-    def outside(self, weights: Tensors) -> dict[str, Matrix]:
-        """Return a model of this unit in the data's one; undoes :meth:`inside` but for rounding."""
-        return self._rates(weights, 1.0 / self.size)
-
-    @staticmethod
-    def _rates(weights: Tensors, factor: float) -> dict[str, Matrix]:
-        if factor == 1.0:
-            return dict(weights)
-        v = values(weights["v"])
-        return {**weights, "v": (v.astype(np.float64) * factor).astype(v.dtype)}

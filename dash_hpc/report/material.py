@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.evaluation import Selection, setting_label, setting_name
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import Mixture
 
 __all__ = ["Group", "Material", "mean_sd", "sparsity_column"]
@@ -119,20 +120,21 @@ class Material:
 
     @property
     def base_weights(self) -> int | None:
-        """4·m·G with the m of the study: what sparsities are shares of, whatever m a strategy has.
+        """Prunable weights of the study's model: what sparsities are shares of, whatever units a strategy has.
 
         None where that is unknown or the study has several m.
         """
         if "model.hidden" in self.runs and self.runs["model.hidden"].nunique() > 1:
             return None
-        hidden = self.spec.get("model", {}).get("hidden")
+        model = self.spec.get("model", {})
+        hidden = model.get("hidden")
         genes = None if self.dataset is None else self.dataset.n_genes
         if hidden and genes is None and "study_sparsity" in self.runs:
             known = self.runs[["active_weights", "study_sparsity"]].dropna()
             known = known[known["study_sparsity"] < 1]
             if len(known):
                 return round(float(known["active_weights"].iloc[0]) / (1 - float(known["study_sparsity"].iloc[0])))
-        return 4 * int(hidden) * int(genes) if hidden and genes else None
+        return family_of_spec(model).prunable_count(model, int(genes)) if hidden and genes else None
 
     @property
     def chosen(self) -> Group | None:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import confusion, effects, prior_network, structural_edges
+from dash_hpc.models import family_of
 from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.report.material import Material
@@ -41,7 +42,8 @@ def effects_matrices(material: Material) -> Figure | None:
     prior = (
         material.dataset.prior.motif if material.dataset is not None and material.dataset.prior is not None else None
     )
-    n_genes = next(iter(networks.values()))["v"].size
+    some = next(iter(networks.values()))
+    n_genes = family_of(some).n_genes(some)
     guide = truth if truth is not None else prior_network(prior, n_genes) if prior is not None else None
     panels: list[tuple[str, str, np.ndarray]] = []
     if truth is not None:
@@ -162,7 +164,7 @@ def trajectories(material: Material) -> Figure | None:
         return None
     weights = {name: value for name, value in material.store.weights(material.main_run).items() if name != "masks"}
     unit = TimeUnit(material.dataset.time_unit)
-    weights, solver = unit.inside(weights), unit.solver(material.spec["solver"])
+    weights, solver = family_of(weights).rescaled(weights, unit.size), unit.solver(material.spec["solver"])
 
     def solve(start: np.ndarray, interval: np.ndarray) -> np.ndarray:
         return _solve(weights, start, unit.intervals(interval), solver)
@@ -229,9 +231,7 @@ def _different_genes(pairs: Any, trajectories: np.ndarray) -> np.ndarray:
 
 
 def _solve(weights: Any, y0: np.ndarray, dt: np.ndarray, solver: SolverOptions) -> np.ndarray:
-    from dash_hpc.ops import solve_arrays
-
-    solution = solve_arrays(weights, np.ascontiguousarray(y0), np.ascontiguousarray(dt), solver=solver)
+    solution = family_of(weights).predict_job(weights, y0, dt, solver).run()
     return np.where(np.asarray(solution.ok)[:, None], np.asarray(solution.y1, dtype=float), np.nan)
 
 

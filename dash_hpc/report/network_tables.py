@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.evaluation import effects, prior_network, structural_edges
+from dash_hpc.models import family_of
 
 __all__ = ["EdgeRow", "NetworkTables", "RegulatorRow", "network_tables"]
 
@@ -77,7 +78,7 @@ def network_tables(store: Any, run_id: str, dataset: Any, *, regulators: int = 1
         When the run has no network.
     """
     network = store.network(run_id)
-    n_genes = network.weights["v"].size
+    n_genes = family_of(network.weights).n_genes(network.weights)
     names = _names(network, dataset, n_genes)
     exists = structural_edges(network.weights, network.masks)
     raw = effects(network.weights, network.masks, dtype=np.float32)

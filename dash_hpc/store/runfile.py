@@ -21,7 +21,7 @@ from dash_hpc.errors import StoreError
 from dash_hpc.store.columns import is_possible
 from dash_hpc.store.envelope import open_envelope, pack
 from dash_hpc.store.hdf5 import Group
-from dash_hpc.store.network import Network, read_network, write_network
+from dash_hpc.store.network import Network, gene_count, read_network, write_network
 from dash_hpc.store.notes import anything, listing, record, text, whole
 from dash_hpc.store.publish import canonical_json, make_folder, publish_bytes
 from dash_hpc.store.schema import (
@@ -314,7 +314,7 @@ def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
         events=table("events"),
         metrics=_metrics(file) if done else {},
         epoch=file.group("network").attribute("epoch", int) if done else None,
-        n_genes=file.dataset("network/v").size if done else None,
+        n_genes=gene_count(file) if done else None,
         network=read_network(file) if network else None,
         stop_reason=texts["stop_reason"],
         notes=tuple(read_json(file, "notes", listing(text(LONGEST_TEXT)))) if done else (),

@@ -28,12 +28,10 @@ __all__ = [
     "INDEX_VERSION",
     "LARGEST_UNFOLDING",
     "LONGEST_TEXT",
-    "PRUNABLE",
     "RUN_FORMAT",
     "RUN_VERSION",
     "SPEC",
     "STATES",
-    "TENSORS",
     "check_claims",
     "read_array",
     "read_json",
@@ -53,10 +51,6 @@ RUN_VERSION = 1
 INDEX_FORMAT = "dash-hpc index"
 INDEX_VERSION = 2
 STATES = ("running", "done", "failed")
-
-# The seven tensors of PHOENIX; the store stands beside the models and does not import them.
-TENSORS = ("W_sums", "b_sums", "W_prods", "b_prods", "U_sums", "U_prods", "v")
-PRUNABLE = ("W_sums", "W_prods", "U_sums", "U_prods")
 
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM = 1024

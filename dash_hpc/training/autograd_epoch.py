@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from dash_hpc.errors import SolveError
-from dash_hpc.ops.autograd import batch_loss
-from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.models.registry import family_of
 from dash_hpc.ops.state import EpochResult, TrainState
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Strategy
@@ -22,9 +21,9 @@ _DIVERGED = 3
 class AutogradEpoch:
     """Does what :func:`dash_hpc.ops.train_epoch` does, with the hooks of a strategy.
 
-    The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The seven tensors are stepped by
+    The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The tensors are stepped by
     PyTorch's Adam on the arrays and moments of the training state; tensors of the strategy's own are stepped with
-    the rate of W_sums by a second Adam that lives as long as this object.
+    the base rate by a second Adam that lives as long as this object.
 
     Parameters
     ----------
@@ -41,10 +40,11 @@ class AutogradEpoch:
         ``loss`` holds the data MSE alone, and ``evaluations`` is 0: they are not counted here.
         """
         state, batch_ptr, batch_index = job.state, job.batch_ptr, job.batch_index
-        params = {name: torch.from_numpy(state.weights[name]).requires_grad_() for name in TENSORS}
-        masks = {name: torch.from_numpy(state.masks[name]) for name in PRUNABLE}
+        family = family_of(state.weights)
+        params = {name: torch.from_numpy(state.weights[name]).requires_grad_() for name in state.weights}
+        masks = {name: torch.from_numpy(mask) for name, mask in state.masks.items()}
         adam = self._adam(state, params, job.lr, job.betas, job.eps)
-        own = self._own_adam(job.lr, job.betas, job.eps)
+        own = self._own_adam(family.base_rate(job.lr), job.betas, job.eps)
         starts, ends, intervals = (torch.from_numpy(array) for array in (job.y0, job.y1, job.dt))
 
         losses = np.full(len(batch_ptr) - 1, np.nan)
@@ -53,7 +53,7 @@ class AutogradEpoch:
             chosen = torch.from_numpy(batch_index[batch_ptr[k] : batch_ptr[k + 1]])
             effective = self.strategy.effective(params)
             try:
-                data = batch_loss(effective, starts[chosen], ends[chosen], intervals[chosen], job.solver)
+                data = family.loss(effective, starts[chosen], ends[chosen], intervals[chosen], job.solver)
             except SolveError as error:
                 status, reason = _DIVERGED, str(error)
                 break
@@ -120,9 +120,9 @@ class AutogradEpoch:
         betas: Sequence[float],
         eps: float,
     ) -> torch.optim.Adam:
-        groups = [{"params": [params[name]], "lr": lr[name]} for name in TENSORS]
+        groups = [{"params": [params[name]], "lr": lr[name]} for name in params]
         adam = torch.optim.Adam(groups, betas=(betas[0], betas[1]), eps=eps, foreach=False)
-        for name in TENSORS:  # the moments share memory with the state, so Adam updates them where they are
+        for name in params:  # the moments share memory with the state, so Adam updates them where they are
             adam.state[params[name]] = {
                 "step": torch.tensor(float(state.step)),
                 "exp_avg": torch.from_numpy(state.moment1[name]),
@@ -130,12 +130,12 @@ class AutogradEpoch:
             }
         return adam
 
-    def _own_adam(self, lr: Mapping[str, float], betas: Sequence[float], eps: float) -> torch.optim.Adam | None:
+    def _own_adam(self, base_rate: float, betas: Sequence[float], eps: float) -> torch.optim.Adam | None:
         if self._own is None:
             tensors = self.strategy.parameters()
             if not tensors:
                 return None
             self._own = torch.optim.Adam(tensors, betas=(betas[0], betas[1]), eps=eps)
         for group in self._own.param_groups:
-            group["lr"] = lr["W_sums"]
+            group["lr"] = base_rate
         return self._own

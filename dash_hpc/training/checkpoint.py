@@ -6,14 +6,13 @@ what the undisturbed one would have drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dash_hpc.errors import CheckpointUnfit
-from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.state import Tensors, copy_tensor, values
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import HISTORY_COLUMNS, TIMERS, Fit, Kept
@@ -69,11 +68,9 @@ def capture(trainer: Trainer, fit: Fit, best: BestKept, plateau: Plateau) -> Che
         kept = {"epoch": fit.kept.epoch, "validation_mse": fit.kept.validation_mse}
         _put_model(arrays, "kept_weights", fit.kept.weights, fit.kept.masks)
         _put_masks(arrays, "kept_masks", fit.kept.masks)
-    G, m = state.weights["U_sums"].shape
     facts: dict[str, Any] = {
-        "genes": G,
-        "hidden": m,
-        "dtype": str(state.weights["v"].dtype),
+        "tensors": _shapes(state.weights),
+        "dtype": str(state.dtype),
         "step": int(state.step),
         "plateau": {"lr": dict(plateau.lr), "best": plateau.best, "bad_epochs": plateau.bad_epochs},
         "best": {"best": best.best, "best_epoch": best.best_epoch},
@@ -94,31 +91,28 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
         be used then.
     """
     facts, arrays, state = checkpoint.facts, checkpoint.arrays, trainer.state
-    G, m = state.weights["U_sums"].shape
-    dtype = state.weights["v"].dtype
-    found = (facts.get("genes"), facts.get("hidden"), facts.get("dtype"))
-    if found != (G, m, str(dtype)):
-        raise CheckpointUnfit(
-            f"checkpoint of {found[0]} genes, {found[1]} hidden units, {found[2]} is of another model"
-        )
+    dtype = state.dtype
+    found = facts.get("tensors"), facts.get("dtype")
+    if found != (_shapes(state.weights), str(dtype)):
+        raise CheckpointUnfit(f"checkpoint of another model: {found[1]}, shapes {found[0]}")
     shapes = {name: values(tensor).shape for name, tensor in state.weights.items()}
     try:
-        masks = _take_masks(arrays, "masks", shapes)
+        masks = _take_masks(arrays, "masks", shapes, state.masks)
         for part in ("weights", "moment1", "moment2"):
             for name, value in _take_model(arrays, part, shapes, masks, dtype).items():
                 values(getattr(state, part)[name])[...] = value
-        for name in PRUNABLE:
-            state.masks[name][...] = masks[name]
+        for name, own in state.masks.items():
+            own[...] = masks[name]
         state.step = int(facts["step"])
         trainer.strategy.load_state(_below(arrays, "strategy/"))
         trainer.load_own_state(_below(arrays, "own/"))
-        plateau.lr = {name: float(facts["plateau"]["lr"][name]) for name in TENSORS}
+        plateau.lr = {name: float(facts["plateau"]["lr"][name]) for name in state.weights}
         plateau.best = float(facts["plateau"]["best"])
         plateau.bad_epochs = int(facts["plateau"]["bad_epochs"])
         best.best, best.best_epoch = float(facts["best"]["best"]), int(facts["best"]["best_epoch"])
         kept = None
         if facts["kept"] is not None:
-            kept_masks = _take_masks(arrays, "kept_masks", shapes)
+            kept_masks = _take_masks(arrays, "kept_masks", shapes, state.masks)
             kept_values = _take_model(arrays, "kept_weights", shapes, kept_masks, dtype)
             kept = Kept(
                 {name: copy_tensor(state.weights[name], value) for name, value in kept_values.items()},
@@ -176,8 +170,8 @@ class CheckpointTimer:
 
 
 def _put_model(arrays: dict[str, np.ndarray], part: str, tensors: Tensors, masks: Mapping[str, np.ndarray]) -> None:
-    for name in TENSORS:
-        value = values(tensors[name])
+    for name, tensor in tensors.items():
+        value = values(tensor)
         if name in masks and not masks[name].all():
             gone = value[~masks[name]]
             if not gone.any() and not np.signbit(gone).any():
@@ -194,7 +188,7 @@ def _take_model(
     dtype: np.dtype,
 ) -> dict[str, np.ndarray]:
     tensors = {}
-    for name in TENSORS:
+    for name in shapes:
         whole = arrays.get(f"{part}/{name}")
         value = np.zeros(shapes[name], dtype=dtype)
         if whole is None:
@@ -211,19 +205,23 @@ def _take_model(
 
 
 def _put_masks(arrays: dict[str, np.ndarray], part: str, masks: Mapping[str, np.ndarray]) -> None:
-    for name in PRUNABLE:
-        arrays[f"{part}/{name}"] = np.packbits(masks[name])
+    for name, mask in masks.items():
+        arrays[f"{part}/{name}"] = np.packbits(mask)
 
 
 def _take_masks(
-    arrays: Mapping[str, np.ndarray], part: str, shapes: Mapping[str, tuple[int, ...]]
+    arrays: Mapping[str, np.ndarray], part: str, shapes: Mapping[str, tuple[int, ...]], names: Iterable[str]
 ) -> dict[str, np.ndarray]:
     masks = {}
-    for name in PRUNABLE:
+    for name in names:
         size = int(np.prod(shapes[name]))
         bits = np.unpackbits(arrays[f"{part}/{name}"], count=size)
         masks[name] = bits.astype(bool).reshape(shapes[name])
     return masks
+
+
+def _shapes(weights: Tensors) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in weights.items()}
 
 
 def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -72,8 +72,9 @@ def course(
         validation_mse = yield from validate(trainer, epoch, weights, clock)
         if best.step(epoch, validation_mse):
             copies = {name: mask.copy() for name, mask in masks.items()}
-            fit.kept = Kept(trainer.time_unit.outside(weights), copies, epoch, validation_mse)
-        lr = plateau.lr["W_sums"]
+            outside = trainer.family.rescaled(weights, 1.0 / trainer.time_unit.size)
+            fit.kept = Kept(outside, copies, epoch, validation_mse)
+        lr = trainer.family.base_rate(plateau.lr)
         plateau.step(validation_mse)
 
         row = {

@@ -11,7 +11,6 @@ import numpy as np
 from dash_hpc.errors import RunFailed
 from dash_hpc.ops.events import ScoreJob, SelectJob
 from dash_hpc.ops.mse import mean_squared_error
-from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.state import EpochResult, Matrix, Solution
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.events import event as pruning_event
@@ -39,43 +38,46 @@ def event(
 
 def train(
     trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str, float]
-) -> Generator[EpochJob, EpochResult, float]:
+) -> Generator[Any, EpochResult, float]:
     """Train one epoch with the rates ``lr``; return the mean MSE over its observed values, each before its step."""
     options = trainer.training
     began = perf_counter()
     pointer, index = epoch_batches(
-        trainer.train_pairs.trajectory,
+        trainer.train_examples.trajectory,
         options["batch"],
         int(options["batch_size"]),
         stream(trainer.seed, "batch-order", epoch),
     )
-    y0, y1, dt = trainer.train_arrays
-    betas, eps = options["betas"], float(options["eps"])
+    found, betas, eps = trainer.train_examples, options["betas"], float(options["eps"])
     job = EpochJob(
-        trainer.state, y0, y1, dt, pointer, index, dict(lr), betas, eps, trainer.solver, trainer.tau, trainer.prior
-    )
-    result = (yield job) if trainer.epoch_in_torch is None else trainer.epoch_in_torch(job)
+        trainer.state, found.y0, found.y1, found.dt, pointer, index, dict(lr), betas, eps, trainer.solver,
+        trainer.tau, trainer.prior,
+    )  # fmt: skip
+    if trainer.epoch_in_torch is None:
+        result = yield trainer.family.epoch_job(job)
+    else:
+        result = trainer.epoch_in_torch(job)
     clock["train"] += perf_counter() - began
     if result.reason is not None or not np.isfinite(result.loss).all():
         batch = int(np.argmax(~np.isfinite(result.loss)))
         reason = result.reason or "the loss is not finite"
         raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
-    return float(np.average(result.loss, weights=np.add.reduceat(trainer.weight_of_pair[index], pointer[:-1])))
+    return float(np.average(result.loss, weights=np.add.reduceat(found.weight[index], pointer[:-1])))
 
 
 def validate(
     trainer: Trainer, epoch: int, weights: dict[str, Matrix], clock: dict[str, float]
-) -> Generator[SolveJob, Solution, float]:
+) -> Generator[Any, Solution, float]:
     """Return the validation MSE of the model ``weights``."""
     began = perf_counter()
-    y0, y1, dt = trainer.validation_arrays
-    solution = yield SolveJob(weights, y0, dt, trainer.solver)
+    found = trainer.validation_examples
+    solution = yield trainer.family.predict_job(weights, found.y0, found.dt, trainer.solver)
     clock["validation"] += perf_counter() - began
     if not solution.ok.all():
         pair = int(np.argmin(solution.ok))
-        trajectory = int(trainer.validation_pairs.trajectory[pair])
+        trajectory = int(found.trajectory[pair])
         raise RunFailed(f"epoch {epoch}, validation pair {pair} (trajectory {trajectory}): {solution.reason(pair)}")
-    mse = mean_squared_error(solution.y1, y1)
+    mse = mean_squared_error(solution.y1, found.y1)
     if not np.isfinite(mse):
         raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
     return mse

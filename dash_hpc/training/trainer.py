@@ -10,8 +10,6 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.models.registry import family_of_spec
-from dash_hpc.ops.mse import observed_counts
-from dash_hpc.ops.phoenix import PRUNABLE
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import TrainState, values
 from dash_hpc.ops.timeunit import TimeUnit
@@ -25,14 +23,14 @@ from dash_hpc.training.plateau import Plateau
 from dash_hpc.training.work import run_course
 
 if TYPE_CHECKING:
-    from dash_hpc.data import DataSet, Pairs
+    from dash_hpc.data import DataSet
     from dash_hpc.training.autograd_epoch import AutogradEpoch
 
 __all__ = ["Trainer"]
 
 
 class Trainer:
-    """Trains and prunes one PHOENIX model.
+    """Trains and prunes one model.
 
     Parameters
     ----------
@@ -79,15 +77,12 @@ class Trainer:
         model = spec["model"]
         self.family = family_of_spec(model)
         dtype = np.dtype(model["dtype"])
-        self.train_pairs = dataset.train.pairs()
-        self.validation_pairs = dataset.validation.pairs()
-        self.train_arrays = self._arrays(self.train_pairs, dtype)
-        self.validation_arrays = self._arrays(self.validation_pairs, dtype)
-        self.weight_of_pair = observed_counts(self.train_pairs.y1) / dataset.n_genes
+        self.train_examples = self.family.examples(dataset.train, self.time_unit, dtype)
+        self.validation_examples = self.family.examples(dataset.validation, self.time_unit, dtype)
 
         weights = self.strategy.initial(model, stream(self.seed, "weights"))
-        masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in PRUNABLE}
-        inside = self.train_pairs.in_unit(dataset.time_unit)
+        masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in self.family.prunable}
+        inside = dataset.train.pairs().in_unit(dataset.time_unit)
         self.strategy.start(weights, masks, Context(dataset, inside, self.solver.as_dict(), self.seed))
         self.state = TrainState.fresh(weights, masks)
 
@@ -97,7 +92,7 @@ class Trainer:
         if self.strategy.needs_autograd:
             from dash_hpc.training.autograd_epoch import AutogradEpoch
 
-            if any(isinstance(weights[name], csr_array) for name in PRUNABLE):
+            if any(isinstance(tensor, csr_array) for tensor in weights.values()):
                 raise UsageError(
                     f"strategy {self.strategy.name}: a compressed model cannot be trained with gates or penalties"
                 )
@@ -183,10 +178,6 @@ class Trainer:
             min_lr=float(options["min_lr"]),
         )
 
-    def _arrays(self, pairs: Pairs, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        y0, y1 = (np.ascontiguousarray(values, dtype=dtype) for values in (pairs.y0, pairs.y1))
-        return y0, y1, self.time_unit.intervals(pairs.t1 - pairs.t0)
-
     def _prior_loss(self, dtype: np.dtype) -> PriorLoss | None:
         if self.tau == 1.0:
             return None
@@ -196,7 +187,7 @@ class Trainer:
                 f"training.tau = {self.tau} needs prior knowledge but data set {self.dataset.name!r} has none; "
                 "give data.prior, or set training.tau = 1"
             )
-        return PriorLoss(
+        return self.family.prior_loss(
             self.dataset.prior.expected_effects(),
             n_points=int(options["prior_points"]),
             low=float(options["prior_low"]),

@@ -60,8 +60,8 @@ def _solve(job: SolveJob) -> Any:
 KINDS = (
     Kind(ScoreJob, _score, "score_pack", precision=lambda job: ""),
     Kind(SelectJob, _select, "select_pack", precision=lambda job: ""),
-    Kind(EpochJob, _train, "train_pack", precision=lambda job: str(job.state.weights["v"].dtype)),
-    Kind(SolveJob, _solve, "solve_pack", precision=lambda job: str(job.weights["v"].dtype), ends_epoch=True),
+    Kind(EpochJob, _train, "train_pack", precision=lambda job: str(job.state.dtype)),
+    Kind(SolveJob, _solve, "solve_pack", precision=lambda job: str(job.dtype), ends_epoch=True),
 )
 
 

@@ -205,14 +205,16 @@ def test_sparsity_of_models_with_different_m_stands_on_one_base():
         weights[name][:7].flat[rng.choice(42, count, replace=False)] = -0.5
     weights["U_sums"][7] = 1.0  # of a gene that is dead: no weight of it acts
     for form in (weights, {k: sp.csr_array(w) if w.ndim == 2 else w for k, w in weights.items()}):
-        result = network_metrics(form, None, hidden=3)
+        result = network_metrics(form, None, model={"hidden": 3})
         assert result["active_weights"] == 31
         assert result["sparsity"] == pytest.approx(1 - 31 / 192)
         assert result["study_sparsity"] == pytest.approx(1 - 31 / 96)
-    assert network_metrics(weights, None, hidden=6)["study_sparsity"] == result["sparsity"]
+    assert network_metrics(weights, None, model={"hidden": 6})["study_sparsity"] == result["sparsity"]
     # A model with more weights than the base is below 0.
     weights["W_sums"][:] = 1.0
-    assert network_metrics(weights, None, hidden=1)["study_sparsity"] == pytest.approx(1 - (31 - 9 + 48) / 32)
+    assert network_metrics(weights, None, model={"hidden": 1})["study_sparsity"] == pytest.approx(
+        1 - (31 - 9 + 48) / 32
+    )
 
 
 def test_unknown_universe_is_refused():

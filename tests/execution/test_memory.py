@@ -89,7 +89,7 @@ def test_what_an_evaluation_allocates_is_what_is_foreseen(genes: int, sources: i
     del edges
     tracemalloc.start()
     try:
-        network_metrics(weights, None, prior=known, truth=known, hidden=3)
+        network_metrics(weights, None, prior=known, truth=known, model={"hidden": 3})
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -61,7 +61,7 @@ def record(folder, spec, dataset, *, sparsity, made_with):
     masks = {name: rng.random(weights[name].shape) >= sparsity for name in PRUNED}
     for name, mask in masks.items():
         weights[name] = np.where(mask, rng.normal(scale=0.1, size=mask.shape), 0).astype(np.float32)
-    metrics = evaluate(weights, masks, dataset, solver=spec.spec["solver"], hidden=4)
+    metrics = evaluate(weights, masks, dataset, solver=spec.spec["solver"], model={"hidden": 4})
     epochs = np.arange(1, 13)
     history = {
         "epoch": epochs,

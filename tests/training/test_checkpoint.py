@@ -155,7 +155,7 @@ def test_facts_are_json(dataset: DataSet, make_spec: MakeSpec) -> None:
 def test_a_checkpoint_of_another_model_is_refused(dataset: DataSet, make_spec: MakeSpec) -> None:
     made: list[Checkpoint] = []
     Trainer(dataset, make_spec(hidden=3)).fit(checkpoint=made.append, checkpoint_seconds=0)
-    with pytest.raises(StoreError, match="3 hidden units"):
+    with pytest.raises(StoreError, match=r"another model: float32, shapes .*3, 10"):
         Trainer(dataset, make_spec()).fit(resume=made[0])
     broken = Checkpoint(made[0].epoch, made[0].facts, {k: v for k, v in made[0].arrays.items() if k != "masks/W_sums"})
     with pytest.raises(StoreError, match="not complete"):

@@ -297,8 +297,7 @@ class _Job:
         from dash_hpc.evaluation import evaluate, evaluation_notes
 
         trained = time.perf_counter()
-        hidden = spec["model"]["hidden"]
-        metrics = evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"], hidden=hidden)
+        metrics = evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"], model=spec["model"])
         evaluated = time.perf_counter()
         return {
             "history": fit.history,

@@ -80,9 +80,9 @@ def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> di
         found[spec["strategy"]["name"]] = (spec, rows, event)
     training_bytes = peak_bytes()
     # A dense model, if there is one: its evaluation takes more time and memory.
-    kept.sort(key=lambda item: issparse(item[1].weights["W_sums"]))
+    kept.sort(key=lambda item: any(map(issparse, item[1].weights.values())))
     courses = [course for course in (dataset.train, dataset.validation, dataset.test) if course is not None]
-    compressed = bool(kept) and issparse(kept[0][1].weights["W_sums"])
+    compressed = bool(kept) and any(map(issparse, kept[0][1].weights.values()))
     in_evaluation = resident_bytes() + evaluation_bytes(
         dataset.n_genes,
         max(len(course.pairs()) for course in courses),

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from dash_hpc.models.family import Family, Tensor
 from dash_hpc.models.layers import Layer
 from dash_hpc.models.phoenix.initial import initial_weights, structured_weights
+from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob, SolverOptions
 from dash_hpc.ops.state import Matrix, Tensors, values
 
@@ -72,6 +73,10 @@ class PhoenixFamily(Family):
         from dash_hpc.ops.autograd import batch_loss
 
         return batch_loss(params, y0, y1, dt, solver)
+
+    def prior_loss(self, network: csr_array, **options: Any) -> PriorLoss:
+        """Return the loss that the native epoch knows."""
+        return PriorLoss(network, **options)
 
     def layers(self, weights: Tensors) -> tuple[Layer, ...]:
         """Both branches, in the order of the authors' program.
