@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["init", "run"]
 
+# Runs that a dry run lists as JSON; of more it tells the number.
+_MOST_LISTED = 10_000
+
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), default=Path("study.toml"))
@@ -144,25 +147,28 @@ def _work(
     plan = load_study(study, overrides)
     folder = output if output is not None else plan.output
     if dry_run:
+        from dash_hpc.data import level_lines
         from dash_hpc.execution.forecast import forecast
-        from dash_hpc.execution.planning import data_summary, planned_runs
+        from dash_hpc.execution.planning import data_summaries, planned_runs
 
         runs = planned_runs(plan)
-        data = data_summary(plan)
+        levels, further = data_summaries(plan)
         if not as_json:
-            say(f"{plan.name}: {len(runs)} runs, output in {folder}")
-            for line in data.lines():
+            say(f"{plan.name}: {len(runs):,} runs, output in {folder}")
+            for line in level_lines(levels, further):
                 say(line)
         needs = forecast(plan, output=folder, workers=workers, device=device, pack=pack, runs=runs)
         if as_json:
-            listed = [{"id": r.id, **r.spec} for r in runs]
+            few = len(runs) <= _MOST_LISTED
             print_json(
                 {
                     "study": plan.name,
                     "output": folder,
-                    "data": data.as_dict(),
+                    "data": levels[0][1].as_dict(),
+                    "levels": [{"level": name, "data": told.as_dict()} for name, told in levels],
+                    "further_levels": further,
                     "forecast": needs.as_dict(),
-                    "runs": listed,
+                    "runs": [{"id": run.id, **run.spec} for run in runs] if few else None,
                 }
             )
         else:

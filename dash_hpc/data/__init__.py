@@ -11,6 +11,7 @@ from dash_hpc.data.kinds import input_folders as input_folders
 from dash_hpc.data.kinds import made_bytes as made_bytes
 from dash_hpc.data.prior import Prior as Prior
 from dash_hpc.data.summary import DataSummary as DataSummary
+from dash_hpc.data.summary import level_lines as level_lines
 from dash_hpc.data.summary import summarise as summarise
 from dash_hpc.data.timecourse import Pairs as Pairs
 from dash_hpc.data.timecourse import TimeCourse as TimeCourse
@@ -28,6 +29,7 @@ __all__ = [
     "digest",
     "foresee",
     "input_folders",
+    "level_lines",
     "made_bytes",
     "summarise",
 ]

@@ -11,7 +11,7 @@ from dash_hpc.data.missing import nothing_usable
 from dash_hpc.data.timecourse import TimeCourse, Trajectory, valid_starts
 from dash_hpc.errors import DataError, UsageError
 
-__all__ = ["split_by_index", "split_fraction", "split_pairs"]
+__all__ = ["split_by_index", "split_folds", "split_fraction", "split_pairs"]
 
 
 def split_by_index(timecourse: TimeCourse, validation: Sequence[int]) -> tuple[TimeCourse, TimeCourse]:
@@ -58,6 +58,30 @@ def split_fraction(
     chosen = sorted(int(k) for k in rng.permutation(len(timecourse))[:n])
     train, validation = split_by_index(timecourse, chosen)
     return train, validation, f"validation trajectories (from 0): {', '.join(map(str, chosen))}"
+
+
+def split_folds(
+    timecourse: TimeCourse, folds: int, fold: int | str, rng: np.random.Generator
+) -> tuple[TimeCourse, TimeCourse, str]:
+    """Divide whole trajectories into ``folds`` parts of nearly equal size and hold out number ``fold``, from 0.
+
+    Each trajectory is held out in one fold. ``"all"`` holds out none: all trajectories train, and are the validation
+    part as well. Returns training and validation part, and a sentence that names what was held out.
+
+    Raises
+    ------
+    DataError
+        There are fewer trajectories than folds.
+    """
+    count = len(timecourse)
+    if count < folds:
+        have = f"{count} trajector{'y' if count == 1 else 'ies'}"
+        raise DataError(f"validation in {folds} folds needs as many whole trajectories, and the data have {have}")
+    if fold == "all":
+        return timecourse, timecourse, "all trajectories train: the validation error is that of the training data"
+    held = sorted(int(k) for k in rng.permutation(count)[int(fold) :: folds])
+    train, validation = split_by_index(timecourse, held)
+    return train, validation, f"fold {fold} of {folds} (from 0), validation trajectories: {', '.join(map(str, held))}"
 
 
 def split_pairs(

@@ -14,7 +14,7 @@ from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.timecourse import TimeCourse
 
-__all__ = ["DataSummary", "summarise"]
+__all__ = ["DataSummary", "level_lines", "summarise"]
 
 # Fewer edges than this can be balanced by chance.
 _MANY_EDGES = 200
@@ -70,6 +70,30 @@ class DataSummary:
             "remarks": list(self.remarks),
             "warnings": list(self.warnings),
         }
+
+
+def level_lines(levels: Sequence[tuple[str, DataSummary]], further: int = 0) -> list[str]:
+    """Return the block for data of several levels, (name, summary) each: what all share stands once.
+
+    ``further`` levels are counted only.
+    """
+    first = levels[0][1]
+    if len(levels) == 1 and not further:
+        return first.lines()
+    shared = DataSummary(
+        first.name if all(told.name == first.name for _, told in levels) else "several data sets",
+        first.genes,
+        {label: text for label, text in first.facts.items() if all(t.facts.get(label) == text for _, t in levels)},
+        remarks=[text for text in first.remarks if all(text in told.remarks for _, told in levels)],
+        warnings=[text for text in first.warnings if all(text in told.warnings for _, told in levels)],
+    )
+    text = shared.lines()
+    for name, told in levels:
+        own = [f"{label}: {fact}" for label, fact in told.facts.items() if label not in shared.facts]
+        own += [f"recognised: {remark}" for remark in told.remarks if remark not in shared.remarks]
+        own += [f"warning: {warning}" for warning in told.warnings if warning not in shared.warnings]
+        text += [f"  {name}", *(f"    {line}" for line in own)]
+    return [*text, *([f"  … and {further:,} more data levels"] if further else [])]
 
 
 def summarise(dataset: DataSet) -> DataSummary:

@@ -7,7 +7,9 @@ allocation, or be killed.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,10 @@ _SPARSE = {"structured"}  # strategies that make nothing of size hidden × genes
 _CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def require_memory(study: Study, genes: int, limit: int | None = None) -> None:
-    """Refuse a study whose one run needs more than all the memory of this machine, ``limit`` bytes if given.
+def require_memory(study: Study, largest: Mapping[str, Any], genes: int, limit: int | None = None) -> None:
+    """Refuse a study whose largest run needs more than all the memory of this machine, ``limit`` bytes if given.
+
+    ``largest`` has the sections of that run's spec.
 
     Raises
     ------
@@ -34,20 +38,20 @@ def require_memory(study: Study, genes: int, limit: int | None = None) -> None:
     from dash_hpc.data import made_bytes
 
     limit = machine_bytes() if limit is None else limit
-    size = np.dtype(study.model.dtype).itemsize
+    model, training = largest["model"], largest["training"]
+    size = np.dtype(model["dtype"]).itemsize
     needs = []
     if any(table.name not in _SPARSE for table in study.strategy):
-        model = study.settings["model"]
         entries = family_of_spec(model).prunable_count(model, genes)
         # Of PHOENIX 4: the rest is the study's own numbers, which can be made smaller.
-        factor = f"{entries / (study.model.hidden * genes):g}"
-        text = f"weights of {factor} × model.hidden × genes = {factor} × {study.model.hidden:,} × {genes:,}"
+        factor = f"{entries / (model['hidden'] * genes):g}"
+        text = f"weights of {factor} × model.hidden × genes = {factor} × {model['hidden']:,} × {genes:,}"
         needs.append((_COPIES * entries * size, text))
-    if study.training.tau < 1:
-        states = study.training.prior_points * genes * size
-        text = f"states of training.prior_points × genes = {study.training.prior_points:,} × {genes:,}"
+    if training["tau"] < 1:
+        states = training["prior_points"] * genes * size
+        text = f"states of training.prior_points × genes = {training['prior_points']:,} × {genes:,}"
         needs.append((states, text))
-    if (made := made_bytes(study.data_spec())) is not None:
+    if (made := made_bytes(largest["data"])) is not None:
         needs.append(made)
     if sum(need for need, _ in needs) > limit:
         most, what = max(needs)

@@ -16,11 +16,12 @@ from dash_hpc.errors import DashHpcError, StoreError
 from dash_hpc.execution.local.executor import LocalExecutor
 from dash_hpc.execution.machine.memory import report_bytes
 from dash_hpc.execution.packing import choose_packing, run_bytes
-from dash_hpc.execution.planning import gene_count, planned_runs
+from dash_hpc.execution.planning import gene_count, largest_parts, planned_runs
 from dash_hpc.execution.work.probe import densities, probe
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
-from dash_hpc.study import RunSpec, Study
+from dash_hpc.study import Plan, RunSpec, Study
+from dash_hpc.study.schema import PARTS
 from dash_hpc.study.strategies import STRATEGIES
 
 __all__ = ["DiskNeed", "Forecast", "disk_need", "forecast", "require_space"]
@@ -32,6 +33,12 @@ _DRIVER_BYTES, _DRIVER_BYTES_PER_RUN = 100_000_000, 20_000
 _REPORT_BYTES = 5_000_000
 _INDEX_BYTES_PER_RUN = 2_000
 _OTHER_FILES = 40
+# Axes that the size of a record depends on.
+_SIZES = {
+    "model": ("hidden", "dtype"),
+    "training": ("epochs",),
+    "schedule": ("first_epoch", "first_fraction", "every", "fraction"),
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ def forecast(
     device: str = "cpu",
     pack: int | None = None,
     seconds: float = PROBE_SECONDS,
-    runs: Sequence[RunSpec] | None = None,
+    runs: Plan | None = None,
 ) -> Forecast:
     """Estimate what a study needs, from a probe of at most about ``seconds`` in a worker process (0: no probe).
 
@@ -145,9 +152,10 @@ def forecast(
     """
     runs = planned_runs(study) if runs is None else runs
     genes = gene_count(study)
-    choice = choose_packing(device, pack, workers, genes=genes, spec=runs[0].spec)
-    packs = choice.packing.packs([run.id for run in runs], choice.workers)
-    workers, side_by_side = min(choice.workers, len(packs)), max(map(len, packs))
+    largest = largest_parts(study)
+    choice = choose_packing(device, pack, workers, genes=genes, spec=largest)
+    packs = choice.packing.count(len(runs), choice.workers)
+    workers, side_by_side = min(choice.workers, packs), -(-len(runs) // packs)
     folder = study.output if output is None else output
     disk = disk_need(runs, genes, workers * side_by_side)
     free = free_space(folder)
@@ -155,8 +163,8 @@ def forecast(
     if seconds <= 0:
         return plain
     firsts: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        firsts.setdefault(run.spec["strategy"]["name"], run.spec)
+    for run, _ in runs.samples({}):
+        firsts.setdefault(run.spec["strategy"]["name"], run.spec | largest)
     with LocalExecutor(1) as executor:
         future = executor.submit(probe, list(firsts.values()), str(study.base), float(seconds))
         try:
@@ -167,14 +175,16 @@ def forecast(
         except DashHpcError as error:
             return _with_note(plain, f"the probe failed, so time and memory are unknown: {error}")
     each = {name: own["seconds"] for name, own in found["strategies"].items()}
-    durations = sorted((each[run.spec["strategy"]["name"]] for run in runs), reverse=True)
-    total = max(sum(durations) / workers, durations[0]) + _START_SECONDS
-    notes = ["early stops, which shorten runs, are not foreseen"] if study.training.early_stop else []
+    counts = runs.counts()
+    total = max(sum(each[name] * count for name, count in counts.items()) / workers, *each.values()) + _START_SECONDS
+    notes = ["early stops, which shorten runs, are not foreseen"] if max(study.training.axes["early_stop"]) else []
+    if any(study.part(part).size > 1 for part in PARTS):
+        notes.append("memory and time are those of the largest run, for all runs")
     if not found["evaluated"]:
         notes.append("the time of evaluation after training is left out: it would take longer than the probe")
     if choice.packing.device != "cpu":
         notes.append("time and memory were measured on the CPU, one run after the other, not on the GPU")
-    more = (side_by_side - 1) * run_bytes(runs[0].spec, genes)
+    more = (side_by_side - 1) * run_bytes(largest, genes)
     training, evaluation = found["training_bytes"] + more, found["evaluation_bytes"] + more
     each_worker = max(training, evaluation)
     return replace(
@@ -184,7 +194,7 @@ def forecast(
         memory_bytes=each_worker * workers + _DRIVER_BYTES + _DRIVER_BYTES_PER_RUN * len(runs),
         training_bytes=training,
         evaluation_bytes=evaluation,
-        report_bytes=report_bytes(genes, _shown(runs), prior=found["prior"], truth=found["truth"]),
+        report_bytes=report_bytes(genes, len(counts), prior=found["prior"], truth=found["truth"]),
         run_seconds=each,
         seconds=total,
         notes=tuple(notes),
@@ -215,12 +225,7 @@ def require_space(folder: Path | str, runs: Sequence[RunSpec], genes: int, worke
         )
 
 
-def _shown(runs: Sequence[RunSpec]) -> int:
-    """How many networks the report draws: one for each strategy."""
-    return len({run.spec["strategy"]["name"] for run in runs})
-
-
-def disk_need(runs: Sequence[RunSpec], genes: int, workers: int) -> DiskNeed:
+def disk_need(runs: Sequence[RunSpec] | Plan, genes: int, workers: int) -> DiskNeed:
     """Return the most that ``runs`` have on disk, with ``workers`` of them under way at a time.
 
     A record's size is that of one made of random numbers, with the network as large as the last epoch leaves it.
@@ -228,13 +233,14 @@ def disk_need(runs: Sequence[RunSpec], genes: int, workers: int) -> DiskNeed:
     sizes: dict[str, tuple[int, int]] = {}
     records = 0
     plan_bytes = 0
-    for run in runs:
+    counted = runs.samples(_SIZES) if isinstance(runs, Plan) else ((run, 1) for run in runs)
+    for run, count in counted:
         shape = _shape(run.spec)
         key = canonical_json(shape)
         if key not in sizes:
             sizes[key] = (_record_bytes(key, genes), _checkpoint_bytes(shape, genes))
-        records += _blocks(sizes[key][0])
-        plan_bytes += len(canonical_json(run.spec)) + 50
+        records += count * _blocks(sizes[key][0])
+        plan_bytes += count * (len(canonical_json(run.spec)) + 50)
     under_way = max((3 * _blocks(checkpoint) + _blocks(record) for record, checkpoint in sizes.values()), default=0)
     rest = _REPORT_BYTES + _INDEX_BYTES_PER_RUN * len(runs) * 2 + plan_bytes
     folders = min(256, len(runs))

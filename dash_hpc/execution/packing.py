@@ -56,15 +56,18 @@ class Packing:
     def packs(self, run_ids: Sequence[str], workers: int) -> list[tuple[str, ...]]:
         """Cut runs into packs of nearly equal size, in their order, so that all workers have work.
 
-        The runs of a plan have one shape, and neighbours one strategy, so that the runs of a pack take about the
-        same time.
+        Neighbours have one strategy, mostly one shape, so that the runs of a pack take about the same time.
         """
         if not run_ids:
             return []
-        size = max(1, min(self.size, math.ceil(len(run_ids) / workers)))
-        count = math.ceil(len(run_ids) / size)
+        count = self.count(len(run_ids), workers)
         ends = [len(run_ids) * k // count for k in range(count + 1)]
         return [tuple(run_ids[a:b]) for a, b in pairwise(ends)]
+
+    def count(self, runs: int, workers: int) -> int:
+        """Return the number of packs that so many runs are cut into."""
+        size = max(1, min(self.size, math.ceil(runs / workers)))
+        return math.ceil(runs / size)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def choose_packing(
     pack, workers : int, optional
     genes : int
     spec : mapping
-        Of one run; all runs of a plan have one shape.
+        Of the largest run.
     executor : MPIExecutor, optional
 
     Raises

@@ -21,7 +21,7 @@ from dash_hpc.execution.machine.journal import Journal
 from dash_hpc.execution.machine.signals import StopFlag
 from dash_hpc.execution.machine.streams import occupy, say
 from dash_hpc.execution.packing import Choice, check_wishes, choose_packing
-from dash_hpc.execution.planning import data_summary, gene_count, planned_runs
+from dash_hpc.execution.planning import data_summaries, gene_count, largest_parts, planned_runs
 from dash_hpc.execution.progress import Mode, Progress, line
 from dash_hpc.store import (
     Store,
@@ -120,6 +120,8 @@ def run_study(
     Interrupted
         On a signal: runs under way have made a checkpoint, and the same call goes on.
     """
+    from dash_hpc.data import level_lines
+
     if isinstance(study_or_path, Study):
         if overrides:
             raise UsageError("overrides belong to a study file; change the Study itself instead")
@@ -140,7 +142,7 @@ def run_study(
     own = StopFlag() if stop is None else None
     with own or nullcontext():
         _refuse_foreign(folder)
-        runs = planned_runs(study)
+        runs = list(planned_runs(study))
         if fresh:
             begin_anew(folder, None if move_to is None else Path(move_to))
         make_folder(folder)
@@ -158,12 +160,13 @@ def run_study(
             todo = [run_id for run_id in own_part if store.status(run_id) != "done"]
             notices += _damaged_checkpoints(folder, todo)
             if todo:
-                notices += data_summary(study).lines()
+                notices += level_lines(*data_summaries(study))
                 wanted = set(todo)
                 if executor is not None:
                     notices += executor.begin(folder / "log")
                 genes = gene_count(study)
-                choice = choose_packing(device, pack, workers, genes=genes, spec=runs[0].spec, executor=executor)
+                largest = largest_parts(study)
+                choice = choose_packing(device, pack, workers, genes=genes, spec=largest, executor=executor)
                 under_way = choice.workers * choice.packing.size
                 require_space(folder, [run for run in runs if run.id in wanted], genes, under_way)
                 _Execution(store, todo, choice, progress, journal, lease, stop or own).run(notices, executor)
@@ -188,7 +191,7 @@ def prepare(study: Study, folder: Path, runs: Sequence[RunSpec] | None = None) -
     """
     _refuse_foreign(folder)
     if runs is None:
-        runs = planned_runs(study)
+        runs = list(planned_runs(study))
     make_folder(folder)
     # The plan comes first: it is what makes the folder a store.
     pairs = [(run.id, run.spec) for run in runs]

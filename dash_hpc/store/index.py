@@ -113,10 +113,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
     for section, values in record.spec.items():
         if section in {"strategy", "seed"}:
             continue
-        if isinstance(values, Mapping):
-            own = {f"{section}.{key}": _cell(value) for key, value in values.items()}
-        else:
-            own = {section: _cell(values)}
+        own = _cells(section, values)
         row |= {f"spec.{key}" if key in row else key: value for key, value in own.items()}
     return row | made_with(record.provenance)
 
@@ -239,6 +236,13 @@ def rebuild_index(folder: Path | str) -> int:
     rows = [(file, row) for file, row in chosen.values() if isinstance(row, dict) and row["status"] != "running"]
     write_index(folder, rows)
     return len(rows)
+
+
+def _cells(name: str, value: Any) -> dict[str, Any]:
+    """One cell for each key of a table, and of the tables in it, named with its path."""
+    if not isinstance(value, Mapping):
+        return {name: _cell(value)}
+    return {path: cell for key, inner in value.items() for path, cell in _cells(f"{name}.{key}", inner).items()}
 
 
 def _cell(value: Any) -> Any:

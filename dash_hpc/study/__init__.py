@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash_hpc.study.load import load_study, parse_study
 from dash_hpc.study.options import StrategyOptions
-from dash_hpc.study.plan import RunSpec, canonical_json, plan, run_id
+from dash_hpc.study.plan import Plan, RunSpec, canonical_json, plan, run_id
 from dash_hpc.study.schema import StrategyTable, Study
 from dash_hpc.study.stored import check_spec
 from dash_hpc.study.strategies import STRATEGIES
@@ -14,6 +14,7 @@ from dash_hpc.study.templates import starter, starters
 __all__ = [
     "MAX_RUNS",
     "STRATEGIES",
+    "Plan",
     "RunSpec",
     "StrategyOptions",
     "StrategyTable",

@@ -17,7 +17,16 @@ from pydantic import (
     model_validator,
 )
 
-from dash_hpc.study.sections import MAX_PATH, MAX_TRAJECTORIES, FilePath, Section, problem_at, without_nul
+from dash_hpc.study.sections import (
+    MAX_PATH,
+    MAX_TRAJECTORIES,
+    FilePath,
+    Folds,
+    Section,
+    folds_of,
+    problem_at,
+    without_nul,
+)
 
 if TYPE_CHECKING:
     from dash_hpc.data.readers import Reader
@@ -89,7 +98,11 @@ ExpressionFile = Annotated[
 
 
 def _split(value: Any) -> Any:
-    """A validation split: a file, a fraction, or a list of trajectory indices (from 0)."""
+    """A validation split: a file, a fraction, a list of trajectory indices (from 0), or folds."""
+    if isinstance(value, Folds) or (isinstance(value, Mapping) and "folds" in value):
+        return folds_of(value)
+    if isinstance(value, ExpressionTable):
+        return value
     if isinstance(value, Mapping) and "file" in value:
         return _one_form(_table(value))
     if isinstance(value, str) and 0 < len(value) <= MAX_PATH:
@@ -100,7 +113,9 @@ def _split(value: Any) -> Any:
         whole = all(isinstance(k, int) and not isinstance(k, bool) and 0 <= k < MAX_TRAJECTORIES for k in value)
         if whole and len(set(value)) == len(value):
             return tuple(value)
-    raise ValueError("must be a file, a fraction between 0 and 1, or a list of different trajectory numbers (from 0)")
+    raise ValueError(
+        "must be a file, a fraction between 0 and 1, a list of different trajectory numbers (from 0), or { folds = 5 }"
+    )
 
 
-Split = Annotated[str | float | tuple[int, ...] | ExpressionTable, BeforeValidator(_split)]
+Split = Annotated[str | float | tuple[int, ...] | ExpressionTable | Folds, BeforeValidator(_split)]

@@ -14,13 +14,14 @@ from dash_hpc.errors import StudyError
 from dash_hpc.names import is_utf8, readable
 from dash_hpc.shown import shell_path
 from dash_hpc.study import toml
+from dash_hpc.study.count import count_runs
 from dash_hpc.study.limits import TooLarge, read_limited
 from dash_hpc.study.phrases import nearest
 from dash_hpc.study.problems import Path as KeyPath
 from dash_hpc.study.problems import problem_count, problems
 from dash_hpc.study.schema import Study
 from dash_hpc.study.sources import DATA_KINDS
-from dash_hpc.study.sweep import MAX_RUNS, count_runs, many
+from dash_hpc.study.sweep import MAX_RUNS, many
 
 __all__ = ["load_study", "parse_study"]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any
 
-from dash_hpc.study.schema import Study
-from dash_hpc.study.strategies import STRATEGIES
+from dash_hpc.study.schema import PARTS, StrategyTable, Study
 
-__all__ = ["RunSpec", "canonical_json", "plan", "run_id"]
+__all__ = ["Plan", "RunSpec", "canonical_json", "plan", "run_id"]
 
 
 @dataclass(frozen=True)
@@ -36,28 +37,77 @@ def run_id(spec: Mapping[str, Any]) -> str:
     return hashlib.blake2b(canonical_json(spec).encode()).hexdigest()[:16]
 
 
-def plan(study: Study, digest: str) -> list[RunSpec]:
-    """List all runs of ``study``, longest first.
+class Plan:
+    """The runs of a study, made as they are asked for: a million are counted without being listed.
+
+    Unpruned runs come first (they stay dense to the end and take longest), then the rest; among these in the order of
+    the file: strategies, then data, model, solver, training, schedule, options, and seeds, which vary fastest. What
+    never prunes is run at the first schedule alone.
 
     Parameters
     ----------
     study : Study
         As loaded by ``load_study``.
-    digest : str
-        ``dash_hpc.data.digest`` of its data ("" for simulated data), so that changed files make new runs.
-
-    Returns
-    -------
-    list of RunSpec
-        Unpruned runs first (they stay dense to the end and take longest), then the rest; among these in the order
-        of the file, seeds varying fastest.
+    digest : callable
+        Data spec -> ``dash_hpc.data.digest`` of its data ("" for simulated data), so that changed files make new runs.
     """
-    shared = {**study.settings, "data_digest": digest}
-    tables = sorted(study.strategy, key=lambda table: STRATEGIES[table.name].prunes)
-    runs = []
-    for table in tables:
-        for strategy in table.combinations():
-            for seed in study.sweep.seeds:
-                spec = {**shared, "strategy": strategy, "seed": seed}
-                runs.append(RunSpec(run_id(spec), spec))
-    return runs
+
+    def __init__(self, study: Study, digest: Callable[[Mapping[str, Any]], str]) -> None:
+        self.study, self._digest = study, digest
+        self._tables = sorted(study.strategy, key=lambda table: table.scalar.prunes)
+
+    def __len__(self) -> int:
+        return self.study.n_runs
+
+    def __iter__(self) -> Iterator[RunSpec]:
+        for table in self._tables:
+            for shared in self._shared(table):
+                for strategy in table.specs():
+                    for seed in self.study.sweep.seeds:
+                        spec = {**shared, "strategy": strategy, "seed": seed}
+                        yield RunSpec(run_id(spec), spec)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of runs of each strategy, in the order of the plan."""
+        found: dict[str, int] = {}
+        for table in self._tables:
+            found[table.name] = found.get(table.name, 0) + self._count(table)
+        return found
+
+    def samples(self, axes: Mapping[str, Collection[str]]) -> Iterator[tuple[RunSpec, int]]:
+        """Yield one run for each combination of some axes (section -> keys), with the number of runs that have it.
+
+        All other axes are at their first value, and so is the digest of the data.
+        """
+        digest = self._digest(self.study.data_spec())
+        for table in self._tables:
+            parts = {}
+            for part in PARTS:
+                section = self.study.part(part)
+                kept = axes.get(part, ()) if table.scalar.prunes or part != "schedule" else ()
+                firsts = {key: values[:1] for key, values in section.axes.items() if key not in kept}
+                parts[part] = [one.spec() for one in section.combinations(firsts)]
+            strategy = next(table.specs())
+            count = self._count(table) // prod(map(len, parts.values()))
+            for values in product(*parts.values()):
+                spec = {**dict(zip(parts, values, strict=True)), "data_digest": digest, "strategy": strategy}
+                spec["seed"] = self.study.sweep.seeds[0]
+                yield RunSpec(run_id(spec), spec), count
+
+    def _count(self, table: StrategyTable) -> int:
+        parts = [part for part in PARTS if table.scalar.prunes or part != "schedule"]
+        return table.size * len(self.study.sweep.seeds) * prod(self.study.part(part).size for part in parts)
+
+    def _shared(self, table: StrategyTable) -> Iterator[dict[str, Any]]:
+        parts = {part: list(self.study.part(part).specs()) for part in PARTS[1:]}
+        if not table.scalar.prunes:
+            parts["schedule"] = parts["schedule"][:1]
+        for data in self.study.data.specs():
+            digest = self._digest(data)
+            for values in product(*parts.values()):
+                yield {"data": data, **dict(zip(parts, values, strict=True)), "data_digest": digest}
+
+
+def plan(study: Study, digest: str) -> list[RunSpec]:
+    """List all runs of a study whose data have one digest, whatever their level; see :class:`Plan`."""
+    return list(Plan(study, lambda _: digest))

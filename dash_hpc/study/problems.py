@@ -106,7 +106,7 @@ def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseMod
     if head == ("strategy",):
         if len(rest) < 2:
             return ("strategy", *rest), Study
-        return ("strategy", rest[0], *rest[2:3]), tables()[str(rest[1])].options
+        return ("strategy", rest[0], *rest[2:3]), tables()[str(rest[1])].scalar
     if head == ("model",):
         return (*head, *rest[:1]), section_of(raw.get("model")) if rest else Study
     if head and head[0] in SECTIONS:

@@ -5,90 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache, cached_property
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    create_model,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, SerializeAsAny, model_validator
 from pydantic_core import CoreSchema
 
-from dash_hpc.study.models import AnyModel, PhoenixSection
+from dash_hpc.study.count import SCALARS, count_runs
+from dash_hpc.study.models import MODELS, by_family
 from dash_hpc.study.options import StrategyOptions
-from dash_hpc.study.sections import (
-    ScheduleSection,
-    Section,
-    SolverSection,
-    StudySection,
-    SweepSection,
-    TrainingSection,
-    problem_at,
-)
-from dash_hpc.study.sources import DataSection
+from dash_hpc.study.sections import Section, StudySection, SweepSection, problem_at
+from dash_hpc.study.sources import DATA_KINDS
 from dash_hpc.study.strategies import STRATEGIES
-from dash_hpc.study.sweep import MAX_RUNS, compact, count_runs, distinct, expand, many
+from dash_hpc.study.sweep import MAX_RUNS, compact, many
+from dash_hpc.study.swept import Swept, swept
 from dash_hpc.study.toml import to_toml
 
-__all__ = ["SECTIONS", "StrategyTable", "Study", "tables"]
+__all__ = ["PARTS", "SECTIONS", "StrategyTable", "Study", "SweptSection", "tables"]
+
+PARTS = ("data", "model", *SCALARS)
+"""Sections that are part of a run's spec."""
 
 
-class StrategyTable(Section):
-    """One ``[[strategy]]`` table: a name, and for each option all the values it takes.
+class SweptSection(Swept):
+    """A section that is part of a run's spec, with all the values of each scalar."""
 
-    The model of each strategy is made from its options model, every option ``x: T`` becoming ``x: tuple[T, ...]``.
-    """
+    scalar: ClassVar[type[Section]] = Section
 
-    options: ClassVar[type[StrategyOptions]] = StrategyOptions
+    def specs(self) -> Iterator[dict[str, Any]]:
+        """Yield each combination as it stands in a run's spec: plain and complete."""
+        for section in self.combinations():
+            yield section.spec()
+
+
+class StrategyTable(Swept):
+    """One ``[[strategy]]`` table: a name, and for each option all the values it takes."""
+
+    scalar: ClassVar[type[StrategyOptions]] = StrategyOptions
 
     name: str
 
-    @property
-    def axes(self) -> dict[str, tuple[Any, ...]]:
-        """Values of each option, in the order of the options model."""
-        return {key: getattr(self, key) for key in self.options.model_fields}
-
-    @property
-    def size(self) -> int:
-        """Number of combinations."""
-        return prod(len(values) for values in self.axes.values())
-
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """Yield each combination of options with the name, complete; the last option varies fastest."""
-        axes = self.axes
-        for values in product(*axes.values()):
-            chosen = self.options(**dict(zip(axes, values, strict=True)))
-            yield {"name": self.name, **chosen.model_dump(mode="json")}
-
-
-def _swept(name: str, options: type[StrategyOptions]) -> type[StrategyTable]:
-    fields: dict[str, Any] = {"name": (Literal[name], Field(description="which strategy"))}
-    for key, info in options.model_fields.items():
-        # A plain annotation must not be wrapped: Annotated needs at least one piece of metadata.
-        element = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-        axis = Annotated[
-            tuple[element, ...],  # type: ignore[valid-type]
-            Field(strict=False),
-            BeforeValidator(expand),
-            AfterValidator(distinct),
-        ]
-        default = ... if info.is_required() else (info.get_default(call_default_factory=True),)
-        fields[key] = (axis, Field(default, description=info.description))
-    table = create_model(f"{options.__name__}Table", __base__=StrategyTable, __doc__=options.__doc__, **fields)
-    table.options = options
-    return table
+    def specs(self) -> Iterator[dict[str, Any]]:
+        """Yield each combination of options with the name, plain and complete."""
+        for options in self.combinations():
+            yield {"name": self.name, **options.model_dump(mode="json")}
 
 
 @cache
 def tables() -> dict[str, type[StrategyTable]]:
     """Return, by strategy name, the model of its ``[[strategy]]`` table."""
-    return {name: _swept(name, options) for name, options in STRATEGIES.items()}
+    return {
+        name: swept(options, StrategyTable, name=(Literal[name], Field(description="which strategy")))
+        for name, options in STRATEGIES.items()
+    }
 
 
 class _OfItsName:
@@ -102,22 +71,46 @@ class _OfItsName:
 
 AnyTable = Annotated[StrategyTable, _OfItsName]
 
+_DATA = {kind: swept(model, SweptSection) for kind, model in DATA_KINDS.items()}
+_MODELS = {family: swept(model, SweptSection) for family, model in MODELS.items()}
+_SWEPT = {name: swept(model, SweptSection) for name, model in SCALARS.items()}
+
+
+class _OfItsKind:
+    """Validates ``[data]`` by the model that its kind calls for."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        every = Union[tuple(_DATA.values())]  # type: ignore[valid-type]  # noqa: UP007 - built at run time
+        return handler.generate_schema(Annotated[every, Field(discriminator="kind")])
+
+
+class _Of:
+    """Validates a section by its model; left out, it has the defaults."""
+
+    def __init__(self, model: type[SweptSection]) -> None:
+        self.model = model
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self.model)
+
 
 class Study(Section):
-    """A study: one data set, one set of settings, many (strategy, options, seed) runs.
+    """A study: strategies and seeds, and what else is varied; every combination is a run.
 
-    Made by ``load_study``. All keys are complete: what the file left out has its default.
+    Made by ``load_study``. All keys are complete: what the file left out has its default. A scalar of a section or
+    table is the tuple of its values.
     """
 
     # The strategies are looked up when the first study is validated, not when this module is imported.
     model_config = ConfigDict(defer_build=True)
 
     study: StudySection
-    data: DataSection
-    model: AnyModel = PhoenixSection()
-    solver: SolverSection = SolverSection()
-    training: TrainingSection = TrainingSection()
-    schedule: ScheduleSection = ScheduleSection()
+    data: Annotated[SweptSection, _OfItsKind]
+    model: Annotated[SerializeAsAny[SweptSection], by_family(_MODELS)] = _MODELS["phoenix"]()
+    solver: Annotated[SweptSection, _Of(_SWEPT["solver"])] = _SWEPT["solver"]()
+    training: Annotated[SweptSection, _Of(_SWEPT["training"])] = _SWEPT["training"]()
+    schedule: Annotated[SweptSection, _Of(_SWEPT["schedule"])] = _SWEPT["schedule"]()
     sweep: SweepSection = SweepSection()
     strategy: Annotated[tuple[AnyTable, ...], Field(strict=False, min_length=1)]
 
@@ -134,7 +127,7 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         for index, table in enumerate(self.strategy):
-            if table.options.needs_prior and self.data.without_prior:
+            if table.scalar.needs_prior and self.data.first().without_prior:
                 message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
                 raise problem_at(f"strategy.{index}.name", message)
         self._check_rewind()
@@ -154,7 +147,7 @@ class Study(Section):
         return self
 
     def _check_rewind(self) -> None:
-        first = self.schedule.first_epoch
+        first = min(self.schedule.axes["first_epoch"])
         for index, table in enumerate(self.strategy):
             late = [k for k in table.axes.get("rewind", ()) if isinstance(k, int) and k >= first]
             if late:
@@ -179,26 +172,30 @@ class Study(Section):
     @property
     def n_runs(self) -> int:
         """Number of runs in the plan."""
-        return len(self.sweep.seeds) * sum(table.size for table in self.strategy)
+        shared = len(self.sweep.seeds) * self.data.size * self.model.size * self.solver.size * self.training.size
+        return shared * sum(table.size * (self.schedule.size if table.scalar.prunes else 1) for table in self.strategy)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The parts that all runs share, plain and complete: data, model, solver, training, schedule."""
-        parts = ("data", "model", "solver", "training", "schedule")
-        return {part: getattr(self, part).model_dump(mode="json") for part in parts}
+        """Data, model, solver, training and schedule of the first combination, plain and complete."""
+        return {part: self.part(part).first().spec() for part in PARTS}
+
+    def part(self, name: str) -> SweptSection:
+        """Return one of the sections ``PARTS``."""
+        section: SweptSection = getattr(self, name)
+        return section
 
     def data_spec(self) -> dict[str, Any]:
-        """Return what ``dash_hpc.data.build`` and ``dash_hpc.data.digest`` take."""
+        """Return what ``dash_hpc.data.build`` and ``dash_hpc.data.digest`` take, of the first data level."""
         return dict(self.settings["data"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study with every default filled in, as it would be parsed from TOML (None left out)."""
-        full = self.model_dump(mode="json", exclude_none=True)
+        full: dict[str, Any] = {"study": self.study.model_dump(mode="json", exclude_none=True)}
+        full |= {part: self.part(part).to_dict() for part in PARTS}
+        full["sweep"] = self.sweep.model_dump(mode="json")
         full["sweep"]["seeds"] = compact(full["sweep"]["seeds"])
-        for table in full["strategy"]:
-            for key, values in table.items():
-                if isinstance(values, list):
-                    table[key] = values[0] if len(values) == 1 else compact(values)
+        full["strategy"] = [{"name": table.name, **table.to_dict()} for table in self.strategy]
         return full
 
     def to_toml(self) -> str:
@@ -208,11 +205,9 @@ class Study(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "study": StudySection,
-    "model": PhoenixSection,
-    "solver": SolverSection,
-    "training": TrainingSection,
-    "schedule": ScheduleSection,
+    "model": MODELS["phoenix"],
+    **SCALARS,
     "sweep": SweepSection,
 }
-"""Sections by name. ``data`` has one model per kind, ``strategy`` one per name; ``model`` has one per family, here that
-of the default one (``dash_hpc.study.models.section_of`` knows the others)."""
+"""Sections by name, of one combination. ``data`` has one model per kind, ``strategy`` one per name; ``model`` has one
+per family, here that of the default one (``dash_hpc.study.models.section_of`` knows the others)."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from dash_hpc.study.sweep import distinct, expand
@@ -16,12 +16,16 @@ __all__ = [
     "MAX_TRAJECTORIES",
     "ColumnNames",
     "FilePath",
+    "Folds",
+    "FoldsKey",
     "ScheduleSection",
     "Section",
+    "ShareKey",
     "SolverSection",
     "StudySection",
     "SweepSection",
     "TrainingSection",
+    "folds_of",
     "problem_at",
     "without_nul",
 ]
@@ -36,6 +40,15 @@ class Section(BaseModel):
     """Base of all sections: immutable, unknown keys refused, no silent conversion of types, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    left_out: ClassVar[frozenset[str]] = frozenset()
+    """Keys that a run's spec has only where they are not at their default: there are specs older than they are."""
+
+    def spec(self) -> dict[str, Any]:
+        """Return the section as it stands in a run's spec: plain and complete."""
+        plain = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        return {k: v for k, v in plain.items() if k not in self.left_out or getattr(self, k) != fields[k].default}
 
 
 # A study's name may be anything that a folder can be called and that is one line: whoever uses it quotes it.
@@ -197,6 +210,44 @@ def _time_unit(value: Any) -> Any:
 
 
 TimeUnitKey = Annotated[Literal["auto"] | float, BeforeValidator(_time_unit)]
+
+
+class Folds(Section):
+    """``{ folds = 5 }``: K-fold cross-validation over whole trajectories; with ``fold``, one part of it.
+
+    A study file has ``folds`` alone, which stands for one data set per fold, from 0. ``fold = "all"`` trains on all
+    trajectories.
+    """
+
+    folds: int = Field(ge=2, le=1000)
+    fold: int | Literal["all"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Folds:
+        if self.fold != "all" and not 0 <= self.fold < self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds}: folds count from 0")
+        return self
+
+
+def folds_of(value: Any) -> Folds:
+    """Return the folds that a value says; raises ValueError where it says none."""
+    try:
+        return Folds.model_validate(value)
+    except ValidationError:
+        raise ValueError("must be { folds = K } with 2 to 1,000 folds") from None
+
+
+def _share(value: Any) -> Any:
+    """A share of the trajectories, or folds of them."""
+    if isinstance(value, (dict, Folds)):
+        return folds_of(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1:
+        return float(value)
+    raise ValueError("must be larger than 0 and smaller than 1, or { folds = 5 }")
+
+
+ShareKey = Annotated[float | Folds, BeforeValidator(_share)]
+FoldsKey = Annotated[Folds | None, BeforeValidator(lambda value: value if value is None else folds_of(value))]
 
 
 def _column_names(value: Any) -> Any:

@@ -12,7 +12,10 @@ from dash_hpc.study.sections import (
     MAX_TRAJECTORIES,
     ColumnNames,
     FilePath,
+    Folds,
+    FoldsKey,
     Section,
+    ShareKey,
     TimeUnitKey,
     problem_at,
 )
@@ -22,7 +25,6 @@ __all__ = [
     "DATA_KINDS",
     "MAX_VALUES",
     "CatalogueData",
-    "DataSection",
     "DataTable",
     "FilesData",
     "SimulatedData",
@@ -36,6 +38,7 @@ _TIME_UNIT = (
     "models train in units of this many of the data's units of time; auto: 1/9 of the median length of a trajectory, "
     "so that hours, minutes and seconds give the same model; 1: in the unit of the data, as the published programs do"
 )
+_SEED = "seed of the split into parts, of the folds, and of the prior edges that are moved"
 _MAX_MISSING = "a step is left out where a larger share of the genes is missing at its start"
 MAX_VALUES = 1_000_000_000
 """More values of expression than this are not simulated."""
@@ -80,7 +83,9 @@ class SimulatedData(DataTable):
     prior_noise: float = Field(
         default=0.05, ge=0, le=1, description="share of the prior's edges moved to random places"
     )
-    validation: float = Field(default=0.1, gt=0, lt=1, description="share of the trajectories kept for validation")
+    validation: ShareKey = Field(
+        default=0.1, description="share of the trajectories kept for validation, or { folds = K } for cross-validation"
+    )
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
 
     @model_validator(mode="after")
@@ -100,11 +105,15 @@ class SimulatedData(DataTable):
         most = self.regulators * (self.genes - 1)
         if self.edges > most:
             raise problem_at("edges", f"must not be larger than regulators × (genes − 1) = {most}")
+        if isinstance(self.validation, Folds) and self.validation.folds > self.trajectories:
+            raise problem_at("validation", f"must not have more folds than trajectories = {self.trajectories:,}")
         return self
 
 
 class CatalogueData(DataTable):
     """``kind = "catalogue"``: a published data set, found below the folder that DASH_HPC_DATA names."""
+
+    left_out = frozenset({"seed", "validation"})
 
     kind: Literal["catalogue"] = Field(description="a published data set")
     name: CatalogueName = Field(description="which one")
@@ -112,6 +121,10 @@ class CatalogueData(DataTable):
         default=0.0, ge=0, le=1e6, description="s.d. added to every training and validation value"
     )
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+    validation: FoldsKey = Field(
+        default=None, description="{ folds = K } for cross-validation; default: the published split"
+    )
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description=_SEED)
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
@@ -120,6 +133,7 @@ class FilesData(DataTable):
     """``kind = "files"``: your own files; relative paths start at the study file's folder."""
 
     names_files = True
+    left_out = frozenset({"prior_noise", "seed"})
 
     kind: Literal["files"] = Field(description="your own files")
     train: ExpressionFile = Field(
@@ -128,8 +142,8 @@ class FilesData(DataTable):
     genes: FilePath | None = Field(default=None, description="gene names, one per row of a trajectory")
     validation: Split | None = Field(
         default=None,
-        description="a file (as train), trajectories of train (a list, from 0), or a fraction; default: what train "
-        "says itself, else 0.1",
+        description="a file (as train), trajectories of train (a list, from 0), a fraction, or { folds = K } for "
+        "cross-validation; default: what train says itself, else 0.1",
     )
     test: ExpressionFile | None = Field(
         default=None, description="trajectories to test on; default: what train says itself"
@@ -152,8 +166,16 @@ class FilesData(DataTable):
     expression_noise: float = Field(
         default=0.0, ge=0, le=1e6, description="s.d. added to every training and validation value"
     )
+    prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description=_SEED)
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FilesData:
+        if self.prior_noise and self.prior is None:
+            raise problem_at("prior_noise", "moves edges of a prior, and none is named: add prior")
+        return self
 
     @property
     def without_prior(self) -> bool:
@@ -165,5 +187,3 @@ DATA_KINDS: dict[str, type[DataTable]] = {
     "catalogue": CatalogueData,
     "files": FilesData,
 }
-
-DataSection = Annotated[SimulatedData | CatalogueData | FilesData, Field(discriminator="kind")]

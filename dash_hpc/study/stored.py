@@ -9,11 +9,9 @@ from pydantic import ValidationError
 
 from dash_hpc.errors import StudyError
 from dash_hpc.study.problems import path_text, problems
-from dash_hpc.study.schema import Study
+from dash_hpc.study.schema import PARTS, Study
 
 __all__ = ["check_spec"]
-
-_PARTS = ("data", "model", "solver", "training", "schedule")
 
 
 def check_spec(spec: Mapping[str, Any]) -> None:
@@ -26,22 +24,21 @@ def check_spec(spec: Mapping[str, Any]) -> None:
     StudyError
         One line with the key.
     """
-    strategy = spec.get("strategy")
-    lists = [key for key, value in strategy.items() if isinstance(value, list)] if isinstance(strategy, Mapping) else []
-    if lists:
-        raise StudyError(f"not the spec of a run: strategy.{lists[0]} is a list, and a run has one value of it")
     raw = {
         "study": {"name": "stored"},
-        **{part: spec[part] for part in _PARTS if part in spec},
+        **{part: spec[part] for part in PARTS if part in spec},
         "sweep": {"seeds": [spec.get("seed")]},
-        "strategy": [strategy],
+        "strategy": [spec.get("strategy")],
     }
     try:
         study = Study.model_validate(raw)
     except ValidationError as error:
         first = problems(error, raw)[0]
         raise StudyError(f"not the spec of a run: {path_text(first.path)}: {first.message}") from error
-    whole = {**study.settings, "strategy": next(study.strategy[0].combinations())}
+    swept = {**{part: study.part(part) for part in PARTS}, "strategy": study.strategy[0]}
+    if many := [f"{part}.{key}" for part, table in swept.items() for key, v in table.axes.items() if len(v) > 1]:
+        raise StudyError(f"not the spec of a run: {many[0]} has many values, and a run has one of it")
+    whole = {**study.settings, "strategy": next(study.strategy[0].specs())}
     for part, keys in whole.items():
         if part not in spec or (absent := [key for key in keys if key not in spec[part]]):
             raise StudyError(f"not the spec of a run: {part if part not in spec else f'{part}.{absent[0]}'} is missing")

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import log10, prod
+from math import log10
 from typing import Any
 
-from dash_hpc.study.strategies import STRATEGIES
-
-__all__ = ["MAX_RUNS", "RunCount", "compact", "count_runs", "distinct", "expand", "length", "many", "parse_range"]
+__all__ = [
+    "MAX_RUNS",
+    "compact",
+    "distinct",
+    "expand",
+    "fold_length",
+    "folded",
+    "length",
+    "listed",
+    "many",
+    "parse_range",
+    "whole_folds",
+]
 
 MAX_RUNS = 1_000_000
 """More runs than this are refused before anything is expanded."""
 
 _LONGEST_RANGE = 200
 _LONG_RUN = 1000
-_TABLES_TOLD = 5
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:step\s+({_NUMBER})\s*)?")
 
@@ -77,7 +86,7 @@ def length(value: Any) -> int:
         return values.count if values is not None else 1
     if isinstance(value, (list, tuple)):
         return sum(length(item) for item in value)
-    return 1
+    return _fold_count(value)
 
 
 def many(count: int) -> str:
@@ -101,6 +110,14 @@ def expand(value: Any) -> tuple[Any, ...]:
     return values
 
 
+def listed(value: Any) -> tuple[Any, ...]:
+    """List the values of a scalar or of a list, in which a text is no range; raises ValueError when there is none."""
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not values:
+        raise ValueError("is empty: give at least one value")
+    return values
+
+
 def _flat(value: Any) -> Iterator[Any]:
     if isinstance(value, str):
         values = parse_range(value)
@@ -109,7 +126,47 @@ def _flat(value: Any) -> Iterator[Any]:
         for item in value:
             yield from _flat(item)
     else:
+        yield from _each_fold(value)
+
+
+def folded(value: Any) -> tuple[Any, ...]:
+    """List the folds that ``{ folds = K }``, or a list of such tables, stands for; every other value is one.
+
+    Raises ValueError when there are more than ``MAX_RUNS``.
+    """
+    tables = isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value)
+    if (size := fold_length(value)) > MAX_RUNS:
+        raise ValueError(f"stands for {many(size)} values; a study may have at most {MAX_RUNS:,} runs")
+    return tuple(one for item in (value if tables else [value]) for one in _each_fold(item))
+
+
+def fold_length(value: Any) -> int:
+    """Return how many values :func:`folded` lists."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
+        return sum(_fold_count(item) for item in value)
+    return _fold_count(value)
+
+
+def _fold_count(value: Any) -> int:
+    """How many folds a table without ``fold`` stands for; what is wrong counts as one."""
+    if isinstance(value, Mapping) and set(value) == {"folds"} and type(value["folds"]) is int:
+        return max(1, value["folds"])
+    return 1
+
+
+def _each_fold(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping) and set(value) == {"folds"} and type(value["folds"]) is int:
+        yield from ({**value, "fold": k} for k in range(max(1, value["folds"])))
+    else:
         yield value
+
+
+def whole_folds(values: Sequence[Any]) -> Any:
+    """Write all folds of a cross-validation as the table that stands for them; other values as they are."""
+    first = values[0] if values else None
+    if isinstance(first, Mapping) and "fold" in first and list(values) == list(_each_fold({"folds": first["folds"]})):
+        return {"folds": first["folds"]}
+    return values
 
 
 def compact(values: Sequence[Any]) -> list[Any]:
@@ -162,44 +219,3 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
             raise ValueError(f"names {value} twice, which would be the same run twice")
         seen.add(value)
     return values
-
-
-@dataclass(frozen=True)
-class RunCount:
-    """How many runs an unexpanded study asks for.
-
-    ``reason`` says how the number comes about; ``longest`` is the path of the key with most values.
-    """
-
-    total: int
-    reason: str
-    longest: tuple[str | int, ...]
-
-
-def count_runs(raw: Mapping[str, Any]) -> RunCount:
-    """Count the runs of a study as it was parsed from TOML, before validation and without expanding anything."""
-    sweep = raw.get("sweep")
-    seeds = length(sweep.get("seeds", 0)) if isinstance(sweep, Mapping) else 1
-    longest: tuple[str | int, ...] = ("sweep", "seeds")
-    most = seeds
-    tables = raw.get("strategy")
-    totals, reasons = [], []
-    for index, table in enumerate(tables if isinstance(tables, Sequence) else ()):
-        if not isinstance(table, Mapping):
-            continue
-        # What is no option is not expanded either: validation refuses it.
-        sizes = {key: max(1, length(value)) for key, value in table.items() if key in _options(table.get("name"))}
-        totals.append(prod(sizes.values()))
-        factors = [f"{many(size)} {key}" for key, size in sizes.items() if size > 1]
-        reasons.append(f"{table.get('name', f'strategy[{index}]')}: {' × '.join(factors) or '1'}")
-        for key, size in sizes.items():
-            if size > most:
-                most, longest = size, ("strategy", index, key)
-    if len(reasons) > _TABLES_TOLD:
-        reasons[_TABLES_TOLD:] = [f"{len(reasons) - _TABLES_TOLD:,} further tables"]
-    reason = f"{many(seeds)} seeds × ({' + '.join(reasons)})"
-    return RunCount(seeds * sum(totals), reason, longest)
-
-
-def _options(name: Any) -> Collection[str]:
-    return STRATEGIES[name].model_fields if isinstance(name, str) and name in STRATEGIES else ()

@@ -49,7 +49,8 @@ def test_sim350_is_the_published_setting() -> None:
         "time_unit": "auto",
         "max_missing": 0.25,
     }
-    assert (study.model.hidden, study.training.epochs, study.training.lr) == (40, 200, 1e-3)
+    model, training = study.settings["model"], study.settings["training"]
+    assert (model["hidden"], training["epochs"], training["lr"]) == (40, 200, 1e-3)
     assert study.settings["schedule"] == {"first_epoch": 3, "first_fraction": 0.7, "every": 10, "fraction": 0.1}
     assert study.sweep.seeds == (0, 1, 2)
     dash = next(table for table in study.strategy if table.name == "dash")
@@ -58,8 +59,8 @@ def test_sim350_is_the_published_setting() -> None:
 
 def test_hema_b_is_the_published_setting() -> None:
     study = load_study(EXAMPLES / "hema_b.toml")
-    training = study.training
-    assert (study.model.hidden, training.epochs, training.lr, training.early_stop) == (50, 240, 1e-2, 0)
+    model, training = study.settings["model"], study.settings["training"]
+    assert (model["hidden"], *(training[key] for key in ("epochs", "lr", "early_stop"))) == (50, 240, 1e-2, 0)
     assert (training.plateau_threshold, training.batch) == (1e-7, "trajectory")
 
 

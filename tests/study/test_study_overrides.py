@@ -38,12 +38,12 @@ def test_values_replace_those_of_the_file() -> None:
             "training.epochs=8",
         ],
     )
-    assert study.training.epochs == 8
-    assert study.training.lr == 0.01
+    assert study.settings["training"]["epochs"] == 8
+    assert study.settings["training"]["lr"] == 0.01
     assert study.sweep.seeds == (0, 1, 2)
     assert study.strategy[1].axes["lambda_ppi"] == (0.1, 0.5)
     assert study.strategy[1].axes["lambda_motif"] == (0.0, 0.5, 1.0)
-    assert study.solver.method == "rk4"
+    assert study.settings["solver"]["method"] == "rk4"
     assert study.study.description == "two words"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from dash_hpc.errors import StudyError
 from dash_hpc.study import MAX_RUNS, load_study, parse_study
-from dash_hpc.study.sweep import count_runs, expand, length, parse_range
+from dash_hpc.study.count import count_runs
+from dash_hpc.study.sweep import expand, length, parse_range
 
 
 @pytest.mark.parametrize(

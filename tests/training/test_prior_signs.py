@@ -18,7 +18,7 @@ def trained(prior: Prior) -> list[float]:
 
     study = parse_study('[data]\nkind = "simulate"\n[model]\nhidden = 3\n[training]\nepochs = 3\ntau = 0.5\n'
                         'prior_points = 50\n[[strategy]]\nname = "none"\n')  # fmt: skip
-    spec = {**study.settings, "strategy": study.strategy[0].combinations().__next__(), "seed": 0}
+    spec = {**study.settings, "strategy": next(study.strategy[0].specs()), "seed": 0}
     fit = Trainer(DataSet("d", course, course, prior=prior), spec).fit()
     return list(fit.history["train_mse"])
 

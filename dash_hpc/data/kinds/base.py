@@ -15,7 +15,7 @@ __all__ = ["SHARED_SEED", "DataKind", "Spec"]
 
 Spec = Mapping[str, Any]
 
-#: Seed of what all runs on the same files share: the split of their trajectories, and the prior edges that are moved.
+#: Where a spec of files has none: seed of the split of their trajectories, and of the prior edges that are moved.
 SHARED_SEED = 0
 
 

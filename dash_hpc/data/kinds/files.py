@@ -8,6 +8,7 @@ from typing import Any
 
 from dash_hpc.data.dataset import DataSet
 from dash_hpc.data.kinds.base import DataKind, Spec
+from dash_hpc.data.kinds.parts import folds_asked
 from dash_hpc.data.kinds.sources import Sources, assemble, checked_files
 from dash_hpc.data.readers import Source
 from dash_hpc.errors import DataError
@@ -48,7 +49,7 @@ def _sources(spec: Spec, base: Path) -> Sources:
         hold_out = tuple(validation)
     elif isinstance(validation, (int, float)) and not isinstance(validation, bool):
         hold_out = float(validation)
-    elif validation is not None:
+    elif validation is not None and folds_asked(spec) is None:
         raise DataError(f"data.validation must be a file, trajectory indices or a fraction, got {validation!r}")
     said: dict[str, Any] = {key: spec.get(key) for key in ("prior_columns", "truth_columns", "prior_signed")}
     return Sources(
@@ -57,6 +58,7 @@ def _sources(spec: Spec, base: Path) -> Sources:
         validation=held,
         test=_source(spec.get("test"), "test", base),
         hold_out=hold_out,
+        prior_to_corrupt=float(spec.get("prior_noise") or 0.0),
         **said,
         **paths,
     )

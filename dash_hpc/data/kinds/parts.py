@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from dash_hpc.data.kinds.base import Spec
+from dash_hpc.data.kinds.base import SHARED_SEED, Spec
 from dash_hpc.data.missing import DEFAULT_MAX_MISSING
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.timecourse import TimeCourse
 from dash_hpc.data.timeunit import check_unit
 
-__all__ = ["corrupted", "expression_noise", "max_missing", "missing_notes", "noise_note", "scale_note", "unit_asked"]
+__all__ = [
+    "corrupted",
+    "expression_noise",
+    "folds_asked",
+    "max_missing",
+    "missing_notes",
+    "noise_note",
+    "scale_note",
+    "shared_seed",
+    "unit_asked",
+]
 
 _LARGEST_LEVEL = 10.0  # beyond what published sets (0..1, log ratios of -2.5..4) hold: counts, intensities
 
@@ -23,6 +35,19 @@ def expression_noise(spec: Spec) -> float:
 def max_missing(spec: Spec) -> float:
     """Largest share of the genes that may be missing where a step starts."""
     return float(spec.get("max_missing", DEFAULT_MAX_MISSING))
+
+
+def folds_asked(spec: Spec) -> tuple[int, int | str] | None:
+    """Number of folds and the one to hold out, where validation is one of them."""
+    validation = spec.get("validation")
+    if isinstance(validation, Mapping) and "folds" in validation:
+        return int(validation["folds"]), validation["fold"]
+    return None
+
+
+def shared_seed(spec: Spec) -> int:
+    """Seed of what all runs on one data level share: split, folds, and the prior edges that are moved."""
+    return int(spec.get("seed", SHARED_SEED))
 
 
 def unit_asked(spec: Spec) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.dataset import DataSet
 from dash_hpc.data.kinds.base import DataKind, Spec
-from dash_hpc.data.kinds.parts import corrupted, expression_noise, noise_note, unit_asked
-from dash_hpc.data.splits import split_fraction
+from dash_hpc.data.kinds.parts import corrupted, expression_noise, folds_asked, noise_note, unit_asked
+from dash_hpc.data.splits import split_folds, split_fraction
 from dash_hpc.data.summary import DataSummary
 from dash_hpc.data.timeunit import length_unit, typical_unit
 from dash_hpc.rng import stream
@@ -28,8 +28,11 @@ class SimulatedKind(DataKind):
         data_seed = int(spec["seed"])
         noise = expression_noise(spec)
         noisy = system.train_val.with_noise(noise, stream(seed, "expression-noise"))
-        fraction = float(spec["validation"])
-        train, validation, held = split_fraction(noisy, fraction, stream(data_seed, "validation-split"))
+        if (folds := folds_asked(spec)) is not None:
+            train, validation, held = split_folds(noisy, *folds, stream(data_seed, "validation-folds"))
+        else:
+            fraction = float(spec["validation"])
+            train, validation, held = split_fraction(noisy, fraction, stream(data_seed, "validation-split"))
         prior, notes = corrupted(
             system.prior_clean, float(spec.get("prior_noise") or 0.0), stream(data_seed, "prior-noise")
         )
@@ -58,9 +61,11 @@ class SimulatedKind(DataKind):
     def foresee(self, spec: Spec) -> DataSummary:
         genes, points = int(spec["genes"]), len(spec["times"])
         drawn, test = int(spec["trajectories"]), int(spec["test_trajectories"])
-        held = min(max(1, round(float(spec["validation"]) * drawn)), drawn - 1)
+        trained, held = _divided(spec, drawn)
         told = DataSummary(f"simulated, seed {spec['seed']}", genes)
-        counted = {"training": drawn - held, "validation": held, "test": test}
+        counted = {"training": trained, "validation": held, "test": test}
+        if (folds := folds_asked(spec)) is not None:
+            told.facts["folds"] = f"{folds[0]} folds of whole trajectories, each validated on once"
         steps = {part: count * (points - 1) for part, count in counted.items()}
         told.facts["genes"] = f"{genes:,}, of which {int(spec['regulators']):,} regulate"
         told.facts["trajectories"] = ", ".join(f"{count:,} {part}" for part, count in counted.items())
@@ -75,3 +80,14 @@ class SimulatedKind(DataKind):
         told.counts |= {f"{part}_trajectories": count for part, count in counted.items()}
         told.counts |= {f"{part}_pairs": count for part, count in steps.items()}
         return told
+
+
+def _divided(spec: Spec, drawn: int) -> tuple[int, int]:
+    """Trajectories to train and to validate on; of the first fold where there are folds."""
+    if (folds := folds_asked(spec)) is None:
+        held = min(max(1, round(float(spec["validation"]) * drawn)), drawn - 1)
+    elif folds[1] == "all":
+        return drawn, drawn
+    else:
+        held = len(range(int(folds[1]), drawn, folds[0]))
+    return drawn - held, held

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 from scipy.sparse import csr_array
 
 from dash_hpc.data.dataset import DataSet
-from dash_hpc.data.kinds.base import SHARED_SEED, Spec
+from dash_hpc.data.kinds.base import Spec
 from dash_hpc.data.kinds.parts import (
     corrupted,
     expression_noise,
+    folds_asked,
     max_missing,
     missing_notes,
     noise_note,
     scale_note,
+    shared_seed,
     unit_asked,
 )
 from dash_hpc.data.networks import read_network
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.readers import Expression, Genes, ReaderKeys, Source, reader_of
 from dash_hpc.data.record import NetworkRecord
-from dash_hpc.data.splits import split_by_index, split_fraction, split_pairs
+from dash_hpc.data.splits import split_by_index, split_folds, split_fraction, split_pairs
 from dash_hpc.data.timecourse import TimeCourse
 from dash_hpc.data.timeunit import typical_unit
 from dash_hpc.errors import DataError, PriorError, UsageError
@@ -135,6 +138,13 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
         validation = read("validation", sources.validation, names).course
     if validation is not None:
         validation = validation.with_noise(noise, stream(seed, "expression-noise", "validation"))
+    if (folds := folds_asked(spec)) is not None:
+        notes.extend(noise_note(noise))
+        if validation is not None:
+            train = replace(train, trajectories=(*train.trajectories, *validation.trajectories))
+        train, validation, held = split_folds(train, *folds, stream(shared_seed(spec), "validation-folds"))
+        notes.append(held)
+    elif validation is not None:
         notes.extend(noise_note(noise))
     else:
         hold_out = sources.hold_out
@@ -144,7 +154,7 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
                 f"no validation data was named: a fraction of {DEFAULT_FRACTION:g} is held out of the training file"
             )
         notes.extend(noise_note(noise))
-        train, validation, held = _split(train, hold_out)
+        train, validation, held = _split(train, hold_out, stream(shared_seed(spec), "validation-split"))
         notes.append(held)
     if sources.test is not None:
         test = read("test", sources.test, names).course
@@ -154,7 +164,7 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         notes.extend(missing_notes(part, data))
     notes.extend(scale_note(train, validation, test))
-    prior, prior_notes = _read_prior(sources, train.genes)
+    prior, prior_notes = _read_prior(sources, train.genes, stream(shared_seed(spec), "prior-noise"))
     notes.extend(prior_notes)
     truth = truth_record = None
     if sources.truth is not None:
@@ -177,8 +187,7 @@ def _own(whole: Expression, part: str, sources: Sources) -> TimeCourse | None:
     return own
 
 
-def _split(data: TimeCourse, hold_out: object) -> tuple[TimeCourse, TimeCourse, str]:
-    rng = stream(SHARED_SEED, "validation-split")
+def _split(data: TimeCourse, hold_out: object, rng: np.random.Generator) -> tuple[TimeCourse, TimeCourse, str]:
     if isinstance(hold_out, float):
         return split_fraction(data, hold_out, rng)
     if isinstance(hold_out, tuple) and hold_out[:1] == ("pairs",):
@@ -189,7 +198,9 @@ def _split(data: TimeCourse, hold_out: object) -> tuple[TimeCourse, TimeCourse, 
     raise UsageError(f"validation must be a file, trajectory indices or a fraction, got {hold_out!r}")
 
 
-def _read_prior(sources: Sources, genes: tuple[str, ...]) -> tuple[Prior | None, tuple[str, ...]]:
+def _read_prior(
+    sources: Sources, genes: tuple[str, ...], rng: np.random.Generator
+) -> tuple[Prior | None, tuple[str, ...]]:
     if sources.prior is None:
         if sources.ppi is not None:
             raise PriorError(f"{sources.ppi}: interactions need a motif prior beside them; name it as data.prior")
@@ -203,7 +214,7 @@ def _read_prior(sources: Sources, genes: tuple[str, ...]) -> tuple[Prior | None,
         signed=sources.prior_signed,
     )
     _refuse_empty(sources.prior, "prior", prior.motif, prior.records[0])
-    moved, notes = corrupted(prior, sources.prior_to_corrupt, stream(SHARED_SEED, "prior-noise"))
+    moved, notes = corrupted(prior, sources.prior_to_corrupt, rng)
     return moved, (*prior.notes, *notes)
 
 

@@ -7,15 +7,16 @@ to offer beyond size and precision it need not declare: :class:`ModelSection` do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from dash_hpc.study.models.phoenix import PhoenixSection
 from dash_hpc.study.models.section import DEFAULT_FAMILY, ModelSection
+from dash_hpc.study.sections import Section
 
-__all__ = ["DEFAULT_FAMILY", "MODELS", "AnyModel", "ModelSection", "PhoenixSection", "section_of"]
+__all__ = ["DEFAULT_FAMILY", "MODELS", "ModelSection", "PhoenixSection", "by_family", "section_of"]
 
 #: Family name -> model of its ``[model]`` section.
 MODELS: dict[str, type[ModelSection]] = {"phoenix": PhoenixSection}
@@ -27,15 +28,15 @@ def section_of(raw: Any) -> type[ModelSection]:
     return MODELS.get(name, MODELS[DEFAULT_FAMILY]) if isinstance(name, str) else MODELS[DEFAULT_FAMILY]
 
 
-def _by_family(raw: Any, handler: ValidatorFunctionWrapHandler) -> ModelSection:
-    if isinstance(raw, ModelSection):
-        return raw
-    if isinstance(raw, Mapping):
-        name = raw.get("family", DEFAULT_FAMILY)
-        if not isinstance(name, str) or name not in MODELS:
-            raise PydanticCustomError("unknown_family", "{family}", {"family": name, "legal": list(MODELS)})
-    return section_of(raw).model_validate(raw)
+def by_family(models: Mapping[str, type[Section]]) -> WrapValidator:
+    """Return the validator of a section by the family that it names; ``models`` has one model for each family."""
 
+    def validate(raw: Any, handler: ValidatorFunctionWrapHandler) -> Section:
+        if isinstance(raw, Section):
+            return raw
+        name = raw.get("family", DEFAULT_FAMILY) if isinstance(raw, Mapping) else DEFAULT_FAMILY
+        if not isinstance(name, str) or name not in models:
+            raise PydanticCustomError("unknown_family", "{family}", {"family": name, "legal": list(models)})
+        return models[name].model_validate(raw)
 
-#: A section of whatever family it names.
-AnyModel = Annotated[SerializeAsAny[ModelSection], WrapValidator(_by_family)]
+    return WrapValidator(validate)
