@@ -61,7 +61,7 @@ def test_hema_b_is_the_published_setting() -> None:
     study = load_study(EXAMPLES / "hema_b.toml")
     model, training = study.settings["model"], study.settings["training"]
     assert (model["hidden"], *(training[key] for key in ("epochs", "lr", "early_stop"))) == (50, 240, 1e-2, 0)
-    assert (training.plateau_threshold, training.batch) == (1e-7, "trajectory")
+    assert (training["plateau_threshold"], training["batch"]) == (1e-7, "trajectory")
 
 
 def test_the_commented_starter_names_every_key() -> None:
