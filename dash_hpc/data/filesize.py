@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import stat
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dash_hpc.errors import DataError
+from dash_hpc.files import NotRegular, open_regular
 
 __all__ = ["MAX_CELLS", "MAX_FILE_BYTES", "MAX_LINE_BYTES", "read_within", "refuse_wide", "unpack"]
 
@@ -37,26 +37,24 @@ def read_within(path: str | Path, error: type[DataError] = DataError) -> bytes:
         The file is missing, a folder, a device or pipe, unreadable, too large, or has a line that is too long.
     """
     try:
-        # Opening a pipe that nobody writes to would wait for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise error(f"{path}: is a device, pipe or socket, not a file; write the data to a file")
-            _refuse_large(status.st_size, path, error)
+        with open_regular(path, links=True) as file:
+            size = os.fstat(file.fileno()).st_size
+            _refuse_large(size, path, error)
             packed = file.peek(2)[:2] == b"\x1f\x8b"
-            if status.st_size > MAX_LINE_BYTES and not packed:
+            if size > MAX_LINE_BYTES and not packed:
                 _pass_over(file, path, error)
                 file.seek(0)
-            data = file.read(status.st_size)
+            data = file.read(size)
             # It may have grown, and files of /proc say that they have no size.
             while more := file.read(_PIECE):
                 data += more
                 _refuse_large(len(data), path, error)
             return data
+    except NotRegular as found:
+        remedy = "" if str(found) == "a folder" else "; write the data to a file"
+        raise error(f"{path}: is {found}, not a file{remedy}") from None
     except FileNotFoundError:
         raise error(f"{path}: file not found") from None
-    except IsADirectoryError:
-        raise error(f"{path}: is a folder, not a file") from None
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
     except ValueError as reason:  # a name that no file can have

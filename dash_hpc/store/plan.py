@@ -20,7 +20,7 @@ from dash_hpc.names import json_text
 from dash_hpc.store.files import in_bytes
 from dash_hpc.store.notes import anything, listing, parse_json, record, text, whole
 from dash_hpc.store.publish import canonical_json, publish_text
-from dash_hpc.store.reading import open_regular
+from dash_hpc.store.reading import open_file
 from dash_hpc.store.schema import SPEC, run_path, spec_id
 
 __all__ = [
@@ -254,7 +254,7 @@ def _header(path: Path, line: bytes) -> tuple[PlanHeader, str]:
 
 def _lines(path: Path) -> Generator[bytes, None, None]:
     try:
-        with open_regular(path) as file:
+        with open_file(path) as file:
             while line := file.readline(_LONGEST_ROW + 1):
                 if len(line) > _LONGEST_ROW:
                     raise StoreError(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from pathlib import Path
 
 from dash_hpc.errors import DashHpcError, StudyError
+from dash_hpc.files import NotRegular, open_regular
 
 __all__ = ["LIMITS", "TooLarge", "check_size", "read_limited"]
 
@@ -82,20 +82,17 @@ def read_limited(path: Path, what: str = "study file", hint: str = "", error: ty
         not UTF-8.
     """
     try:
-        # Opening a pipe that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise error(f"{path}: is a device, pipe or socket, not a {what}; write it to a file")
+        with open_regular(path, links=True) as file:
+            size = os.fstat(file.fileno()).st_size
             # Files of /proc have no size.
-            data = file.read(MAX_BYTES + 1) if status.st_size <= MAX_BYTES else b""
-            if (size := max(status.st_size, len(data))) > MAX_BYTES:
+            data = file.read(MAX_BYTES + 1) if size <= MAX_BYTES else b""
+            if (size := max(size, len(data))) > MAX_BYTES:
                 raise error(f"{path}: {size:,} bytes are no {what}; at most {MAX_BYTES:,} are read")
+    except NotRegular as found:
+        remedy = "name the .toml file" if str(found) == "a folder" else "write it to a file"
+        raise error(f"{path}: is {found}, not a {what}; {remedy}") from None
     except FileNotFoundError:
         raise error(f"{path}: no such {what}{hint}") from None
-    except IsADirectoryError:
-        raise error(f"{path}: is a folder, not a {what}; name the .toml file") from None
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
     except ValueError as reason:  # a name that no file can have

@@ -77,8 +77,8 @@ HOSTILE = {
     "line-behind-a-header": (many(b"1,", 100 << 20, b"2,1\n"), "a line of more than 4 MiB"),
     "field": (many(b"A", 100 << 20, b"gene\n"), "a line of more than 4 MiB"),
     "cells": (many(b"1,", 3 << 20, b"2,1\n"), ":2: 1,572,865 cells; at most 50,000 are read in a line"),
-    "fifo": (lambda file: os.mkfifo(file), "is a device, pipe or socket, not a file"),
-    "device": (lambda file: file.symlink_to("/dev/zero"), "is a device, pipe or socket, not a file"),
+    "fifo": (lambda file: os.mkfifo(file), "is a pipe, not a file; write "),
+    "device": (lambda file: file.symlink_to("/dev/zero"), "is a device, not a file; write "),
     "loop": (lambda file: file.symlink_to(file), "cannot be read (Too many levels of symbolic links)"),
     "folder": (lambda file: file.mkdir(), "is a folder, not a file"),
 }

@@ -13,7 +13,7 @@ import pytest
 from dash_hpc.errors import StoreError
 from dash_hpc.store import publish_note
 from dash_hpc.store.notes import DEEPEST, anything, listing, number, parse_json, read_note, record, text, whole
-from dash_hpc.store.reading import open_regular, read_bytes, read_tail
+from dash_hpc.store.reading import open_file, read_bytes, read_tail
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, monkeypatch: pytest.Monke
             ("/dev/zero", "a device"),
         ):
             with pytest.raises(StoreError, match=f"{name}: {what}, not a regular file; "):
-                open_regular(name)
+                open_file(name)
             with pytest.raises(StoreError, match="not a regular file"):
                 read_bytes(name)
             assert read_tail(name, 10) == ""

@@ -106,9 +106,9 @@ HOSTILE = {
     "nul-in-the-output": (text(f'{HEAD}[study]\noutput = "a\\u0000b"\n'), '6: study.output = "a\\u0000b" holds a NUL'),
     "nul": (text(f"{HEAD}\0"), "not valid TOML"),
     "gigabytes": (_sparse, "5,368,709,120 bytes are no study file; at most 8,388,608 are read"),
-    "fifo": (lambda file: os.mkfifo(file), "is a device, pipe or socket, not a study file"),
-    "device": (lambda file: file.symlink_to("/dev/zero"), "is a device, pipe or socket, not a study file"),
-    "terminal": (lambda file: file.symlink_to("/dev/full"), "is a device, pipe or socket, not a study file"),
+    "fifo": (lambda file: os.mkfifo(file), "is a pipe, not a study file; write "),
+    "device": (lambda file: file.symlink_to("/dev/zero"), "is a device, not a study file; write "),
+    "terminal": (lambda file: file.symlink_to("/dev/full"), "is a device, not a study file; write "),
     "loop": (lambda file: file.symlink_to(file), "cannot be read (Too many levels of symbolic links)"),
     "folder": (lambda file: file.mkdir(), "is a folder, not a study file"),
     "memory": (

@@ -16,7 +16,7 @@ from pathlib import Path
 from dash_hpc.errors import StoreError
 from dash_hpc.store.notes import parse_json, record, text, unsealed, whole
 from dash_hpc.store.publish import note_seal
-from dash_hpc.store.reading import open_regular
+from dash_hpc.store.reading import open_file
 
 __all__ = [
     "COUNTER",
@@ -151,7 +151,7 @@ def link(temporary: Path, path: Path) -> bool:
 def read(path: Path) -> bytes | None:
     """Read a lease file; None when it is no regular file, which is not waited for. OSError as of ``open``."""
     try:
-        with open_regular(path) as file:
+        with open_file(path) as file:
             return file.read(_LONGEST)
     except StoreError:
         return None
