@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from dash_hpc.ids import spec_id
 from dash_hpc.store import (
     RunWriter,
     compact,
@@ -32,7 +33,6 @@ from dash_hpc.store import (
     verify,
     write_plan,
 )
-from dash_hpc.store.schema import spec_id
 
 
 class _NoSync(publish.FileLayer):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import OtherVersion, StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.store.columns import is_possible, is_reserved, option_column
 from dash_hpc.store.envelope import open_envelope, pack, read_header
 from dash_hpc.store.hdf5 import Group
@@ -26,7 +27,6 @@ from dash_hpc.store.schema import (
     INDEX_VERSION,
     STATES,
     read_table,
-    spec_id,
     write_table,
 )
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import OtherVersion, StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.names import json_text
 from dash_hpc.store.files import in_bytes
 from dash_hpc.store.notes import anything, listing, parse_json, record, text, whole
 from dash_hpc.store.publish import canonical_json, publish_text
 from dash_hpc.store.reading import open_file
-from dash_hpc.store.schema import SPEC, run_path, spec_id
+from dash_hpc.store.schema import SPEC, run_path
 
 __all__ = [
     "PLAN_FILE",

@@ -8,7 +8,6 @@ carries the attribute ``sha256`` of its little-endian C-order bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -40,7 +39,6 @@ __all__ = [
     "row_count",
     "run_path",
     "runs_folder",
-    "spec_id",
     "write_array",
     "write_table",
     "write_text",
@@ -96,12 +94,6 @@ def run_path(folder: Path | str, run_id: str) -> Path:
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise StoreError(f"run id {run_id!r} in {folder}: a run id has 16 hexadecimal digits; see the table of runs")
     return runs_folder(folder) / run_id[:2] / f"{run_id}.h5"
-
-
-def spec_id(spec: Mapping[str, Any]) -> str:
-    """Return the run id that belongs to a spec: 16 hexadecimal digits of BLAKE2b over its canonical JSON (ASCII)."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode()).hexdigest()[:16]
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.store.bundle import check_bundle
 from dash_hpc.store.checkpoint import read_checkpoint
 from dash_hpc.store.index import INDEX_FILE, read_index, summary
@@ -21,7 +22,7 @@ from dash_hpc.store.publish import is_temporary, seal_of_text
 from dash_hpc.store.reading import read_bytes
 from dash_hpc.store.runfile import RunRecord, read_run
 from dash_hpc.store.scan import RunFile, choose, read_data, scan, scan_bundles
-from dash_hpc.store.schema import run_path, runs_folder, spec_id
+from dash_hpc.store.schema import run_path, runs_folder
 
 __all__ = ["Finding", "Verification", "verify"]
 

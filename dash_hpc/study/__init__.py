@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash_hpc.study.load import load_study, parse_study
 from dash_hpc.study.options import StrategyOptions
-from dash_hpc.study.plan import Plan, RunSpec, canonical_json, plan, run_id
+from dash_hpc.study.plan import Plan, RunSpec, plan
 from dash_hpc.study.schema import StrategyTable, Study
 from dash_hpc.study.stored import check_spec
 from dash_hpc.study.strategies import STRATEGIES
@@ -19,12 +19,10 @@ __all__ = [
     "StrategyOptions",
     "StrategyTable",
     "Study",
-    "canonical_json",
     "check_spec",
     "load_study",
     "parse_study",
     "plan",
-    "run_id",
     "starter",
     "starters",
 ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
+from dash_hpc.ids import spec_id
 from dash_hpc.study.schema import PARTS, StrategyTable, Study
 
-__all__ = ["Plan", "RunSpec", "canonical_json", "plan", "run_id"]
+__all__ = ["Plan", "RunSpec", "plan"]
 
 
 @dataclass(frozen=True)
@@ -25,16 +24,6 @@ class RunSpec:
 
     id: str
     spec: dict[str, Any]
-
-
-def canonical_json(spec: Mapping[str, Any]) -> str:
-    """Return the one JSON text of ``spec``: keys sorted, no spaces, ASCII; NaN and infinity raise ValueError."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def run_id(spec: Mapping[str, Any]) -> str:
-    """Return the id of a run: the first 16 hexadecimal digits of BLAKE2b over its canonical JSON."""
-    return hashlib.blake2b(canonical_json(spec).encode()).hexdigest()[:16]
 
 
 class Plan:
@@ -65,7 +54,7 @@ class Plan:
                 for strategy in table.specs():
                     for seed in self.study.sweep.seeds:
                         spec = {**shared, "strategy": strategy, "seed": seed}
-                        yield RunSpec(run_id(spec), spec)
+                        yield RunSpec(spec_id(spec), spec)
 
     def counts(self) -> dict[str, int]:
         """Return the number of runs of each strategy, in the order of the plan."""
@@ -92,7 +81,7 @@ class Plan:
             for values in product(*parts.values()):
                 spec = {**dict(zip(parts, values, strict=True)), "data_digest": digest, "strategy": strategy}
                 spec["seed"] = self.study.sweep.seeds[0]
-                yield RunSpec(run_id(spec), spec), count
+                yield RunSpec(spec_id(spec), spec), count
 
     def _count(self, table: StrategyTable) -> int:
         parts = [part for part in PARTS if table.scalar.prunes or part != "schedule"]

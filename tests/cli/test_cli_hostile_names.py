@@ -19,9 +19,10 @@ from click.testing import CliRunner, Result
 from dash_hpc.cli import app
 from dash_hpc.data import build
 from dash_hpc.evaluation import evaluate
+from dash_hpc.ids import spec_id
 from dash_hpc.models import Phoenix
 from dash_hpc.store import RunWriter, open_store, write_plan
-from dash_hpc.study import parse_study, plan, run_id
+from dash_hpc.study import parse_study, plan
 
 # By code point, as in tests/test_shown.py.
 ACTING = re.compile(
@@ -122,7 +123,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spec = dict(run.spec)
         if spec["strategy"]["name"] == "none":
             spec["strategy"] = {"name": f"odd {HOSTILE[0]} {HOSTILE[2]} [/x] {HOSTILE[7]}"}
-        runs.append((run_id(spec), spec))
+        runs.append((spec_id(spec), spec))
     write_plan(folder, runs, study=NAME, base=place)
     (folder / "study.toml").write_text(study.to_toml(), encoding="utf-8")
     provenance = {"host": HOSTILE[0], "cpu": HOSTILE[7], "command": ["dash-hpc", "run", HOSTILE[0], "-x", "a b"]}

@@ -10,8 +10,8 @@ import pytest
 from dash_hpc.errors import StoreError, WorkerDied
 from dash_hpc.execution.driver import drive
 from dash_hpc.execution.machine.journal import Journal
+from dash_hpc.ids import spec_id
 from dash_hpc.store import RunWriter, open_store, planned_spec, write_plan
-from dash_hpc.store.schema import spec_id
 
 SPECS = [{"seed": k, "strategy": {"name": "none"}, "training": {"epochs": 3}} for k in range(5)]
 IDS = [spec_id(spec) for spec in SPECS]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.store import (
     RunWriter,
     compact,
@@ -25,7 +26,6 @@ from dash_hpc.store import (
 from dash_hpc.store.checkpoint import CheckpointFile
 from dash_hpc.store.index import row_or_problem
 from dash_hpc.store.scan import choose, read_data, scan, scan_bundles
-from dash_hpc.store.schema import spec_id
 
 
 def run_spec(seed: int) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from mutators import change_bytes, change_json, change_text
 from victim import StoreKind
 
 from dash_hpc.errors import StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.store import open_store, planned_ids, planned_spec
-from dash_hpc.store.schema import spec_id
 
 
 class Plan(StoreKind):

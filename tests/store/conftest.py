@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dash_hpc.ids import spec_id
 from dash_hpc.store import RunWriter, publish_sealed_text, rebuild_index, write_plan
-from dash_hpc.store.schema import spec_id
 
 SPEC: dict[str, Any] = {
     "data": {"kind": "simulate", "genes": 5, "times": [0.0, 2.0]},

@@ -27,11 +27,11 @@ import pytest
 
 from dash_hpc.cli.app import app
 from dash_hpc.execution import run_study
+from dash_hpc.ids import spec_id
 from dash_hpc.store import open_store, plan_header, rebuild_index, run_path, verify, write_plan
 from dash_hpc.store.checkpoint import CheckpointFile
 from dash_hpc.store.envelope import HEADER_BYTES, seal
 from dash_hpc.store.publish import canonical_json
-from dash_hpc.store.schema import spec_id
 
 Change = Callable[[h5py.File], None]
 COMMANDS = ("status", "verify", "select", "report", "reindex", "compact")

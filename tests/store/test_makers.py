@@ -11,6 +11,7 @@ import pytest
 
 from dash_hpc.data import build
 from dash_hpc.evaluation.metrics import evaluate
+from dash_hpc.ids import spec_id
 from dash_hpc.models import Phoenix
 from dash_hpc.store import (
     RunWriter,
@@ -25,7 +26,6 @@ from dash_hpc.store import (
     write_plan,
 )
 from dash_hpc.store import index as index_module
-from dash_hpc.store.schema import spec_id
 from dash_hpc.study import STRATEGIES, parse_study
 
 Make = Callable[[Sequence[str]], Path]

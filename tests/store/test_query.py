@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from dash_hpc.errors import StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.store import RunWriter, index, open_store, rebuild_index, run_path, write_plan
-from dash_hpc.store.schema import spec_id
 
 Make = Callable[[Sequence[str]], Path]
 # Ids of the specs of conftest.py with the seeds 0, 1, …

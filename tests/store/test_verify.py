@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from dash_hpc.errors import StoreError
+from dash_hpc.ids import spec_id
 from dash_hpc.store import RunWriter, compact, planned_ids, rebuild_index, run_path, set_aside, verify, write_plan
 from dash_hpc.store.index import summary, write_index
 from dash_hpc.store.runfile import read_run
 from dash_hpc.store.scan import RunFile, scan
-from dash_hpc.store.schema import spec_id
-from dash_hpc.study.plan import run_id as id_of_study
 
 Make = Callable[[Sequence[str]], Path]
 
@@ -34,11 +33,6 @@ def test_whole_and_complete(make_hashed: Make) -> None:
     compact(folder)
     assert verify(folder).findings == []
     assert verify(folder).bundles == 1
-
-
-def test_ids_are_those_of_the_study(spec: dict[str, Any]) -> None:
-    spec = {**spec, "data": {"name": "λ \u2028 ü"}}
-    assert spec_id(spec) == id_of_study(spec)
 
 
 def test_incomplete_is_not_damage(make_hashed: Make) -> None:
