@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from dash_hpc.errors import UsageError
-from dash_hpc.study import STRATEGIES, load_study, parse_study, plan, starter, starters
+from dash_hpc.study import STRATEGIES, load_study, parse_study, plan, starter, starters, templates
 from dash_hpc.study.schema import SECTIONS
 from dash_hpc.study.sources import CATALOGUE_NAMES, DATA_KINDS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TEMPLATES = Path(templates.__file__).parent
 
 
 def test_every_example_is_tested() -> None:
@@ -21,6 +22,8 @@ def test_every_example_is_tested() -> None:
 @pytest.mark.parametrize("name", starters())
 def test_an_example_is_the_starter_of_its_name_and_has_a_plan(name: str) -> None:
     file = EXAMPLES / f"{name}.toml"
+    assert file.is_symlink()
+    assert file.samefile(TEMPLATES / f"{name}.toml")
     assert file.read_text(encoding="utf-8") == starter(name)
     study = load_study(file)
     assert study.name == name

@@ -1,4 +1,4 @@
-"""Studies to start from; the same files stand in ``examples/``."""
+"""Studies to start from; ``examples/`` has links to them."""
 
 from __future__ import annotations
 
