@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["is_utf8", "json_text", "readable", "to_bytes"]
+__all__ = ["as_utf8", "is_utf8", "json_text", "to_bytes"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -31,6 +31,9 @@ def to_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def readable(text: str) -> str:
-    r"""Return ``text`` with each byte that is not UTF-8 as ``\xfc``."""
+def as_utf8(text: str) -> str:
+    r"""Return ``text`` so that it can be stored as UTF-8: each byte of a name that is not stands as ``\xfc``.
+
+    All else stays, line breaks and escapes as well; what people are shown goes through :mod:`dash_hpc.shown`.
+    """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not is_utf8(text) else text

@@ -24,6 +24,7 @@ __all__ = [
     "LINE",
     "NAME",
     "console",
+    "duration",
     "harmless",
     "python_text",
     "rich_text",
@@ -88,6 +89,15 @@ def shell_word(word: str) -> str:
     # $'…' is the one form that can hold every byte and show it.
     pieces = [letter if _harmless(letter) else _shell_escape(letter) for letter in re.sub(r"([\\'])", r"\\\1", word)]
     return f"$'{''.join(pieces)}'"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: "0.25 s", "93 s", "4.5 min", "22 h", "2.5 days"."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            count = seconds / size
+            return f"{count:.2g} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def python_text(text: str | os.PathLike[str]) -> str:

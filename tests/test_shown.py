@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dash_hpc.shown import console, python_text, rich_text, shell_path, shell_word, shown, shown_block, shown_json
+from dash_hpc.shown import (
+    console,
+    duration,
+    python_text,
+    rich_text,
+    shell_path,
+    shell_word,
+    shown,
+    shown_block,
+    shown_json,
+)
 
 # Written out by code point, so that it does not follow the rule of the code: C0, DEL, C1, soft hyphen, Arabic letter
 # mark, zero-width and direction marks, line and paragraph separators, embeddings and overrides, word joiner and
@@ -131,3 +141,24 @@ def test_rich_reads_no_markup(name: str) -> None:
     table.add_row(name)
     page.print(table)
     assert page.file.getvalue().count(shown(name)) == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (0.0123, "0.012 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (119.4, "119 s"),
+        (120.0, "2 min"),
+        (540.0, "9 min"),
+        (7199.0, "120 min"),
+        (7200.0, "2 h"),
+        (12_300.0, "3.4 h"),
+        (81_000.0, "22 h"),
+        (172_800.0, "2.0 days"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

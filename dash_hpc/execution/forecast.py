@@ -19,6 +19,7 @@ from dash_hpc.execution.packing import choose_packing, run_bytes
 from dash_hpc.execution.planning import gene_count, largest_parts, planned_runs
 from dash_hpc.execution.work.probe import densities, probe
 from dash_hpc.models.registry import family_of_spec
+from dash_hpc.shown import duration
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
 from dash_hpc.study import Plan, RunSpec, Study
 from dash_hpc.study.schema import PARTS
@@ -123,8 +124,8 @@ class Forecast:
         if self.report_bytes is not None:
             text.append(f"report: {in_bytes(self.report_bytes)} in the driver after all runs")
         if self.seconds is not None:
-            parts = ", ".join(f"{name} {_duration(each)}" for name, each in (self.run_seconds or {}).items())
-            text.append(f"time: at most about {_duration(self.seconds)} with {workers} (a run: {parts})")
+            parts = ", ".join(f"{name} {duration(each)}" for name, each in (self.run_seconds or {}).items())
+            text.append(f"time: at most about {duration(self.seconds)} with {workers} (a run: {parts})")
         return text + [f"note: {note}" for note in self.notes]
 
 
@@ -303,12 +304,3 @@ def _too_few(free: FreeSpace, files: int) -> bool:
 
 def _with_note(found: Forecast, note: str) -> Forecast:
     return replace(found, notes=(*found.notes, note))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.1f} days"

@@ -14,7 +14,7 @@ from dash_hpc.report.material import Material, mean_sd
 from dash_hpc.report.network_tables import NetworkTables
 from dash_hpc.report.published import published_rows
 from dash_hpc.report.summary import format_metric, model_rows
-from dash_hpc.shown import python_text, shell_path, shell_word
+from dash_hpc.shown import duration, python_text, shell_path, shell_word
 from dash_hpc.store import MADE_WITH, Mixture
 
 __all__ = [
@@ -290,7 +290,7 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("Run shown", material.main_run),
         ("Started", _moment(found.get("started"))),
         ("Ended", _moment(found.get("ended"))),
-        ("All runs together", f"{_duration(float(seconds))}, {how}" if seconds else ""),
+        ("All runs together", f"{duration(float(seconds))}, {how}" if seconds else ""),
         ("Software", software),
         *((f"{MADE_WITH[m.column][:1].upper()}{MADE_WITH[m.column][1:]}", _counts(m)) for m in material.mixtures),
         ("With", ", ".join(f"{label} {found[key]}" for key, label in _VERSIONS.items() if found.get(key))),
@@ -320,13 +320,6 @@ def _device(found: Mapping[str, Any]) -> str:
 def _moment(stamp: Any) -> str:
     """``2026-11-20T22:15:00.742+00:00`` as people read it; all stamps are UTC."""
     return f"{str(stamp)[:19].replace('T', ' ')} UTC" if stamp else ""
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _native(info: Any) -> str:

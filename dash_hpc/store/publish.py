@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dash_hpc.errors import StoreError
-from dash_hpc.names import json_text, readable
+from dash_hpc.names import as_utf8, json_text
 from dash_hpc.store.files import FileLayer, free_space, in_bytes
 
 __all__ = [
@@ -169,7 +169,7 @@ def publish_text(path: Path | str, text: str) -> None:
 
     A byte of a name that is not UTF-8 is shown as an escape; see :mod:`dash_hpc.names`.
     """
-    publish_bytes(path, readable(text).encode())
+    publish_bytes(path, as_utf8(text).encode())
 
 
 def publish_sealed_text(path: Path | str, text: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dash_hpc.errors import StudyError
-from dash_hpc.names import is_utf8, readable
-from dash_hpc.shown import shell_path
+from dash_hpc.names import is_utf8
+from dash_hpc.shown import shell_path, shown
 from dash_hpc.study import toml
 from dash_hpc.study.count import count_runs
 from dash_hpc.study.limits import TooLarge, read_limited
@@ -111,7 +111,7 @@ def _complete(raw: dict[str, Any], stem: str, base: Path | None, source: str) ->
             section["base"] = str(base / own)
             if not is_utf8(section["base"]):
                 raise StudyError(
-                    f"{source}: its data are in {readable(section['base'])}, a name that is not UTF-8, which the study "
+                    f"{source}: its data are in {shown(section['base'])}, a name that is not UTF-8, which the study "
                     "file in the output cannot hold; rename the folder"
                 )
 

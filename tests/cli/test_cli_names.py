@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dash_hpc
-from dash_hpc.names import is_utf8, json_text, readable, to_bytes
+from dash_hpc.names import as_utf8, is_utf8, json_text, to_bytes
 from dash_hpc.store import compare_runs, open_store, run_path
 from dash_hpc.store.plan import read_plan
 
@@ -101,7 +101,7 @@ def test_mistakes_with_such_names_are_one_line(tmp_path: Path, tiny: str) -> Non
 def test_bytes_go_through_text_and_json() -> None:
     name = os.fsdecode(LATIN)
     assert (is_utf8(name), is_utf8("latün λ 😀")) == (False, True)
-    assert readable(name + " ü") == "lat\\xfcn ü"
+    assert as_utf8(name + " ü") == "lat\\xfcn ü"
     assert json_text({"a": name, "b": "ü😀"}) == '{"a": "lat\\udcfcn", "b": "ü😀"}'
     assert json.loads(json_text(name)) == name
     assert to_bytes(f"# λ {name}") == "# λ ".encode() + LATIN

@@ -20,7 +20,7 @@ from dash_hpc.execution.machine.provenance import now, provenance
 from dash_hpc.execution.machine.signals import nothing_to_lose, process_flag
 from dash_hpc.execution.machine.streams import say
 from dash_hpc.execution.machine.threads import one_thread
-from dash_hpc.names import readable
+from dash_hpc.names import as_utf8
 from dash_hpc.shown import shown_block
 from dash_hpc.store import RunRecord, RunWriter, canonical_json, find_record, plan_header, planned_spec
 from dash_hpc.store.checkpoint import CheckpointFile, StoredCheckpoint
@@ -344,7 +344,7 @@ def _dataset(data: str, seed: int, base: str, expected_digest: str) -> DataSet:
 
 
 def _reason(error: Exception) -> str:
-    message = readable(" ".join(str(error).split()))
+    message = as_utf8(" ".join(str(error).split()))
     if isinstance(error, DashHpcError) and message:
         return message if not isinstance(error, StoreError) else f"cannot be stored: {message}"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
