@@ -11,6 +11,14 @@ from dash_hpc.evaluation.controls import (
     sources_network,
     structure_controls,
 )
+from dash_hpc.evaluation.influence import (
+    active_weights,
+    edge_parts,
+    effects,
+    model_sparsity,
+    row_normalised,
+    structural_edges,
+)
 from dash_hpc.evaluation.metrics import (
     control_metrics,
     evaluate,
@@ -21,18 +29,13 @@ from dash_hpc.evaluation.metrics import (
 from dash_hpc.evaluation.network import (
     UNIVERSES,
     Confusion,
-    active_weights,
     confusion,
     degrees,
     edge_recovery,
     effect_mse,
-    effects,
-    model_sparsity,
     reference_coordinates,
     roc_auc,
-    row_normalised,
     score_auc,
-    structural_edges,
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
@@ -62,6 +65,7 @@ __all__ = [
     "confusion",
     "control_metrics",
     "degrees",
+    "edge_parts",
     "edge_recovery",
     "effect_mse",
     "effects",

@@ -14,15 +14,9 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import UsageError
+from dash_hpc.evaluation.influence import active_weights, model_sparsity, structural_edges
 from dash_hpc.evaluation.matrices import column_counts, take
-from dash_hpc.evaluation.network import (
-    Confusion,
-    active_weights,
-    confusion,
-    model_sparsity,
-    reference_coordinates,
-    structural_edges,
-)
+from dash_hpc.evaluation.network import Confusion, confusion, reference_coordinates
 from dash_hpc.models.registry import family_named
 from dash_hpc.ops.state import TrainState
 from dash_hpc.rng import stream

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-__all__ = ["any_along", "column_counts", "count", "diagonal", "entries", "row_sums", "square_sum", "take"]
+__all__ = [
+    "any_along",
+    "column_counts",
+    "count",
+    "diagonal",
+    "entries",
+    "row_blocks",
+    "row_sums",
+    "square_sum",
+    "take",
+]
+
+BLOCK_ENTRIES = 1 << 24
+"""Work in row blocks of about 128 MiB in float64."""
+
+
+def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Blocks of neighbouring rows that together have at most ``BLOCK_ENTRIES`` entries, or are one row."""
+    step = max(1, BLOCK_ENTRIES // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
 
 
 def count(matrix: Any) -> int:

@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.evaluation.controls import shuffled_accuracies, structure_controls
+from dash_hpc.evaluation.influence import active_weights, effects, model_sparsity, row_normalised, structural_edges
 from dash_hpc.evaluation.network import (
-    active_weights,
     confusion,
     degrees,
     edge_recovery,
     effect_mse,
-    effects,
-    model_sparsity,
     reference_coordinates,
     roc_auc,
-    row_normalised,
-    structural_edges,
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse

@@ -1,4 +1,4 @@
-"""The network that a model describes, and how it compares with a reference network.
+"""How the network of a model compares with a reference network.
 
 Every matrix here is target × regulator: entry ``[j, i]`` is the influence of gene i on gene j. Prior and
 reference files are regulator × target; `reference_coordinates` turns them round, once.
@@ -6,168 +6,31 @@ reference files are regulator × target; `reference_coordinates` turns them roun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.sparse import csr_array, hstack, issparse, vstack
+from scipy.sparse import csr_array, issparse
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evaluation.matrices import any_along, count, diagonal, entries, row_sums, square_sum, take
-from dash_hpc.models.layers import Influence
-from dash_hpc.models.registry import family_of
-from dash_hpc.ops.state import Tensors, copy_tensor, masked_tensors, values
+from dash_hpc.evaluation.matrices import any_along, count, diagonal, entries, row_blocks, square_sum, take
 
 __all__ = [
     "UNIVERSES",
     "Confusion",
     "Universe",
-    "active_weights",
     "confusion",
     "degrees",
     "edge_recovery",
     "effect_mse",
-    "effects",
-    "model_sparsity",
     "reference_coordinates",
     "roc_auc",
-    "row_normalised",
     "score_auc",
-    "structural_edges",
     "structural_mismatches",
 ]
 
 Universe = Literal["all", "reference_tfs", "off_diagonal"]
 UNIVERSES: tuple[str, ...] = get_args(Universe)
-
-_BLOCK_ENTRIES = 1 << 24  # work in row blocks of about 128 MiB in float64
-_FLOAT64_GENES = 4096  # above this, G × G results are float32: 0.5 GB instead of 1 GB at 11,165 genes
-
-
-def _masked(weights: Tensors, masks: Mapping[str, np.ndarray] | None) -> Tensors:
-    """The tensors with 0 outside the masks."""
-    prunable = family_of(weights).prunable
-    given = {name: np.asarray(mask, dtype=bool) for name, mask in (masks or {}).items() if name in prunable}
-    for name, mask in given.items():
-        if mask.shape != values(weights[name]).shape:
-            raise UsageError(f"mask {name} has shape {mask.shape}, the weights have {values(weights[name]).shape}")
-    return masked_tensors(weights, given) if given else weights
-
-
-def _factors(influence: Influence, gain: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, Any]:
-    """diag(gain)·[outer₁ outer₂ …] and [inner₁; inner₂; …] of converted values; compressed when one of them is."""
-    left, right = (
-        [copy_tensor(matrix, convert(values(matrix))) for matrix in matrices]
-        for matrices in (influence.outer, influence.inner)
-    )
-    if any(issparse(part) for part in (*left, *right)):
-        scaled = csr_array(hstack([csr_array(part) for part in left]))
-        scaled.data *= np.repeat(gain, np.diff(scaled.indptr)).astype(scaled.dtype)
-        return scaled, csr_array(vstack([csr_array(part) for part in right]))
-    return np.concatenate(left, axis=1) * gain[:, None].astype(left[0].dtype), np.concatenate(right, axis=0)
-
-
-def _row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    step = max(1, _BLOCK_ENTRIES // max(1, n_columns))
-    for start in range(0, n_rows, step):
-        yield slice(start, min(n_rows, start + step))
-
-
-def model_sparsity(weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> float:
-    """Return the share of exact zeros among the entries of the matrices that may be pruned.
-
-    A row counts with its gain: of PHOENIX's U that is ReLU(v), so that a gene whose multiplier v is not positive has a
-    zero row in both U matrices.
-    """
-    return family_of(weights).zero_share(_masked(weights, masks))
-
-
-def active_weights(weights: Tensors, masks: Mapping[str, np.ndarray] | None = None) -> int:
-    """Return the number of entries that `model_sparsity` does not count as zeros; it compares across any m."""
-    return family_of(weights).weight_counts(_masked(weights, masks))[0]
-
-
-def structural_edges(
-    weights: Tensors, masks: Mapping[str, np.ndarray] | None = None, *, compressed: bool = False
-) -> Any:
-    """Return the model's edges as (G, G) bool, target × regulator.
-
-    Gene i acts on gene j when some hidden unit joins them through two non-zero weights and gene j has a gain (in
-    PHOENIX a positive v[j]). Working on the pattern, not on the products, keeps edges whose product underflows or
-    cancels. A weight that is active but exactly zero carries nothing and makes no edge. With ``compressed``, the edges
-    of a model with compressed matrices come as ``csr_array``: nothing of size G·G is allocated.
-    """
-    influence = family_of(weights).influence(_masked(weights, masks))
-    alive = (influence.gain > 0).astype(np.float32)
-    # sums of 0/1 products are exact in float32
-    left, right = _factors(influence, alive, lambda array: (array != 0).astype(np.float32))
-    if issparse(left):
-        found = csr_array(left @ right) > 0.5
-        return found if compressed else found.toarray()
-    n_genes = left.shape[0]
-    edges = np.empty((n_genes, right.shape[1]), dtype=bool)
-    for rows in _row_blocks(n_genes, right.shape[1]):
-        np.greater(left[rows] @ right, 0.5, out=edges[rows])
-    return edges
-
-
-def effects(
-    weights: Tensors,
-    masks: Mapping[str, np.ndarray] | None = None,
-    *,
-    normalise: bool = False,
-    dtype: Any = None,
-    compressed: bool = False,
-) -> Any:
-    """Return D = diag(gain)·Σ outer·inner over the model's branches, target × regulator.
-
-    For PHOENIX, diag(ReLU(v)) (U W of the sums + U W of the products): the summary of regulation of its authors (Genome
-    Biology 2024). ``Family.influence`` says what it is for others.
-
-    Parameters
-    ----------
-    weights, masks : mappings of arrays
-        The tensors of any family; masks optional (masked entries count as zero).
-    normalise : bool
-        Divide every row by its sum of absolute values; rows of zeros stay zero.
-    dtype : optional
-        Of the result. Left out: float64 up to 4,096 genes, float32 above. Products are always formed in
-        float64.
-    compressed : bool
-        Return a model with compressed matrices as ``csr_array``: nothing of size G·G is allocated.
-
-    Returns
-    -------
-    numpy.ndarray (G, G)
-        Units of the time derivative of gene j per unit of the activation of gene i. D is a summary of the
-        weights, not a Jacobian: do not read magnitudes across targets without ``normalise``.
-    """
-    influence = family_of(weights).influence(_masked(weights, masks))
-    left, right = _factors(influence, influence.gain, lambda array: array.astype(np.float64))
-    n_genes = left.shape[0]
-    if dtype is None:
-        dtype = np.float64 if n_genes <= _FLOAT64_GENES else np.float32
-    if issparse(left):
-        whole = csr_array(left @ right)
-        whole = (row_normalised(whole) if normalise else whole).astype(dtype)
-        return whole if compressed else whole.toarray()
-    result = np.empty((n_genes, right.shape[1]), dtype=dtype)
-    for rows in _row_blocks(n_genes, right.shape[1]):
-        block = left[rows] @ right
-        result[rows] = row_normalised(block) if normalise else block
-    return result
-
-
-def row_normalised(matrix: Any) -> Any:
-    """Return ``matrix`` (G, G) with each row divided by its sum of absolute values (0 stays 0)."""
-    total = row_sums(matrix)
-    if issparse(matrix):
-        result = csr_array(matrix, copy=True)
-        spread = np.repeat(total, np.diff(result.indptr))
-        result.data = np.divide(result.data, spread, out=np.zeros_like(result.data), where=spread > 0)
-        return result
-    return np.divide(matrix, total, out=np.zeros_like(matrix), where=total > 0)
 
 
 def structural_mismatches(edges: Any, effects_matrix: Any) -> int:
@@ -178,7 +41,7 @@ def structural_mismatches(edges: Any, effects_matrix: Any) -> int:
     """
     if issparse(edges):
         return count(csr_array(edges) != csr_array(effects_matrix != 0))
-    return sum(int(np.count_nonzero(edges[rows] != (effects_matrix[rows] != 0))) for rows in _row_blocks(*edges.shape))
+    return sum(int(np.count_nonzero(edges[rows] != (effects_matrix[rows] != 0))) for rows in row_blocks(*edges.shape))
 
 
 def reference_coordinates(network: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -11,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import confusion, effects, prior_network, structural_edges
+from dash_hpc.evaluation import Confusion, reference_coordinates
 from dash_hpc.models import family_of
+from dash_hpc.network import among_edges, edge_blocks
 from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.report.material import Material
@@ -38,40 +40,39 @@ def effects_matrices(material: Material) -> Figure | None:
     networks = _networks(material)
     if not networks:
         return None
-    truth = _dense(material.dataset.truth) if material.dataset is not None else None
-    prior = (
-        material.dataset.prior.motif if material.dataset is not None and material.dataset.prior is not None else None
-    )
-    some = next(iter(networks.values()))
-    n_genes = family_of(some).n_genes(some)
-    guide = truth if truth is not None else prior_network(prior, n_genes) if prior is not None else None
-    panels: list[tuple[str, str, np.ndarray]] = []
+    dataset = material.dataset
+    truth = None if dataset is None else dataset.truth
+    prior = None if dataset is None or dataset.prior is None else dataset.prior.motif
+    known = {"prior": prior, "truth": truth}
+    guide = "in_prior" if truth is None else "in_truth"
+    panels: list[_Panel] = []
     if truth is not None:
-        panels.append(("Reference", f"{int(truth.sum()):,} edges", truth.astype(np.float32)))
+        panels.append(_Panel("Reference", _cells_of(truth, truth)))
     if prior is not None:
-        known = prior_network(prior, n_genes)
-        panels.append(("Prior", _counts(known, material), known.astype(np.float32)))
+        panels.append(_Panel("Prior", _cells_of(prior, prior if truth is None else truth), truth))
     for title, weights in networks.items():
-        matrix = np.abs(effects(weights, normalise=True, dtype=np.float32))
-        panels.append((title, _counts(structural_edges(weights), material), matrix))
-    rows, columns, n_sources = _order(panels[-1][2] > 0 if guide is None else guide)
+        panels.append(_Panel(title, _cells_of_model(weights, known, guide), truth))
+    n_genes = family_of(weights).n_genes(weights)
+    leading = panels[0] if truth is not None or prior is not None else panels[-1]
+    rows, columns, n_sources = _order(leading.cells(), n_genes)
+    guided = truth is not None or prior is not None
     name = "reference" if truth is not None else "prior"
     with style():
         width = min(len(panels), 3)
         height = -(-len(panels) // width)
         figure = Figure(figsize=(3.5 * width, 3.75 * height + 0.3), layout="constrained")
         grid = figure.subplots(height, width, squeeze=False).ravel()
-        for axis, (title, subtitle, matrix) in zip(grid, panels, strict=False):
-            _matrix(axis, matrix, guide, rows, columns, n_sources)
-            panel_title(axis, title, subtitle)
+        for axis, panel in zip(grid, panels, strict=False):
+            _matrix(axis, panel, rows, columns, n_sources)
+            panel_title(axis, panel.title, panel.subtitle(n_genes))
         for axis in grid[len(panels) :]:
             axis.set_axis_off()
         for k, axis in enumerate(grid[: len(panels)]):
             if k % width == 0:
                 axis.set_ylabel("targets")
             if k + width >= len(panels):
-                axis.set_xlabel("regulators" if guide is None else f"regulators of the {name} | other genes")
-        if guide is not None:
+                axis.set_xlabel(f"regulators of the {name} | other genes" if guided else "regulators")
+        if guided:
             handles = [Line2D([], [], marker="s", ls="", ms=7, color=shade) for shade in (_TRUE, _OTHER)]
             figure.legend(handles, [f"edge of the {name}", f"not in the {name}"], loc="outside upper right",
                           ncols=2, handletextpad=0.2)  # fmt: skip
@@ -90,55 +91,99 @@ def _networks(material: Material) -> dict[str, Mapping[str, np.ndarray]]:
     return found
 
 
-def _dense(truth: Any) -> np.ndarray | None:
-    return None if truth is None else prior_network(truth, truth.shape[0])
+class _Cells(NamedTuple):
+    """Some edges to draw: target and regulator (E,), size of the effect (E,), and which are edges of the guide (E,)."""
+
+    target: np.ndarray
+    regulator: np.ndarray
+    size: np.ndarray
+    true: np.ndarray
 
 
-def _counts(edges: np.ndarray, material: Material) -> str:
-    text = f"{int(np.count_nonzero(edges)):,} edges"
-    if material.dataset is not None and material.dataset.truth is not None:
-        counts = confusion(edges, material.dataset.truth)
-        text += f" · TPR {counts.tpr:.2f} · TNR {counts.tnr:.2f}"
-    return text
+@dataclass(frozen=True)
+class _Panel:
+    """One network to draw, whose edges come in parts, and the reference that it is compared with."""
+
+    title: str
+    cells: Callable[[], Iterable[_Cells]]
+    truth: Any = None
+
+    def subtitle(self, n_genes: int) -> str:
+        n = tp = 0
+        for cells in self.cells():
+            n += len(cells.true)
+            tp += int(np.count_nonzero(cells.true))
+        text = f"{n:,} edges"
+        if self.truth is None:
+            return text
+        positive = len(reference_coordinates(self.truth)[0])
+        counts = Confusion(tp, n - tp, positive - tp, n_genes**2 - n - positive + tp)
+        return f"{text} · TPR {counts.tpr:.2f} · TNR {counts.tnr:.2f}"
 
 
-def _order(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def _cells_of(network: Any, guide: Any) -> Callable[[], Iterable[_Cells]]:
+    """The edges of a prior or reference."""
+    target, regulator = reference_coordinates(network)
+    true = among_edges(guide, target, regulator)
+    return lambda: [_Cells(target, regulator, np.ones(len(target), dtype=np.float32), true)]
+
+
+def _cells_of_model(
+    weights: Mapping[str, np.ndarray], known: Mapping[str, Any], guide: str
+) -> Callable[[], Iterable[_Cells]]:
+    """The edges of a model; without a guide all are drawn alike."""
+
+    def cells() -> Iterator[_Cells]:
+        for part in edge_blocks(weights, dtype=np.float32, **known):
+            true = getattr(part, guide)
+            true = np.ones(len(part), dtype=bool) if true is None else true
+            yield _Cells(part.target, part.regulator, np.abs(part.share), true)
+
+    return cells
+
+
+def _order(parts: Iterable[_Cells], n_genes: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Genes as rows and columns: busiest regulators first, targets behind the first regulator that acts on them."""
-    out_degree = guide.sum(axis=0)
+    drawn = [(part.target[part.size > 0], part.regulator[part.size > 0]) for part in parts]
+    out_degree = sum((np.bincount(regulator, minlength=n_genes) for _, regulator in drawn), np.zeros(n_genes, int))
     columns = np.argsort(-out_degree, kind="stable")
-    n_sources = int(np.count_nonzero(out_degree))
-    ordered = guide[:, columns[: max(1, n_sources)]]
-    first = np.where(ordered.any(axis=1), ordered.argmax(axis=1), ordered.shape[1])
-    return np.argsort(first, kind="stable"), columns, n_sources
+    place = np.argsort(columns)
+    first = np.full(n_genes, n_genes)
+    for target, regulator in drawn:
+        np.minimum.at(first, target, place[regulator])
+    return np.argsort(first, kind="stable"), columns, int(np.count_nonzero(out_degree))
 
 
 def _edges(n: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n, min(n, most) + 1).astype(int)[:-1])
 
 
-def _matrix(
-    axis: Any, matrix: np.ndarray, truth: np.ndarray | None, rows: np.ndarray, columns: np.ndarray, n_sources: int
-) -> None:
+def _matrix(axis: Any, panel: _Panel, rows: np.ndarray, columns: np.ndarray, n_sources: int) -> None:
     n_genes = len(rows)
     row_starts = _edges(n_genes, _ROWS)
     left = _edges(n_sources, _SOURCES) if n_sources else np.array([], dtype=int)
     right = n_sources + _edges(n_genes - n_sources, _REST) if n_sources < n_genes else np.array([], dtype=int)
     column_starts = np.concatenate([left, right])
-
-    def pooled(values: np.ndarray) -> np.ndarray:
-        ordered = values[np.ix_(rows, columns)]
-        return np.maximum.reduceat(np.maximum.reduceat(ordered, row_starts, axis=0), column_starts, axis=1)
+    row_of = np.searchsorted(row_starts, np.argsort(rows), side="right") - 1
+    column_of = np.searchsorted(column_starts, np.argsort(columns), side="right") - 1
 
     image = np.ones((len(row_starts), len(column_starts), 3))
-    positive = matrix[matrix > 0]
-    scale = float(np.quantile(positive, 0.95)) if positive.size else 1.0
-    true = np.ones_like(matrix, dtype=bool) if truth is None else truth
+    strengths = {true: np.zeros(image.shape[:2], dtype=np.float32) for true in (False, True)}
+    positive: list[np.ndarray] = []
+    for cells in panel.cells():
+        positive.append(cells.size[cells.size > 0])
+        for true, strength in strengths.items():
+            here = cells.true == true
+            at = row_of[cells.target[here]], column_of[cells.regulator[here]]
+            np.maximum.at(strength, at, cells.size[here])
+    sizes = np.concatenate(positive)  # of one part or more
+    scale = float(np.quantile(sizes, 0.95)) if sizes.size else 1.0
     # What is not in the reference first, so that a true edge in the same block stays visible.
-    for wanted, shade, least in ((~true, _OTHER, 0.35), (true, _TRUE, 0.6)):
-        strength = pooled(np.where(wanted, matrix, 0))
-        here = strength > 0
-        depth = least + (1 - least) * np.sqrt(np.clip(strength[here] / scale, 0, 1))
-        image[here] = 1 - depth[:, None] * (1 - np.array(to_rgb(shade)))
+    for true, shade, least in ((False, _OTHER, 0.35), (True, _TRUE, 0.6)):
+        strength = strengths[true]
+        drawn = strength > 0
+        depth = least + (1 - least) * np.sqrt(np.clip(strength[drawn] / scale, 0, 1))
+        image[drawn] = 1 - depth[:, None] * (1 - np.array(to_rgb(shade)))
     axis.imshow(image, interpolation="nearest", aspect="auto")
     if 0 < len(left) < len(column_starts):
         axis.axvline(len(left) - 0.5, color=INK, lw=0.8)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dash_hpc.evaluation import effects, prior_network, structural_edges
-from dash_hpc.models import family_of
+from dash_hpc.evaluation import reference_coordinates
+from dash_hpc.network import edge_blocks, joined
 
 __all__ = ["EdgeRow", "NetworkTables", "RegulatorRow", "network_tables"]
 
@@ -78,52 +78,48 @@ def network_tables(store: Any, run_id: str, dataset: Any, *, regulators: int = 1
         When the run has no network.
     """
     network = store.network(run_id)
-    n_genes = family_of(network.weights).n_genes(network.weights)
-    names = _names(network, dataset, n_genes)
-    exists = structural_edges(network.weights, network.masks)
-    raw = effects(network.weights, network.masks, dtype=np.float32)
-    total = np.abs(raw).sum(axis=1, keepdims=True)
-    share = np.divide(raw, total, out=np.zeros_like(raw), where=total > 0)
-    prior = truth = None
-    if dataset is not None and dataset.prior is not None:
-        prior = prior_network(dataset.prior.motif, n_genes)
-    if dataset is not None and dataset.truth is not None:
-        truth = prior_network(dataset.truth, n_genes)
-
-    strength = np.abs(share).sum(axis=0, dtype=np.float64)
+    dataset_genes = () if dataset is None else dataset.genes
+    prior = None if dataset is None or dataset.prior is None else dataset.prior.motif
+    truth = None if dataset is None else dataset.truth
+    names: tuple[str, ...] = ()
+    degree: np.ndarray = np.zeros(1, dtype=np.int64)
+    strength: np.ndarray = np.zeros(1)
+    best = []
+    blocks = edge_blocks(
+        network.weights, network.masks, genes=network.genes or dataset_genes, prior=prior, truth=truth, dtype=np.float32
+    )
+    for block in blocks:
+        names = block.genes
+        degree, strength = degree + block.out_degree, strength + block.strength
+        best.append(block.strongest(edges))
+    prior_degree, true_degree = (None if known is None else _out_degree(known) for known in (prior, truth))
     order = [int(i) for i in np.argsort(-strength, kind="stable")[:regulators] if strength[i] > 0]
     regulator_rows = tuple(
         RegulatorRow(
             names[i],
-            int(exists[:, i].sum()),
-            None if prior is None else int(prior[:, i].sum()),
-            None if truth is None else int(truth[:, i].sum()),
+            int(degree[i]),
+            None if prior_degree is None else int(prior_degree[i]),
+            None if true_degree is None else int(true_degree[i]),
             float(strength[i]),
         )
         for i in order
     )
-    magnitude = np.abs(raw).ravel()
-    top = np.argpartition(-magnitude, min(edges, magnitude.size - 1))[:edges]
-    top = top[np.lexsort((top, -magnitude[top]))]
-    edge_rows = []
-    for flat in top:
-        target, regulator = divmod(int(flat), n_genes)
-        if raw[target, regulator] != 0:
-            edge_rows.append(
-                EdgeRow(
-                    names[regulator],
-                    names[target],
-                    float(raw[target, regulator]),
-                    float(share[target, regulator]),
-                    None if prior is None else bool(prior[target, regulator]),
-                    None if truth is None else bool(truth[target, regulator]),
-                )
-            )
-    n_regulators = int(exists.any(axis=0).sum())
-    return NetworkTables(run_id, int(exists.sum()), n_regulators, regulator_rows, tuple(edge_rows))
+    top = joined(best).strongest(edges)
+    edge_rows = tuple(
+        EdgeRow(
+            names[top.regulator[k]],
+            names[top.target[k]],
+            float(top.effect[k]),
+            float(top.share[k]),
+            None if top.in_prior is None else bool(top.in_prior[k]),
+            None if top.in_truth is None else bool(top.in_truth[k]),
+        )
+        for k in np.flatnonzero(top.effect)
+    )
+    n_edges, n_regulators = int(degree.sum()), int(np.count_nonzero(degree))
+    return NetworkTables(run_id, n_edges, n_regulators, regulator_rows, edge_rows)
 
 
-def _names(network: Any, dataset: Any, n_genes: int) -> tuple[str, ...]:
-    if network.genes:
-        return tuple(network.genes)
-    return tuple(dataset.genes) if dataset is not None else tuple(f"gene {k}" for k in range(n_genes))
+def _out_degree(network: Any) -> np.ndarray:
+    """(G,) number of targets of each gene in a network, regulator × target."""
+    return np.bincount(reference_coordinates(network)[1], minlength=network.shape[0])

@@ -94,7 +94,8 @@ def test_the_python_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
     (lines,) = _code("README.md", "python")
     assert len([line for line in lines.splitlines() if line.strip()]) <= 12
     exec(lines, names)
-    assert names["later"].shape[-1] == names["D"].shape[0] == 12
+    assert names["later"].shape[-1] == len(names["network"].genes) == 12
+    assert names["edges"]["effect"].abs().is_monotonic_decreasing
     assert "acts on" in capsys.readouterr().out
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import dash_hpc.evaluation.network as network_module
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation import (
     confusion,
@@ -17,6 +16,7 @@ from dash_hpc.evaluation import (
     edge_recovery,
     effect_mse,
     effects,
+    matrices,
     model_sparsity,
     network_metrics,
     roc_auc,
@@ -73,7 +73,7 @@ def test_row_blocks_do_not_change_anything(monkeypatch):
     weights, masks, truth, _ = random_model(1)
     whole = structural_edges(weights, masks), effects(weights, masks, normalise=True)
     error = effect_mse(whole[1], truth)
-    monkeypatch.setattr(network_module, "_BLOCK_ENTRIES", 20)
+    monkeypatch.setattr(matrices, "BLOCK_ENTRIES", 20)
     assert np.array_equal(structural_edges(weights, masks), whole[0])
     assert np.allclose(effects(weights, masks, normalise=True), whole[1], rtol=0, atol=1e-15)
     assert effect_mse(whole[1], truth) == pytest.approx(error, abs=1e-15)

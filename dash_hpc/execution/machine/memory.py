@@ -15,9 +15,9 @@ __all__ = ["REPORT_BASE_BYTES", "evaluation_bytes", "peak_bytes", "report_bytes"
 
 #: What a report of a few genes takes: the libraries that draw and tabulate, and the canvas of one figure.
 REPORT_BASE_BYTES = 217_000_000
-#: Products of matrices are made in blocks of so many entries, in float64 (evaluation/network.py).
+#: Products of matrices are made in blocks of so many entries, in float64 (evaluation/matrices.py).
 _BLOCK_BYTES = 8 << 24
-#: Above so many genes effects are float32 (evaluation/network.py).
+#: Above so many genes effects are float32 (evaluation/influence.py).
 _FLOAT64_GENES = 4096
 #: Most strategies whose effects are drawn side by side (report/network_figures.py).
 _PANELS = 4
