@@ -51,8 +51,11 @@ there. Keys left out have the default of the tables below, unknown keys are refu
 `--set section.key=value` replaces one setting for one call: `--set training.epochs=50`, `--set sweep.seeds=0..4`,
 `--set strategy.dash.lambda_ppi=[0.05,0.5]` (all tables of that name), `--set strategy[0].rewind=init`.
 
-Seeds and all options of a strategy may be one value, a list, or a range in quotes: `"0..4"` (both ends included),
-`"0..1 step 0.25"`. Every combination of a strategy's options runs with every seed: (λ₁ values) × (λ₂ values) × seeds.
+Seeds, all options of a strategy, and every scalar of `[data]`, `[model]`, `[solver]`, `[training]` and `[schedule]` may
+be one value, a list, or a range in quotes: `"0..4"` (both ends included), `"0..1 step 0.25"`; of files there are lists
+alone. Every combination is a run: (levels of the sections) × (λ₁ values) × (λ₂ values) × seeds; what never prunes is
+run at the first schedule alone. `[data] validation = { folds = 5 }` is a data set for each fold. What varies in `[data]`
+makes data levels, which are never mixed; everything else is part of a setting, which may be chosen ([Results](results.md)).
 A study of more than 1,000,000 runs is refused before it is listed. A run is known by a hash of its settings and data,
 so the same run is never done twice in one output folder."""
 

@@ -23,6 +23,7 @@ __all__ = [
     "Level",
     "axis_label",
     "axis_name",
+    "is_section_key",
     "levels",
     "setting_columns",
     "setting_label",
@@ -57,8 +58,8 @@ def levels(runs: pd.DataFrame) -> list[Level]:
     varied = [name for name in columns if _texts(runs[name]).nunique() > 1]
     if not varied:
         return [Level({}, runs)]
-    keys = runs[varied].apply(_texts).agg("\0".join, axis=1)
-    return [Level({name: part[name].iloc[0] for name in varied}, part) for _, part in runs.groupby(keys, sort=False)]
+    parts = runs.groupby([_texts(runs[name]) for name in varied], sort=False)
+    return [Level({name: part[name].iloc[0] for name in varied}, part) for _, part in parts]
 
 
 def setting_columns(runs: pd.DataFrame, strategy: str) -> list[str]:
@@ -73,12 +74,17 @@ def setting_columns(runs: pd.DataFrame, strategy: str) -> list[str]:
         column = option_column(name)
         if column in runs.columns and (info.is_required() or _texts(runs[column]).nunique() > 1):
             columns.append(column)
-    sections = [str(name) for name in runs.columns if _SECTION_KEY.fullmatch(str(name))]
+    sections = [str(name) for name in runs.columns if is_section_key(str(name))]
     return columns + [name for name in sections if _texts(runs[name]).nunique() > 1]
 
 
 def _texts(values: pd.Series) -> pd.Series:
     return values.astype(str)
+
+
+def is_section_key(column: str) -> bool:
+    """Return whether a column of a setting is a key of a section, not an option of the strategy."""
+    return _SECTION_KEY.fullmatch(column) is not None
 
 
 def axis_name(column: str) -> str:

@@ -84,9 +84,13 @@ def data_summaries(study: Study) -> tuple[list[tuple[str, DataSummary]], int]:
         if len(told) == MOST_LEVELS:
             break
         spec = level.spec()
-        name = ", ".join(f"data.{key} = {value_text(spec.get(key, getattr(level, key)))}" for key in varied)
+        name = ", ".join(f"data.{key} = {_short(spec.get(key, getattr(level, key)))}" for key in varied)
         told.append((name, _summary(study, spec)))
     return told, count - len(told)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else value_text(value)
 
 
 def gene_count(study: Study) -> int:

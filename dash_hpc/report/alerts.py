@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dash_hpc.report.material import Material, mean_sd
 
 __all__ = ["alerts", "mixed_makers", "unbeaten_persistence"]
 
+_MOST = 3  # levels of which the same is said
 
-def alerts(material: Material) -> list[str]:
-    """Return the sentences that apply to this study."""
-    return [sentence for sentence in (*mixed_makers(material), unbeaten_persistence(material)) if sentence]
+
+def alerts(levels: Sequence[Material]) -> list[str]:
+    """Return the sentences that apply to this study; those about data for each level that they are true of."""
+    told = [(level.name, unbeaten_persistence(level)) for level in levels]
+    unbeaten = [f"{name}: {sentence}" if name else sentence for name, sentence in told if sentence]
+    more = [f"The same is true of {len(unbeaten) - _MOST} more data levels."] if len(unbeaten) > _MOST else []
+    return [*mixed_makers(levels[0]), *unbeaten[:_MOST], *more]
 
 
 def mixed_makers(material: Material) -> list[str]:

@@ -22,7 +22,7 @@ from dash_hpc.evaluation import (
 )
 from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
 
-__all__ = ["MOST_LEVELS", "collect", "collect_levels"]
+__all__ = ["MOST_LEVELS", "collect", "collect_levels", "first_level"]
 
 #: Data levels whose data are built again, for their controls; of further ones there is what the runs have recorded.
 MOST_LEVELS = 12
@@ -35,9 +35,13 @@ _BIOPRUNE_GENES = 2500  # above this the untrained control takes minutes: it is 
 
 
 def collect(store: Any, *, rule: str = "one_se", data: bool = True) -> Material:
-    """Return of :func:`collect_levels` the first data level that has a finished run, else the first one."""
-    found = collect_levels(store, rule=rule, data=data)
-    return next((material for material in found if (material.runs["status"] == "done").any()), found[0])
+    """Return of :func:`collect_levels` the one that is shown in detail, see :func:`first_level`."""
+    return first_level(collect_levels(store, rule=rule, data=data))
+
+
+def first_level(levels: Sequence[Material]) -> Material:
+    """Return the first data level that has a finished run, else the first one."""
+    return next((material for material in levels if (material.runs["status"] == "done").any()), levels[0])
 
 
 def collect_levels(store: Any, *, rule: str = "one_se", data: bool = True) -> list[Material]:

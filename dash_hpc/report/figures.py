@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from dash_hpc.evaluation import setting_name
 from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
-from dash_hpc.report.style import QUIET, colour, marker, panel_title, power_ticks, style, tidy
+from dash_hpc.report.style import QUIET, colour, log_ticks, marker, panel_title, style, tidy
 
 __all__ = ["tradeoff", "training_curves"]
 
@@ -161,24 +161,7 @@ def _error_control(axis: Any, material: Material, metric: str) -> None:
             f"no change {level:.2e}", (0.01, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
             textcoords="offset points", fontsize=7.5, color=QUIET,
         )  # fmt: skip
-    _plain_log_ticks(axis)
-
-
-def _plain_log_ticks(axis: Any) -> None:
-    """Readable ticks on a log axis that spans little: whole numbers of the leading digit, not powers of ten alone."""
-    low, high = axis.get_ylim()
-    if high / low > 30:
-        power_ticks(axis.yaxis)
-        return
-    if high / low < 4:
-        ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high)]
-    else:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    axis.yaxis.set_major_locator(FixedLocator(ticks))
-    axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:.3g}" for tick in ticks]))
-    axis.yaxis.set_minor_locator(NullLocator())
+    log_ticks(axis)
 
 
 def _spread(values: list[float], gap: float) -> list[float]:
@@ -265,7 +248,7 @@ def training_curves(material: Material) -> Figure | None:
             sparsity.set_ylabel("sparsity (%)")
             sparsity.set_ylim(min(-3, lowest), 103)
             error.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-            _plain_log_ticks(error)
+            log_ticks(error)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,11 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dash_hpc.errors import DashHpcError
-from dash_hpc.report import figures, maps, network_figures, words
+from dash_hpc.report import facets, figures, maps, network_figures, words
 from dash_hpc.report.alerts import alerts
-from dash_hpc.report.collect import collect
+from dash_hpc.report.collect import collect_levels, first_level
 from dash_hpc.report.material import Material
 from dash_hpc.report.network_tables import network_tables
+from dash_hpc.report.overview import choice_rows, level_rows, varied
 from dash_hpc.report.published import CITATION, published_rows
 from dash_hpc.report.style import render
 from dash_hpc.report.summary import (
@@ -40,6 +41,7 @@ __all__ = ["write_report"]
 
 
 _SHOWN_CANDIDATES = 30
+_SHOWN_LEVELS = 60
 _TEXT = 20_000  # letters of one text: more than any description has
 
 
@@ -121,6 +123,20 @@ _MAP_CAPTION = (
 )
 
 
+def _facets(levels: Sequence[Material]) -> _Picture:
+    def caption(_: Material) -> str:
+        found = facets.facet_points(levels)
+        panels = len(found.panels) if found is not None else 0
+        text = (
+            "Means over seeds ± 1 s.d. of each strategy's chosen setting; where that lies elsewhere on an axis, of the "
+            "setting with the lowest validation error there. Dashed: what needs no training, on the same data."
+        )
+        few = f" The first {facets.MOST_FACETS} of {panels} combinations are drawn; the table has all data levels."
+        return text + (few if panels > facets.MOST_FACETS else "")
+
+    return _Picture("facets", "levels", "Along what the study varies", caption, lambda _: facets.facets(levels))
+
+
 def _maps(material: Material) -> tuple[_Picture, ...]:
     """One picture per strategy with settings to choose from."""
     return tuple(
@@ -156,18 +172,19 @@ def write_report(store: Any, out: Path | str | None = None) -> Path:
         When a file cannot be written or a run cannot be read.
     """
     out = Path(out) if out is not None else Path(store.folder) / "report"
-    material = collect(store)
-    pictures, problems = _pictures(material, out / "figures")
-    page = _environment().get_template("report.html.j2").render(**_context(material, pictures, problems))
+    levels = collect_levels(store)
+    pictures, problems = _pictures(levels, out / "figures")
+    page = _environment().get_template("report.html.j2").render(**_context(levels, pictures, problems))
     path = out / "index.html"
     publish_text(path, page)
     return path
 
 
-def _pictures(material: Material, folder: Path) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+def _pictures(levels: Sequence[Material], folder: Path) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    material = first_level(levels)
     sections: dict[str, list[dict[str, Any]]] = {}
     problems = []
-    pictures = (*_PICTURES, *_maps(material))
+    pictures = (_facets(levels), *_PICTURES, *_maps(material))
     _remove_others(folder, {picture.name for picture in pictures})
     for picture in pictures:
         try:
@@ -228,7 +245,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _context(material: Material, pictures: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    material = first_level(levels)
     models, controls = model_rows(material), control_rows(material)
     shown, left_out = shorten(models, _SHOWN_CANDIDATES)
     rows = [*shown, *controls]
@@ -238,15 +256,17 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
     network = None
     if material.main_run is not None:
         network = network_tables(material.store, material.main_run, material.dataset)
-    failed = material.runs[material.runs["status"] == "failed"] if len(material.runs) else material.runs
     return {
         "name": material.store.name or Path(material.store.folder).name,
         "description": words.description(material),
         "date": words.date(material),
         "counts": material.store.counts(),
-        "facts": words.facts(material),
+        "facts": [*words.facts(material), *((f"Varied: {key}", values) for key, values in varied(levels))],
+        "level": material.name,
+        "overview": _overview(levels),
+        "level_choices": choice_rows(levels) if len(levels) > 1 else [],
         "tiles": words.tiles(material),
-        "alerts": alerts(material),
+        "alerts": alerts(levels),
         "verdicts": words.verdicts(material, models, controls),
         "columns": list(zip((heading for _, heading, _ in columns), column_units(rows, columns), strict=True)),
         "models": [{"cells": line, "chosen": row["chosen"]} for row, line in zip(shown, cells, strict=False)],
@@ -272,8 +292,9 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "network": network,
         "network_group": words.group_label(material, network),
         "failed": [
-            (str(run_id), words.failed_label(material, str(run_id)), str(row["reason"]))
-            for run_id, row in failed.iterrows()
+            (str(run_id), words.failed_label(level, str(run_id)), str(row["reason"]))
+            for level in levels
+            for run_id, row in level.runs[level.runs["status"] == "failed"].iterrows()
         ],
         "limits": words.limits(material, problems),
         "data_facts": words.data_facts(material),
@@ -283,4 +304,23 @@ def _context(material: Material, pictures: dict[str, Any], problems: list[str]) 
         "provenance": words.provenance(material),
         "again": words.again(material),
         "in_python": words.in_python(material),
+    }
+
+
+def _overview(levels: Sequence[Material]) -> dict[str, Any] | None:
+    """The table over data levels; None where there is one."""
+    if len(levels) == 1:
+        return None
+    blocks = [(level, level_rows(level)) for level in levels[:_SHOWN_LEVELS]]
+    rows = [row for _, own in blocks for row in own]
+    columns = used_columns(rows)
+    cells = iter(row_cells(rows, columns))
+    return {
+        "columns": list(zip((heading for _, heading, _ in columns), column_units(rows, columns), strict=True)),
+        "heading": label_heading(rows),
+        "levels": [
+            (level.name, [{"cells": next(cells), "control": row["kind"] == "control"} for row in own])
+            for level, own in blocks
+        ],
+        "left_out": len(levels) - len(blocks),
     }

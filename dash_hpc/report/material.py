@@ -13,7 +13,7 @@ from dash_hpc.evaluation import Selection, setting_label, setting_name
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import Mixture
 
-__all__ = ["Group", "Material", "mean_sd", "sparsity_column"]
+__all__ = ["Group", "Material", "best_group", "mean_sd", "sparsity_column"]
 
 # Where a study has it, this strategy's chosen model is the one that is shown.
 _LEADING = "dash"
@@ -170,9 +170,13 @@ class Material:
         for strategy in dict.fromkeys(group.strategy for group in self.groups):
             members = [group for group in self.groups if group.strategy == strategy and not group.done.empty]
             if members:
-                chosen = [group for group in members if group.chosen]
-                shown.append(chosen[0] if chosen else min(members, key=_validation))
+                shown.append(best_group(members))
         return shown
+
+
+def best_group(groups: Sequence[Group]) -> Group:
+    """Of one strategy's groups the chosen one where it is among them, else that of the lowest validation error."""
+    return next((group for group in groups if group.chosen), None) or min(groups, key=_validation)
 
 
 def _validation(group: Group) -> float:

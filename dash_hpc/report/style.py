@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from math import log10
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from dash_hpc.shown import shown
 from dash_hpc.study import STRATEGIES
 
-__all__ = ["INK", "QUIET", "RULE", "colour", "marker", "note", "panel_title", "power_ticks", "render", "style", "tidy"]
+__all__ = [
+    "INK",
+    "QUIET",
+    "RULE",
+    "colour",
+    "log_ticks",
+    "marker",
+    "note",
+    "panel_title",
+    "power_ticks",
+    "render",
+    "style",
+    "tidy",
+]
 
 INK, QUIET, RULE = "#1b1f24", "#5b6470", "#d5d9de"
 # Okabe and Ito's palette, which people with any common colour vision can tell apart.
@@ -109,8 +129,25 @@ def note(axes: Any, text: str) -> None:
 def power_ticks(axis: Any) -> None:
     """Label a logarithmic axis with powers of ten, which matplotlib itself would write as formulas."""
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"10{str(round(log10(value))).translate(raised)}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"10{str(round(math.log10(value))).translate(raised)}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def log_ticks(axis: Any) -> None:
+    """Readable ticks on a log axis that spans little: whole numbers of the leading digit, not powers of ten alone."""
+    low, high = axis.get_ylim()
+    if high / low > 30:
+        power_ticks(axis.yaxis)
+        return
+    if high / low < 4:
+        ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high)]
+    else:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:.3g}" for tick in ticks]))
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def render(figure: Figure) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from dash_hpc.evaluation import axis_label, axis_name
 from dash_hpc.report.alerts import alerts
-from dash_hpc.report.collect import collect
+from dash_hpc.report.collect import collect_levels, first_level
 from dash_hpc.report.material import Group, Material, mean_sd
 from dash_hpc.shown import LABEL, LINE, rich_text, shown_block
 
@@ -21,6 +22,7 @@ __all__ = [
     "column_units",
     "control_rows",
     "format_metric",
+    "group_row",
     "label_heading",
     "model_rows",
     "on_one_base",
@@ -51,6 +53,8 @@ REFERENCE_TFS = (
     "balanced accuracy (reference's regulators), over the pairs whose regulator has an edge in the reference network"
 )
 _SHOWN_CANDIDATES = 12
+_SHOWN_LEVELS = 12
+_LEVEL_CONTROLS = ("prior", "bioprune", "persistence")
 # The terminal's table has to fit beside what else is on the screen.
 _REPORT_ONLY = ("recovered_missing", "rejected_spurious")
 _WITH_SPREAD = ("balanced_accuracy", "test_mse")
@@ -69,18 +73,23 @@ def summary_rows(store: Any) -> list[dict[str, Any]]:
     list of dict
         ``kind`` ("model" or "control"), ``label``, ``strategy``, ``setting`` (column -> value),
         ``chosen``, ``n_runs`` (finished), ``n_failed``, and per metric its mean over seeds and
-        ``<metric>_sd`` (n − 1; NaN for one seed). Metrics that were not measured are absent.
+        ``<metric>_sd`` (n − 1; NaN for one seed). Metrics that were not measured are absent. ``level`` (key of
+        ``[data]`` -> value) where the study has several data levels.
     """
-    material = collect(store)
-    return [*model_rows(material), *control_rows(material)]
+    rows = []
+    for material in collect_levels(store):
+        own = [*model_rows(material), *control_rows(material)]
+        rows += [{**row, "level": dict(material.level)} for row in own] if material.level else own
+    return rows
 
 
 def model_rows(material: Material) -> list[dict[str, Any]]:
     """One row per group of runs that differ in their seed alone."""
-    return [_row(group) for group in material.groups]
+    return [group_row(group) for group in material.groups]
 
 
-def _row(group: Group) -> dict[str, Any]:
+def group_row(group: Group) -> dict[str, Any]:
+    """The row of one group: means over seeds and their s.d. (n − 1), where they were measured."""
     done = group.done
     row: dict[str, Any] = {
         "kind": "model",
@@ -153,12 +162,20 @@ def summary_table(store: Any) -> Table:
 
     Balanced accuracy and test MSE with their s.d.; the report has it for all columns, and more of them. Settings of a
     strategy beyond a dozen are cut to the chosen one and those with the lowest validation MSE; a row says how many
-    were left out.
+    were left out. On several data levels each has one row per strategy: of the chosen setting, or else the best.
     """
-    material = collect(store)
-    rows, left_out = shorten(model_rows(material), _SHOWN_CANDIDATES)
-    controls = control_rows(material)
-    everything = [*rows, *controls]
+    levels = collect_levels(store)
+    material = first_level(levels)
+    blocks: list[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = []
+    if len(levels) == 1:
+        rows, left_out = shorten(model_rows(material), _SHOWN_CANDIDATES)
+        blocks.append(("", rows, control_rows(material)))
+    else:
+        left_out = 0
+        for level in levels[:_SHOWN_LEVELS]:
+            few = [row for row in control_rows(level) if row["strategy"] in _LEVEL_CONTROLS]
+            blocks.append((level.name, [group_row(group) for group in level.shown_groups()], few))
+    everything = [row for _, models, controls in blocks for row in (*models, *controls)]
     used = used_columns(everything)
     left_to_report = {*_REPORT_ONLY, *(("validation_mse",) if any(name == "test_mse" for name, _, _ in used) else ())}
     columns = [column for column in used if column[0] not in left_to_report]
@@ -166,28 +183,38 @@ def summary_table(store: Any) -> Table:
     table = Table(
         title=rich_text(_title(material), LINE),
         title_justify="left",
-        caption=Text(shown_block(_caption(material, [name for name, _, _ in columns]))),
+        caption=Text(shown_block(_caption(levels, [name for name, _, _ in columns]))),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column(label_heading(rows), no_wrap=True)
+    table.add_column(label_heading(everything), no_wrap=True)
     table.add_column("runs", justify="right")
     for name, heading, style in columns:
         unit = f"e{powers[name]}" if name in powers else "%" if style == "percent" else ""
         table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
-    for row in rows:
-        label = f"{row['label']} ★" if row["chosen"] else row["label"]
-        cells = [_short(row, name, style, powers.get(name, 0)) for name, _, style in columns]
-        table.add_row(rich_text(label, LABEL), _count(row), *cells, style="bold" if row["chosen"] else None)
-    if left_out:
-        table.add_row(f"… {left_out} more settings", "", *("" for _ in columns), style="dim")
-    if controls:
-        table.add_section()
+
+    def add(row: dict[str, Any], label: Any, style: str | None) -> None:
+        cells = [_short(row, name, form, powers.get(name, 0)) for name, _, form in columns]
+        table.add_row(label, _count(row), *cells, style=style)
+
+    for name, models, controls in blocks:
+        if name:
+            table.add_section()
+            table.add_row(rich_text(name, LABEL), style="bold")
+        for row in models:
+            label = f"{row['label']} ★" if row["chosen"] else row["label"]
+            add(row, rich_text(label, LABEL), "bold" if row["chosen"] and not name else None)
+        if left_out:
+            table.add_row(f"… {left_out} more settings", "", *("" for _ in columns), style="dim")
+        if controls and not name:
+            table.add_section()
         for row in controls:
-            cells = [_short(row, name, style, powers.get(name, 0)) for name, _, style in columns]
-            table.add_row(row["label"], _count(row), *cells, style="dim")
+            add(row, row["label"], "dim")
+    if len(levels) > len(blocks):
+        table.add_section()
+        table.add_row(f"… {len(levels) - len(blocks)} more data levels: dash-hpc report --json", style="dim")
     return table
 
 
@@ -329,13 +356,17 @@ def _worse_than_nothing(material: Material) -> str:
     return f"The chosen model predicts worse than no change: do not read its network{hint}."
 
 
-def _caption(material: Material, columns: list[str]) -> str:
-    several = len(material.selections) > 1
-    lines = [
-        f"★ chosen on validation MSE: {f'{name}, ' if several else ''}{choice.reason}"
-        for name, choice in material.selections.items()
-    ]
-    lines += [*alerts(material), _worse_than_nothing(material)]
+def _caption(levels: Sequence[Material], columns: list[str]) -> str:
+    material = first_level(levels)
+    if len(levels) == 1:
+        several = len(material.selections) > 1
+        lines = [
+            f"★ chosen on validation MSE: {f'{name}, ' if several else ''}{choice.reason}"
+            for name, choice in material.selections.items()
+        ]
+    else:
+        lines = ["★ chosen on validation MSE on each data level by itself; dash-hpc select says how."]
+    lines += [*alerts(levels), _worse_than_nothing(material)]
     if "sparsity" in columns and "study_sparsity" in columns:
         lines.append(f"Sparsity: {on_one_base(material)}; “own m”: of the weights that the model's own m gives it.")
     if not material.has_truth:

@@ -233,7 +233,8 @@ def group_label(material: Material, network: NetworkTables | None) -> str:
 def failed_label(material: Material, run_id: str) -> str:
     """Strategy, setting and seed of a failed run."""
     group = next(group for group in material.groups if run_id in group.runs.index)
-    return f"{setting_label(group.strategy, group.setting)}, seed {int(group.runs.loc[run_id, 'seed'])}"
+    level = f", {material.name}" if material.name else ""
+    return f"{setting_label(group.strategy, group.setting)}, seed {int(group.runs.loc[run_id, 'seed'])}{level}"
 
 
 def limits(material: Material, problems: list[str]) -> list[str]:

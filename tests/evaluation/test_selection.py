@@ -234,6 +234,16 @@ def test_data_levels_are_never_mixed():
     assert [select_setting(level.runs, "best").setting["lambda_ppi"] for level in found] == [0.1, 0.3]
 
 
+def test_levels_are_every_combination_of_what_the_data_vary_in():
+    rows = [(0.1, 0, 1.0 + k, 0.9) for k in range(6)]
+    columns = {"data.prior_noise": [0, 0.05, 0.2] * 2, "data.expression_noise": [0.0] * 3 + [0.025] * 3}
+    found = levels(pooled(*rows, **columns, **{"data.kind": "files", "data.validation.fold": [0, 1, 2] * 2}))
+    assert [tuple(level.values.values()) for level in found] == [
+        (0, 0), (0.05, 0), (0.2, 0), (0, 0.025), (0.05, 0.025), (0.2, 0.025),
+    ]  # fmt: skip
+    assert [level.runs["validation_mse"].tolist() for level in found] == [[1.0 + k] for k in range(6)]
+
+
 def test_an_event_is_the_smallest_where_schedules_differ():
     """80 % against 81.5 %: apart by less than an event of 10 %, by more than one of 5 % (0.2 · 0.95 = 0.19 > 0.185)."""
     rows = [(0.1, 0, 1.0, 0.8), (0.1, 0, 1.2, 0.8), (0.2, 0, 1.05, 0.815), (0.2, 0, 1.25, 0.815)]
