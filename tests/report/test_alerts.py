@@ -73,7 +73,7 @@ def test_validation_that_no_strategy_beats_no_change_on_is_said_in_words(small_s
     assert sentence in page.split('<nav aria-label="Parts')[0]
     assert sentence in printed(small_store)
     monkeypatch.setitem(material.controls, "control_persistence_validation_mse", lowest * 1.0001)
-    assert alerts(material) == []
+    assert alerts([material]) == []
     assert "no strategy beats" not in printed(small_store)
     monkeypatch.setitem(material.controls, "control_persistence_validation_mse", lowest)
     assert "no strategy beats" in printed(small_store)
