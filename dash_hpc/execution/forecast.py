@@ -23,7 +23,7 @@ from dash_hpc.shown import duration
 from dash_hpc.store import FreeSpace, RunWriter, canonical_json, free_space, in_bytes
 from dash_hpc.study import Plan, RunSpec, Study
 from dash_hpc.study.schema import PARTS
-from dash_hpc.study.strategies import STRATEGIES
+from dash_hpc.study.strategies import STRATEGIES, total_epochs
 
 __all__ = ["DiskNeed", "Forecast", "disk_need", "forecast", "require_space"]
 
@@ -253,7 +253,7 @@ def _shape(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What the size of a record depends on."""
     name = spec["strategy"]["name"]
     return {
-        "epochs": spec["training"]["epochs"],
+        "epochs": total_epochs(spec),
         "model": dict(spec["model"]),
         "schedule": spec["schedule"] if STRATEGIES[name].prunes else None,
     }

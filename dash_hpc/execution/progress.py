@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.execution.machine.streams import say
 from dash_hpc.shown import LINE, NAME, console, rich_text, shown
 from dash_hpc.store import Store
+from dash_hpc.study import total_epochs
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -261,10 +262,17 @@ def _view(store: Store, run_id: str) -> RunView | None:
         run_id=run_id,
         label=" ".join([strategy["name"], *options, f"seed {record.spec['seed']}"]),
         epoch=record.epochs,
-        epochs=int(record.spec["training"]["epochs"]),
+        epochs=_epochs(record.spec),
         validation_mse=last("validation_mse"),
         sparsity=last("sparsity"),
     )
+
+
+def _epochs(spec: Mapping[str, Any]) -> int:
+    try:
+        return total_epochs(spec)
+    except (KeyError, UsageError):  # of a strategy that this version does not know
+        return int(spec["training"]["epochs"])
 
 
 def _mean(values: list[float]) -> float:

@@ -150,6 +150,25 @@ class Strategy:
         """
         return rates
 
+    def tau(self, epoch: int) -> float | None:
+        """Return the share of the data in the loss of ``epoch``, the rest is the prior loss; None for training.tau.
+
+        The prior loss compares at the points that ``training.prior_points`` and its neighbours say.
+        """
+        return None
+
+    def enter(
+        self, phase: int, weights: dict[str, Matrix], masks: dict[str, np.ndarray]
+    ) -> tuple[dict[str, Matrix], dict[str, np.ndarray]] | None:
+        """Change the model at the beginning of a phase (from 1; the first, 0, has :meth:`start`); None leaves it alone.
+
+        The phases are those of the options (:meth:`StrategyOptions.phases`). What is given must not be changed in
+        place; what is returned may be of other structure, with more or fewer units, or compressed: the family's tensors
+        by name, and a mask for each that may be pruned. Adam starts afresh then. Draws belong to a stream of
+        ``self.seed`` and ``phase``.
+        """
+        return None
+
     def parameters(self) -> list[Tensor]:
         """Return trainable tensors of the strategy's own (gates, thresholds); Adam steps them with the weights."""
         return []

@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["STRATEGIES", "create"]
 
-#: Every strategy by the name that a study file uses.
-STRATEGIES: dict[str, type[Strategy]] = {cls.name: cls for cls in (Unpruned, Imp, Dash, BioPrune, Structured)}
+_ALL: tuple[type[Strategy], ...] = (
+    Unpruned,
+    Imp,
+    Dash,
+    BioPrune,
+    Structured,
+)
+
+#: Every strategy by the name that a study file uses, in the order of tables and colours.
+STRATEGIES: dict[str, type[Strategy]] = {cls.name: cls for cls in _ALL}
 
 
 def create(options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> Strategy:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dash_hpc.errors import UsageError
+from dash_hpc.study.phases import Phase
 from dash_hpc.study.phrases import nearest, phrase
 
 __all__ = ["StrategyOptions"]
@@ -30,6 +32,10 @@ class StrategyOptions(BaseModel):
     """False when the weights stay dense: such runs take longest and start first."""
     needs_prior: ClassVar[bool] = False
     """True when the strategy cannot work without prior knowledge."""
+
+    def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
+        """Return the phases of a run with the section ``[training]``: here one, of ``training["epochs"]``."""
+        return (Phase(int(training["epochs"])),)
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import Any
 
 from dash_hpc.study.options import StrategyOptions
 
-__all__ = ["STRATEGIES"]
+__all__ = ["STRATEGIES", "total_epochs"]
 
 _REGISTRY = "dash_hpc.pruning.registry"
 
@@ -38,3 +39,10 @@ class _Registered(Mapping[str, type[StrategyOptions]]):
 
 STRATEGIES: Mapping[str, type[StrategyOptions]] = _Registered()
 """Name in ``[[strategy]] name = "…"`` -> model of its options."""
+
+
+def total_epochs(spec: Mapping[str, Any]) -> int:
+    """Return how many epochs a run of this spec has at most, in all its phases."""
+    own = dict(spec["strategy"])
+    options = STRATEGIES[own.pop("name")](**own)
+    return sum(phase.epochs for phase in options.phases(spec["training"]))

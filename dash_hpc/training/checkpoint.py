@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dash_hpc.errors import CheckpointUnfit
-from dash_hpc.ops.state import Tensors, copy_tensor, values
+from dash_hpc.errors import CheckpointUnfit, UsageError
+from dash_hpc.ops.state import Tensors, TrainState, copy_tensor, values
 from dash_hpc.training.early_stop import BestKept
-from dash_hpc.training.fit import HISTORY_COLUMNS, TIMERS, Fit, Kept
+from dash_hpc.training.fit import TIMERS, Fit, Kept
 from dash_hpc.training.plateau import Plateau
+from dash_hpc.training.structure import put_structure, shapes_of, take_structure
 
 if TYPE_CHECKING:
     from dash_hpc.training.trainer import Trainer
@@ -25,6 +26,8 @@ __all__ = ["Checkpoint", "CheckpointTimer", "capture", "restore"]
 
 #: Share of the time that checkpoints may take.
 _SHARE = 0.02
+#: Columns of the history that hold whole numbers.
+_WHOLE = ("epoch", "phase")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Checkpoint:
         JSON-able: steps, plateau rule, early stop, events, seconds.
     arrays : dict of ndarray
         Weights, moments, masks, history, kept model, the strategy's own state. Of a pruned matrix only the active
-        entries (in C order), of a compressed one its values alone (the structure follows from the spec), masks as
-        packed bits.
+        entries (in C order), of a compressed one its values alone, masks as packed bits. The structure follows from
+        the spec, and is there only where a strategy has changed it.
     """
 
     epoch: int
@@ -56,20 +59,24 @@ def capture(trainer: Trainer, fit: Fit, best: BestKept, plateau: Plateau) -> Che
     _put_model(arrays, "moment1", state.moment1, state.masks)
     _put_model(arrays, "moment2", state.moment2, state.masks)
     _put_masks(arrays, "masks", state.masks)
+    structure = {"weights": put_structure(arrays, "weights", state.weights, trainer.structure)}
     for key, value in trainer.strategy.state_arrays().items():
         arrays[f"strategy/{key}"] = np.array(value)
     own = trainer.own_state()
     for key, value in own.items():
         arrays[f"own/{key}"] = value
     for column, entries in fit.history.items():
-        arrays[f"history/{column}"] = np.asarray(entries, dtype=np.int64 if column == "epoch" else np.float64)
+        arrays[f"history/{column}"] = np.asarray(entries, dtype=np.int64 if column in _WHOLE else np.float64)
     kept = None
     if fit.kept is not None:
         kept = {"epoch": fit.kept.epoch, "validation_mse": fit.kept.validation_mse}
         _put_model(arrays, "kept_weights", fit.kept.weights, fit.kept.masks)
         _put_masks(arrays, "kept_masks", fit.kept.masks)
+        structure["kept"] = put_structure(arrays, "kept", fit.kept.weights, trainer.structure)
     facts: dict[str, Any] = {
-        "tensors": _shapes(state.weights),
+        "tensors": shapes_of(trainer.structure),
+        "structure": structure,
+        "phase": [fit.phase, fit.phase_began],
         "dtype": str(state.dtype),
         "step": int(state.step),
         "plateau": {"lr": dict(plateau.lr), "best": plateau.best, "bad_epochs": plateau.bad_epochs},
@@ -81,8 +88,8 @@ def capture(trainer: Trainer, fit: Fit, best: BestKept, plateau: Plateau) -> Che
     return Checkpoint(fit.epoch, facts, arrays)
 
 
-def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: Plateau) -> Fit:
-    """Bring a fresh ``trainer``, ``best`` and ``plateau`` to the state of the checkpoint; return its Fit.
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> tuple[Fit, BestKept, Plateau]:
+    """Bring a fresh ``trainer`` to the state of the checkpoint; return how far it is, and its rules.
 
     Raises
     ------
@@ -90,47 +97,58 @@ def restore(trainer: Trainer, checkpoint: Checkpoint, best: BestKept, plateau: P
         When the checkpoint belongs to a model of other shape or precision, or lacks something. The trainer must not
         be used then.
     """
-    facts, arrays, state = checkpoint.facts, checkpoint.arrays, trainer.state
-    dtype = state.dtype
+    facts, arrays, usual = checkpoint.facts, checkpoint.arrays, trainer.structure
+    dtype = trainer.state.dtype
     found = facts.get("tensors"), facts.get("dtype")
-    if found != (_shapes(state.weights), str(dtype)):
+    if found != (shapes_of(usual), str(dtype)):
         raise CheckpointUnfit(f"checkpoint of another model: {found[1]}, shapes {found[0]}")
-    shapes = {name: values(tensor).shape for name, tensor in state.weights.items()}
+    prunable = list(trainer.state.masks)
     try:
-        masks = _take_masks(arrays, "masks", shapes, state.masks)
-        for part in ("weights", "moment1", "moment2"):
-            for name, value in _take_model(arrays, part, shapes, masks, dtype).items():
-                values(getattr(state, part)[name])[...] = value
-        for name, own in state.masks.items():
-            own[...] = masks[name]
-        state.step = int(facts["step"])
+        structure = take_structure(arrays, "weights", facts["structure"]["weights"], usual, dtype)
+        shapes = {name: values(tensor).shape for name, tensor in structure.items()}
+        masks = _take_masks(arrays, "masks", shapes, prunable)
+        weights, first, second = (
+            _take_model(arrays, part, shapes, masks, dtype) for part in ("weights", "moment1", "moment2")
+        )
+        models = {name: copy_tensor(structure[name], value) for name, value in weights.items()}
+        trainer.state = TrainState(models, first, second, int(facts["step"]), masks)
+        number, began = map(int, facts["phase"])
+        if not (0 <= number < len(trainer.phases) and 0 <= began <= checkpoint.epoch):
+            raise ValueError(f"there is no phase {number} after epoch {began}")
+        trainer.begin(number)
         trainer.strategy.load_state(_below(arrays, "strategy/"))
         trainer.load_own_state(_below(arrays, "own/"))
-        plateau.lr = {name: float(facts["plateau"]["lr"][name]) for name in state.weights}
+        best, plateau = trainer.race(began), trainer.fresh_plateau(after_event=False)
+        plateau.lr = {name: float(facts["plateau"]["lr"][name]) for name in usual}
         plateau.best = float(facts["plateau"]["best"])
         plateau.bad_epochs = int(facts["plateau"]["bad_epochs"])
         best.best, best.best_epoch = float(facts["best"]["best"]), int(facts["best"]["best_epoch"])
         kept = None
         if facts["kept"] is not None:
-            kept_masks = _take_masks(arrays, "kept_masks", shapes, state.masks)
+            structure = take_structure(arrays, "kept", facts["structure"]["kept"], usual, dtype)
+            shapes = {name: values(tensor).shape for name, tensor in structure.items()}
+            kept_masks = _take_masks(arrays, "kept_masks", shapes, prunable)
             kept_values = _take_model(arrays, "kept_weights", shapes, kept_masks, dtype)
             kept = Kept(
-                {name: copy_tensor(state.weights[name], value) for name, value in kept_values.items()},
+                {name: copy_tensor(structure[name], value) for name, value in kept_values.items()},
                 kept_masks,
                 int(facts["kept"]["epoch"]),
                 float(facts["kept"]["validation_mse"]),
             )
-        history = {column: arrays[f"history/{column}"].tolist() for column in HISTORY_COLUMNS}
+        history = {column: arrays[f"history/{column}"].tolist() for column in trainer.history_columns}
         if {len(column) for column in history.values()} != {checkpoint.epoch}:
             raise ValueError("the history does not reach the epoch")
-        return Fit(
+        fit = Fit(
             history=history,
             events=[dict(event) for event in facts["events"]],
             kept=kept,
             epoch=checkpoint.epoch,
+            phase=number,
+            phase_began=began,
             seconds={name: float(facts["seconds"][name]) for name in ("total", *TIMERS)},
         )
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        return fit, best, plateau
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, UsageError) as error:
         raise CheckpointUnfit(f"checkpoint after epoch {checkpoint.epoch} is not complete: {error}") from error
 
 
@@ -218,10 +236,6 @@ def _take_masks(
         bits = np.unpackbits(arrays[f"{part}/{name}"], count=size)
         masks[name] = bits.astype(bool).reshape(shapes[name])
     return masks
-
-
-def _shapes(weights: Tensors) -> dict[str, list[int]]:
-    return {name: list(tensor.shape) for name, tensor in weights.items()}
 
 
 def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

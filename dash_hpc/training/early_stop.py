@@ -15,12 +15,14 @@ class BestKept:
     patience : int
         Stop after this many consecutive epochs without a new best; 0 never stops. Pruning events do not reset the
         count (Hossain et al. 2024, as in the authors' program).
+    began : int, default 0
+        The epoch from which they are counted.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, began: int = 0) -> None:
         self.patience = patience
         self.best = math.inf
-        self.best_epoch = 0
+        self.best_epoch = began
 
     def forget(self) -> None:
         """Drop the best so far, not the count: at the first pruning event the unpruned models leave the race."""

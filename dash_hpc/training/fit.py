@@ -65,6 +65,9 @@ class Fit:
         Last complete epoch.
     stop_reason : str
         "epochs" or "early_stop"; "" while training goes on.
+    phase, phase_began : int
+        The phase that the next epoch belongs to (from 0), and the last epoch before it. With more than one phase the
+        history has the column ``phase``.
     seconds : dict
         Totals: total, train, validation, score, select.
     """
@@ -74,4 +77,6 @@ class Fit:
     kept: Kept | None = None
     epoch: int = 0
     stop_reason: str = ""
+    phase: int = 0
+    phase_began: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("total", *TIMERS), 0.0))

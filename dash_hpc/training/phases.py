@@ -1,4 +1,4 @@
-"""The epochs of a run: pruning event, training steps, validation, learning rate, the kept model, checkpoints."""
+"""The phases of a run and their epochs: event, training steps, validation, rates, the kept model, checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dash_hpc.ops.events import ScoreJob, SelectJob
 from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
-from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import TIMERS, Fit, Kept
 from dash_hpc.training.steps import event, train, validate
 
@@ -35,13 +34,10 @@ def course(
     side_by_side: int,
 ) -> Course:
     """Train step by step; what the parameters mean: :meth:`dash_hpc.training.Trainer.course`."""
-    options = trainer.training
-    last = int(options["epochs"])
-    fit = Fit()
-    best = BestKept(int(options["early_stop"]))
-    plateau = trainer.fresh_plateau(after_event=False)
+    fit = Fit({column: [] for column in trainer.history_columns})
+    best, plateau = trainer.race(0), trainer.fresh_plateau(after_event=False)
     if resume is not None:
-        fit = restore(trainer, resume, best, plateau)
+        fit, best, plateau = restore(trainer, resume)
     checkpoints = CheckpointTimer(checkpoint_seconds, perf_counter, side_by_side)
     saved = fit.epoch
 
@@ -53,24 +49,28 @@ def course(
             checkpoints.made(start)
             saved = fit.epoch
 
-    for epoch in range(fit.epoch + 1, last + 1):
+    while not fit.stop_reason:
         if stop is not None and stop():
             save()
             return fit
+        if fit.phase and fit.epoch == fit.phase_began:  # of a run that goes on here as of one that comes this far
+            trainer.enter(fit)
+            best, plateau = trainer.race(fit.epoch), trainer.fresh_plateau(after_event=False)
+        phase, epoch = trainer.phases[fit.phase], fit.epoch + 1
         clock = dict.fromkeys(TIMERS, 0.0)
         began = perf_counter()
-        fraction = trainer.strategy.fraction(epoch, last)
+        fraction = trainer.fraction(fit)
         if fraction is not None:
-            if not fit.events:
+            if not any(record["epoch"] > fit.phase_began for record in fit.events):
                 best.forget()
             fit.events.extend((yield from event(trainer, epoch, fraction, clock)))
-            if options["reset_lr_at_events"]:
+            if trainer.options["reset_lr_at_events"]:
                 plateau = trainer.fresh_plateau(after_event=True)
         train_mse = yield from train(trainer, epoch, plateau.lr, clock)
         trainer.strategy.after_epoch(trainer.state, epoch)
         weights, masks = trainer.strategy.final(trainer.state.weights, trainer.state.masks)
         validation_mse = yield from validate(trainer, epoch, weights, clock)
-        if best.step(epoch, validation_mse):
+        if best.step(epoch, validation_mse) or phase.keep == "last":
             copies = {name: mask.copy() for name, mask in masks.items()}
             outside = trainer.family.rescaled(weights, 1.0 / trainer.time_unit.size)
             fit.kept = Kept(outside, copies, epoch, validation_mse)
@@ -85,21 +85,21 @@ def course(
             "sparsity": trainer.family.zero_share(weights),
             "seconds": perf_counter() - began,
             **{f"seconds_{timer}": clock[timer] for timer in TIMERS},
+            "phase": fit.phase,
         }
-        for column, value in row.items():
-            fit.history[column].append(value)
+        for column, entries in fit.history.items():
+            entries.append(row[column])
         fit.seconds["total"] += row["seconds"]
         for timer in TIMERS:
             fit.seconds[timer] += clock[timer]
         fit.epoch = epoch
-        if best.stop(epoch):
-            fit.stop_reason = "early_stop"
-        elif epoch == last:
-            fit.stop_reason = "epochs"
+        ended = "early_stop" if best.stop(epoch) else "epochs" if epoch == fit.phase_began + phase.epochs else ""
+        if ended and fit.phase + 1 < len(trainer.phases):
+            fit.phase, fit.phase_began = fit.phase + 1, epoch
+        else:
+            fit.stop_reason = ended
         if trainer.progress is not None:
             trainer.progress(fit)
-        if fit.stop_reason:
-            break
-        if checkpoints.due(at_event=fraction is not None):
+        if not fit.stop_reason and checkpoints.due(at_event=fraction is not None or bool(ended)):
             save()
     return fit

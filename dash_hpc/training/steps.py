@@ -40,7 +40,7 @@ def train(
     trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str, float]
 ) -> Generator[Any, EpochResult, float]:
     """Train one epoch with the rates ``lr``; return the mean MSE over its observed values, each before its step."""
-    options = trainer.training
+    options = trainer.options
     began = perf_counter()
     pointer, index = epoch_batches(
         trainer.train_examples.trajectory,
@@ -51,7 +51,7 @@ def train(
     found, betas, eps = trainer.train_examples, options["betas"], float(options["eps"])
     job = EpochJob(
         trainer.state, found.y0, found.y1, found.dt, pointer, index, dict(lr), betas, eps, trainer.solver,
-        trainer.tau, trainer.prior,
+        trainer.tau(epoch), trainer.prior,
     )  # fmt: skip
     if trainer.epoch_in_torch is None:
         result = yield trainer.family.epoch_job(job)

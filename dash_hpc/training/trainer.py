@@ -11,13 +11,15 @@ from scipy.sparse import csr_array
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.state import TrainState, values
+from dash_hpc.ops.state import Matrix, Tensors, TrainState, copy_tensor, values
 from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.pruning.base import Context
 from dash_hpc.pruning.registry import create
+from dash_hpc.pruning.schedule import LatticeSchedule
 from dash_hpc.rng import stream
 from dash_hpc.training.checkpoint import Checkpoint
-from dash_hpc.training.fit import Fit
+from dash_hpc.training.early_stop import BestKept
+from dash_hpc.training.fit import HISTORY_COLUMNS, Fit
 from dash_hpc.training.phases import Course, course
 from dash_hpc.training.plateau import Plateau
 from dash_hpc.training.work import run_course
@@ -67,16 +69,19 @@ class Trainer:
         progress: Callable[[Fit], None] | None = None,
     ) -> None:
         self.dataset = dataset
-        self.training: Mapping[str, Any] = spec["training"]
         self.time_unit = TimeUnit(dataset.time_unit)
         self.solver = self.time_unit.solver(spec["solver"])
         self.seed: int = spec["seed"]
         self.progress = progress
         self.strategy = create(spec["strategy"], spec["schedule"], dataset, self.seed)
+        self.phases = self.strategy.options.phases(spec["training"])
+        self._training: Mapping[str, Any] = spec["training"]
+        #: The section ``[training]`` as it is in the present phase.
+        self.options: Mapping[str, Any] = self._training
 
         model = spec["model"]
         self.family = family_of_spec(model)
-        dtype = np.dtype(model["dtype"])
+        dtype = self.dtype = np.dtype(model["dtype"])
         self.train_examples = self.family.examples(dataset.train, self.time_unit, dtype)
         self.validation_examples = self.family.examples(dataset.validation, self.time_unit, dtype)
 
@@ -85,10 +90,17 @@ class Trainer:
         inside = dataset.train.pairs().in_unit(dataset.time_unit)
         self.strategy.start(weights, masks, Context(dataset, inside, self.solver.as_dict(), self.seed))
         self.state = TrainState.fresh(weights, masks)
+        #: What the structure of the model is from the start; a phase may have another one.
+        self.structure: Tensors = dict(self.state.weights)
+        self._initial: dict[str, Matrix] = {}
+        if any(phase.start == "initial" for phase in self.phases):
+            self._initial = {name: copy_tensor(tensor) for name, tensor in self.state.weights.items()}
 
         self.epoch_in_torch: AutogradEpoch | None = None
-        self.tau = float(self.training["tau"])
-        self.prior = self._prior_loss(dtype)
+        self.prior: PriorLoss | None = None
+        for number in range(1, len(self.phases)):
+            self._take_options(number)  # what it lacks is said before the first begins
+        self.begin(0)
         if self.strategy.needs_autograd:
             from dash_hpc.training.autograd_epoch import AutogradEpoch
 
@@ -163,11 +175,11 @@ class Trainer:
     def load_own_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`own_state` returned."""
         if self.epoch_in_torch is not None:
-            self.epoch_in_torch.load_own_state(arrays, self.training["betas"], float(self.training["eps"]))
+            self.epoch_in_torch.load_own_state(arrays, self.options["betas"], float(self.options["eps"]))
 
     def fresh_plateau(self, *, after_event: bool) -> Plateau:
-        """Return the learning rates as they are at the start, or right after a pruning event."""
-        options = self.training
+        """Return the learning rates as they are at the start of a phase, or right after a pruning event."""
+        options = self.options
         base, fast = float(options["lr"]), float(options["lr"]) * float(options["v_lr_factor"])
         lr = self.strategy.rates(self.family.learning_rates(base, fast), after_event=after_event)
         return Plateau(
@@ -178,21 +190,72 @@ class Trainer:
             min_lr=float(options["min_lr"]),
         )
 
-    def _prior_loss(self, dtype: np.dtype) -> PriorLoss | None:
-        if self.tau == 1.0:
+    @property
+    def history_columns(self) -> tuple[str, ...]:
+        """Columns of the history: of the phases too, where there are several."""
+        return (*HISTORY_COLUMNS, "phase") if len(self.phases) > 1 else HISTORY_COLUMNS
+
+    def race(self, began: int) -> BestKept:
+        """Return the rule that keeps a model and stops early, for a phase that begins after the epoch ``began``."""
+        return BestKept(int(self.options["early_stop"]), began)
+
+    def fraction(self, fit: Fit) -> float | None:
+        """Return the share of active weights to remove before the next epoch, None for no event."""
+        phase, epoch = self.phases[fit.phase], fit.epoch + 1 - fit.phase_began
+        if phase.schedule == "run":
+            return self.strategy.fraction(epoch, phase.epochs)
+        if phase.schedule is None:
             return None
-        options = self.training
-        if self.dataset.prior is None:
+        return LatticeSchedule.from_dict(phase.schedule).fraction_at(epoch, phase.epochs)
+
+    def tau(self, epoch: int) -> float:
+        """Return the share of the data in the loss of an epoch."""
+        own = self.strategy.tau(epoch)
+        return float(self.options["tau"] if own is None else own)
+
+    def begin(self, number: int) -> None:
+        """Take over the options of a phase, and its prior loss."""
+        self.prior = self._prior_loss() if self._take_options(number) else None
+
+    def enter(self, fit: Fit) -> None:
+        """Begin the phase ``fit.phase``, which is not the first: its options, and the model that it starts from."""
+        phase, here = self.phases[fit.phase], self.state
+        self.begin(fit.phase)
+        weights, masks = dict(here.weights), dict(here.masks)
+        if phase.start == "kept" and fit.kept is not None:
+            weights, masks = self.family.rescaled(fit.kept.weights, self.time_unit.size), dict(fit.kept.masks)
+        elif phase.start == "initial":
+            weights = self._initial
+            same = all(values(weights[name]).shape == mask.shape for name, mask in masks.items())
+            masks = masks if same else {name: np.ones(values(weights[name]).shape, dtype=bool) for name in masks}
+        built = self.strategy.enter(fit.phase, weights, masks)
+        if built is not None or phase.start != "here":
+            self.state = TrainState.fresh(*(built or (weights, masks)))
+
+    def _take_options(self, number: int) -> bool:
+        """Take over the options of a phase; return whether it has a prior loss, PriorError when it cannot have one."""
+        self.options = {**self._training, **self.phases[number].training}
+        last = sum(phase.epochs for phase in self.phases)
+        lowest = min(self.tau(epoch) for epoch in range(1, last + 1))
+        if lowest < 1.0 and self.dataset.prior is None:
+            whose = "training.tau" if lowest == self.options["tau"] else f"the tau of strategy {self.strategy.name}"
+            remedy = ", or set training.tau = 1" if whose == "training.tau" else ""
             raise PriorError(
-                f"training.tau = {self.tau} needs prior knowledge but data set {self.dataset.name!r} has none; "
-                "give data.prior, or set training.tau = 1"
+                f"{whose} = {lowest} needs prior knowledge but data set {self.dataset.name!r} has none; "
+                f"give data.prior{remedy}"
             )
+        return lowest < 1.0
+
+    def _prior_loss(self) -> PriorLoss:
+        options, prior = self.options, self.dataset.prior
+        if prior is None:
+            raise PriorError(f"data set {self.dataset.name!r} has no prior")
         return self.family.prior_loss(
-            self.dataset.prior.expected_effects(),
+            prior.expected_effects(),
             n_points=int(options["prior_points"]),
             low=float(options["prior_low"]),
             high=float(options["prior_high"]),
             rng=stream(self.seed, "prior-points"),
-            dtype=dtype,
+            dtype=self.dtype,
             multipliers=bool(options.get("prior_multipliers", False)),
         )

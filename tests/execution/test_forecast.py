@@ -48,7 +48,7 @@ def test_disk_need_of_dense_and_pruned_networks_differs() -> None:
     def record(name: str) -> int:
         return disk_need([run(name)] * 1001, 350, 1).bytes - disk_need([run(name)], 350, 1).bytes
 
-    dense, pruned = record("none") / 1000, record("dash") / 1000
+    dense, pruned = record("none") / 1000, record("imp") / 1000
     # Dense: 4 matrices of 350 × 40 float32 values and their (well compressed) places.
     assert 224_000 < dense < 400_000
     assert 30_000 < pruned < 0.5 * dense

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from dash_hpc.study import total_epochs
+
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, TimeCourse
     from dash_hpc.training import Fit, Kept
@@ -100,7 +102,7 @@ def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> di
         in_evaluation = peak_bytes()
     strategies = {}
     for name, (spec, rows, event) in found.items():
-        epochs = int(spec["training"]["epochs"])
+        epochs = total_epochs(spec)
         course = densities(spec["schedule"] if event is not None else None, epochs)
         shares, costs = np.array(sorted(rows)).T
         events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
