@@ -1,7 +1,12 @@
-"""A study of 24 runs, and whatever Slurm is on PATH: the tests start none and know nothing of how it was made."""
+"""Studies, and whatever Slurm and image there are: the tests make neither and know nothing of how they were made.
+
+Slurm is the one on PATH; the image is the one that DASH_HPC_IMAGE names, which ``containers/build cpu`` makes.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,6 +68,33 @@ def small_reference(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The small study's output by the local engine, undisturbed."""
     folder = tmp_path_factory.mktemp("reference") / "small"
     command(*CLI, "run", small, "--output", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """The image under test."""
+    if shutil.which("apptainer") is None:
+        pytest.skip("apptainer is not on PATH")
+    named = os.environ.get("DASH_HPC_IMAGE")
+    if not named:
+        pytest.skip("DASH_HPC_IMAGE is not set; containers/build cpu makes an image")
+    return Path(named).resolve()
+
+
+@pytest.fixture(scope="session")
+def boxed(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of 12 runs, for an image, as a file in a folder of its own."""
+    path = tmp_path_factory.mktemp("boxed") / "boxed.toml"
+    path.write_text(small_study("boxed", epochs=60, every=20, seeds='"0..3"', lambda_ppi="[0.1, 0.5]"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def boxed_reference(boxed: Path) -> Path:
+    """Its output on the host, without any container."""
+    folder = boxed.parent / "reference"
+    command(*CLI, "run", boxed, "--output", folder)
     return folder
 
 
