@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,33 @@ def data_root() -> Path:
     if not root:
         pytest.skip("DASH_HPC_DATA is not set: published data sets are not here")
     return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion() -> Iterator[None]:
+    """No operation of PyTorch may mix float32 with float64: one of the two would be a mistake. Scalars may.
+
+    NumPy has no such switch; the operators' dtypes are checked by the tests of each.
+    """
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    casts = {torch.ops.aten.copy_, torch.ops.aten._to_copy}
+
+    class Strict(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            tensors = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, torch.Tensor)]
+            kinds = {str(each.dtype) for each in tensors if each.dim() and each.dtype.is_floating_point}
+            if len(kinds) > 1 and func.overloadpacket not in casts:
+                raise AssertionError(f"{func} mixes {' and '.join(sorted(kinds))}; cast one of them on purpose")
+            return func(*args, **(kwargs or {}))
+
+    with Strict():
+        yield
 
 
 # A process begins with the peak memory of the one that it was forked from, so a small one stands between.
