@@ -9,12 +9,13 @@ import click
 
 from dash_hpc.cli.common import DONE, FAILED, INTERRUPTED, Command, json_option, print_json, print_table, say
 from dash_hpc.errors import UsageError
-from dash_hpc.shown import python_text, rich_text
+from dash_hpc.shown import python_text, rich_text, shell_path
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from dash_hpc.evaluation import Level, Selection
+    from dash_hpc.store import Store
 
 __all__ = ["report", "select", "status"]
 
@@ -117,23 +118,38 @@ def _best(runs: Any) -> dict[str, Any] | None:
     "--rule", type=click.Choice(["one_se", "best"]), default="one_se", show_default=True, help="How to choose."
 )
 @click.option("--strategy", default="dash", show_default=True, help="Whose runs to compare.")
+@click.option(
+    "--level",
+    "wanted",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only the data level with this value, such as data.prior_noise=0.05; may be repeated.",
+)
+@click.option(
+    "--fit",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="After cross-validation: write the study that trains the chosen setting on all training data.",
+)
 @json_option
-def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
+def select(folder: Path, rule: str, strategy: str, wanted: tuple[str, ...], fit: Path | None, as_json: bool) -> None:
     """Choose the setting of a strategy: everything that the study varies, by the mean validation error over seeds. The
     true network plays no part, and nothing is chosen across data levels: each has a choice of its own.
 
     best takes the lowest error. one_se takes the sparsest setting within one standard error of it; of those that differ
-    by less than one pruning event the one with the lowest error.
+    by less than one pruning event the one with the lowest error. Where validation has folds, errors are means over
+    folds, and standard errors those of the folds.
 
     \b
-    Example:
+    Examples:
       dash-hpc select results/quick --rule one_se
+      dash-hpc select results/folds --fit final.toml && dash-hpc run final.toml
     """
     from dash_hpc.evaluation import levels, select_setting
     from dash_hpc.store import open_store
 
     store = open_store(folder)
-    parts = levels(store.runs)
+    parts = _wanted(levels(store.runs), wanted)
     found: list[tuple[Level, Selection | UsageError]] = []
     for level in parts:
         try:
@@ -143,6 +159,8 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
             found.append((level, error))
     if all(isinstance(chosen, UsageError) for _, chosen in found):
         raise UsageError(str(found[0][1]))
+    if fit is not None:
+        _write_fit(store, found, fit)
     if as_json:
         print_json({"strategy": strategy, "levels": [{"level": level.values, **_as_dict(c)} for level, c in found]})
         return
@@ -158,6 +176,50 @@ def select(folder: Path, rule: str, strategy: str, as_json: bool) -> None:
         say(f"best run {chosen.run_id}: dash_hpc.open_store({python_text(folder)}).network({chosen.run_id!r})")
     for mixture in store.mixtures():
         say(f"mixture: {mixture}")
+    if fit is not None:
+        say(f"wrote {fit}: the chosen setting on all training data; run it with: dash-hpc run {shell_path(fit)}")
+
+
+def _wanted(levels: list[Level], wanted: tuple[str, ...]) -> list[Level]:
+    """The data levels with the values that were asked for."""
+    from dash_hpc.evaluation import value_name
+
+    for text in wanted:
+        key, _, value = (part.strip() for part in text.partition("="))
+        found = [level for level in levels if key in level.values and value_name(level.values[key]) == value]
+        if not found:
+            there = "; ".join(level.name for level in levels[:6] if level.name) or "the study has one"
+            raise UsageError(f"--level {text}: no such data level ({there})")
+        levels = found
+    return levels
+
+
+def _write_fit(store: Store, found: list[tuple[Level, Selection | UsageError]], file: Path) -> None:
+    from dash_hpc.evaluation import kept_epochs
+    from dash_hpc.store import plan_header
+    from dash_hpc.study import refit
+
+    if len(found) > 1:
+        first = " ".join(f"--level {part.replace(' ', '')}" for part in found[0][0].name.split(", "))
+        raise UsageError(f"--fit: the study has {len(found)} data levels; name one, such as {first}")
+    level, chosen = found[0]
+    if isinstance(chosen, UsageError):
+        raise chosen
+    runs = chosen.runs_of(level.runs)
+    study = refit(
+        store.spec(chosen.run_id),
+        name=f"{store.name or 'study'}-final",
+        base=plan_header(store.folder).base,
+        seeds=sorted({int(seed) for seed in runs["seed"]}),
+        epochs=kept_epochs(runs),
+    )
+    try:
+        with file.open("x", encoding="utf-8", newline="\n") as target:
+            target.write(study.to_toml())
+    except FileExistsError:
+        raise UsageError(f"{file} exists and stays as it is; name another file") from None
+    except FileNotFoundError:
+        raise UsageError(f"{file.parent}: no such folder; make it first") from None
 
 
 def _as_dict(chosen: Selection | UsageError) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
-from dash_hpc.evaluation.selection import Selection, select_setting
+from dash_hpc.evaluation.selection import Selection, kept_epochs, select_setting
 from dash_hpc.evaluation.settings import (
     FOLD,
     Level,
@@ -73,6 +73,7 @@ __all__ = [
     "evaluate",
     "evaluation_notes",
     "is_section_key",
+    "kept_epochs",
     "levels",
     "margins_network",
     "model_sparsity",

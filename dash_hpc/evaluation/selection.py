@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evaluation.settings import levels, setting_columns, setting_name
+from dash_hpc.evaluation.settings import FOLD, levels, setting_columns, setting_name
 from dash_hpc.pruning.schedule import LatticeSchedule
 
-__all__ = ["Selection", "select_setting"]
+__all__ = ["Selection", "kept_epochs", "select_setting"]
 
 Rule = Literal["one_se", "best"]
 
 # Of the columns, only these, those of the setting and the schedule are read: nothing that was computed from the
 # reference network is among them.
 _NEEDED = ("strategy", "status", "validation_mse", "sparsity")
+ALL_FOLDS = "all"
 # Events remove whole weights, so that one event apart is one give or take a rounding: this much is a whole one.
 _WHOLE_EVENT = 0.95
 # Means that differ by less than this share of them differ by the rounding of their sums.
@@ -45,9 +46,10 @@ class Selection:
     run_id : str
         Of the chosen setting's runs the one with the lowest validation MSE.
     candidates : pandas.DataFrame
-        One row per setting: the columns of the setting, validation_mse, se (standard error over seeds, NaN with one
-        seed), sparsity, n_runs, n_failed, eligible, sparsest (of the eligible ones, those within one pruning event of
-        the sparsest), chosen; sorted by validation_mse.
+        One row per setting: the columns of the setting, validation_mse, se (standard error over seeds, or over folds
+        where there are folds; NaN with one), sparsity, n_runs, n_failed, eligible, sparsest (of the eligible ones,
+        those within one pruning event of the sparsest), chosen; sorted by validation_mse. With folds also n_folds;
+        settings that lack some stand last.
     """
 
     strategy: str
@@ -57,6 +59,10 @@ class Selection:
     reason: str
     run_id: str
     candidates: pd.DataFrame
+
+    def runs_of(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Return of the table that was chosen from the finished runs of the chosen setting."""
+        return runs[(runs["strategy"] == self.strategy) & (runs["status"] == "done") & _same(runs, self.setting)]
 
 
 def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = "dash") -> Selection:
@@ -69,7 +75,9 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
     runs : pandas.DataFrame
         Index run_id; columns strategy, status, validation_mse, sparsity, the strategy's options, and the rest of the
         specs as ``section.key``: all of one data level, see :func:`dash_hpc.evaluation.levels`. A candidate is one
-        setting of everything in which runs of the strategy differ but the seed.
+        setting of everything in which runs of the strategy differ but the seed and the fold
+        (``data.validation.fold``). Where there are folds, a setting's error is the mean over folds of the mean over
+        seeds, its standard error that of the folds, and settings that lack a fold which others have are not compared.
         ``schedule.every``, ``schedule.fraction``, ``schedule.first_fraction`` say what one pruning event is; left out,
         the defaults of a study.
     rule : {"one_se", "best"}
@@ -88,7 +96,8 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
     Raises
     ------
     UsageError
-        Unknown rule, missing column, runs of several data levels, no finished run of that strategy.
+        Unknown rule, missing column, runs of several data levels, no finished run of that strategy, or only fits on all
+        training data.
     """
     if rule not in ("one_se", "best"):
         raise UsageError(f"selection rule {rule!r} is not one of one_se, best")
@@ -103,7 +112,13 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
         )
     keys = setting_columns(mine, strategy)
     # Drop everything else first: the choice cannot depend on what is not here.
-    table = mine[[*_NEEDED, *keys]]
+    folds = [FOLD] if FOLD in mine and mine[FOLD].astype(str).str.fullmatch(r"\d+(\.0)?|all").any() else []
+    table = mine[[*_NEEDED, *folds, *keys]]
+    if folds and (table[FOLD].astype(str) == ALL_FOLDS).any():
+        raise UsageError(
+            f"runs of {strategy} were trained on all trajectories, so that their validation error is that of training: "
+            "nothing can be chosen by it"
+        )
     finite = np.isfinite(pd.to_numeric(table["validation_mse"], errors="coerce"))
     finished = table[(table["status"] == "done") & finite]
     if finished.empty:
@@ -112,15 +127,16 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
         )
     event = _event_share(mine)
     candidates = _candidates(finished, table[table["status"] == "failed"], keys)
+    # A fold that is missing may have been the hardest one.
+    compared = candidates["n_folds"] == candidates["n_folds"].max() if folds else pd.Series(True, candidates.index)
     best = candidates.iloc[0]
     applied: str = "best" if not np.isfinite(best["se"]) else rule
     if applied == "one_se":
         limit = float(best["validation_mse"] + best["se"])
-        candidates["eligible"] = candidates["validation_mse"] <= limit * (1 + _ROUNDING)
+        candidates["eligible"] = compared & (candidates["validation_mse"] <= limit * (1 + _ROUNDING))
     else:
         limit = float(best["validation_mse"])
-        candidates["eligible"] = candidates["validation_mse"] <= limit * (1 + _ROUNDING)
-        candidates["eligible"] &= candidates.index == 0
+        candidates["eligible"] = candidates.index == 0
     candidates["sparsest"] = candidates["eligible"] & _as_sparse(candidates, event)
     near = candidates[candidates["sparsest"]]
     lowest = near[near["validation_mse"] <= near["validation_mse"].min() * (1 + _ROUNDING)]
@@ -139,23 +155,37 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
     )
 
 
+def kept_epochs(runs: pd.DataFrame) -> int:
+    """Return the epoch that runs of one setting have kept: the mean over folds of the mean over seeds, rounded."""
+    return max(1, round(_mean_se(_units(runs, "epoch"))[0]))
+
+
 def _candidates(finished: pd.DataFrame, failed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One row per setting, by mean validation MSE; settings of equal errors in the order of their options."""
     counts = {_key(values): len(part) for values, part in _parts(failed, keys)}
     rows = []
     for values, part in _parts(finished, keys):
-        mean, se = _mean_se(part["validation_mse"])
-        rows.append(
-            {
-                **dict(zip(keys, values, strict=True)),
-                "validation_mse": mean,
-                "se": se,
-                "sparsity": _mean_se(part["sparsity"])[0],
-                "n_runs": len(part),
-                "n_failed": counts.get(_key(values), 0),
-            }
-        )
-    return pd.DataFrame(rows).sort_values("validation_mse", kind="stable", ignore_index=True)
+        mean, se = _mean_se(_units(part))
+        row: dict[str, Any] = {
+            **dict(zip(keys, values, strict=True)),
+            "validation_mse": mean,
+            "se": se,
+            "sparsity": _mean_se(part["sparsity"])[0],
+            "n_runs": len(part),
+            "n_failed": counts.get(_key(values), 0),
+        }
+        rows.append(row | ({"n_folds": part[FOLD].nunique()} if FOLD in part else {}))
+    table = pd.DataFrame(rows)
+    if FOLD not in finished:
+        return table.sort_values("validation_mse", kind="stable", ignore_index=True)
+    return table.sort_values(["n_folds", "validation_mse"], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def _units(runs: pd.DataFrame, column: str = "validation_mse") -> pd.Series:
+    """The values that are averaged: of runs, or of folds, each the mean of its runs."""
+    if FOLD not in runs:
+        return runs[column]
+    return pd.Series([_mean_se(part[column])[0] for _, part in runs.groupby(FOLD, sort=True)])
 
 
 def _parts(runs: pd.DataFrame, keys: list[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
@@ -215,13 +245,16 @@ def _reason(
     n = len(candidates)
     if n == 1:
         return f"{name} is the only candidate with finished runs: there was nothing to choose between."
-    lowest = f"the lowest mean validation MSE ({best['validation_mse']:.3g}) of {n} candidates"
+    over = f" over {int(best['n_folds'])} folds" if "n_folds" in candidates else ""
+    lowest = f"the lowest mean validation MSE{over} ({best['validation_mse']:.3g}) of {n} candidates"
     if applied == "one_se":
         eligible, alike = int(candidates["eligible"].sum()), int(candidates["sparsest"].sum())
         se = f"{best['validation_mse']:.3g} ± {best['se']:.2g}, limit {limit:.3g}"
         if eligible == 1:
             return f"{name}: {lowest}, and no other is within one standard error of it ({se})."
-        within = f"{eligible} candidates (of {n}) whose mean validation MSE is within one standard error of the lowest"
+        within = (
+            f"{eligible} candidates (of {n}) whose mean validation MSE{over} is within one standard error of the lowest"
+        )
         within += f" ({se})"
         if alike == 1:
             return f"{name}: the sparsest of the {within}."
@@ -230,8 +263,9 @@ def _reason(
             f"({100 * event:g} % of the active weights), and of these it has the lowest error."
         )
     if asked == "one_se":
+        what = "fold" if "n_folds" in candidates else "run"
         return (
             f"{name}: {lowest}. The one-standard-error rule was asked for, but the best candidate has one "
-            "finished run, so its standard error is unknown."
+            f"finished {what}, so its standard error is unknown."
         )
     return f"{name}: {lowest}."

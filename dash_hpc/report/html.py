@@ -263,6 +263,7 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "counts": material.store.counts(),
         "facts": [*words.facts(material), *((f"Varied: {key}", values) for key, values in varied(levels))],
         "level": material.name,
+        "over": material.over,
         "overview": _overview(levels),
         "level_choices": choice_rows(levels) if len(levels) > 1 else [],
         "tiles": words.tiles(material),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dash_hpc.evaluation import Selection, setting_label, setting_name
+from dash_hpc.evaluation import FOLD, Selection, setting_label, setting_name
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import Mixture
 
@@ -103,6 +103,12 @@ class Material:
     def name(self) -> str:
         """The data level, as ``data.prior_noise = 0.05``; empty where the study has one."""
         return setting_name(self.level)
+
+    @property
+    def over(self) -> str:
+        """What means are taken over."""
+        folds = self.runs[FOLD].astype(str).nunique() if FOLD in self.runs else 1
+        return "seeds and folds" if folds > 1 else "seeds"
 
     @property
     def leading(self) -> str | None:

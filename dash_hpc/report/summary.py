@@ -332,7 +332,7 @@ def shorten(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]]
 
 def _title(material: Material) -> str:
     name = getattr(material.store, "name", "") or "study"
-    return f"{name}: kept models, mean ± s.d. over seeds"
+    return f"{name}: kept models, mean ± s.d. over {material.over}"
 
 
 def on_one_base(material: Material) -> str:

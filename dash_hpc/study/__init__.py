@@ -6,6 +6,7 @@ from dash_hpc.study.load import load_study, parse_study
 from dash_hpc.study.options import StrategyOptions
 from dash_hpc.study.phases import Phase
 from dash_hpc.study.plan import Plan, RunSpec, plan
+from dash_hpc.study.refit import refit
 from dash_hpc.study.schema import StrategyTable, Study
 from dash_hpc.study.stored import check_spec
 from dash_hpc.study.strategies import STRATEGIES, total_epochs
@@ -25,6 +26,7 @@ __all__ = [
     "load_study",
     "parse_study",
     "plan",
+    "refit",
     "starter",
     "starters",
     "total_epochs",

@@ -9,6 +9,7 @@ from typing import Any
 from dash_hpc.errors import UsageError
 from dash_hpc.study.schema import PARTS, Study
 from dash_hpc.study.sources import DATA_KINDS
+from dash_hpc.study.strategies import STRATEGIES
 
 __all__ = ["refit"]
 
@@ -17,7 +18,8 @@ def refit(spec: Mapping[str, Any], *, name: str, base: Path, seeds: Sequence[int
     """Return the study of the final fit after cross-validation.
 
     All trajectories train. Nothing is left to stop early or to keep the best epoch by, so that each run trains for
-    ``epochs`` epochs and keeps the last one; its validation error is that of the training data.
+    ``epochs`` epochs (a strategy of several phases: for all of them) and keeps the last one; its validation error is
+    that of the training data.
 
     Parameters
     ----------
@@ -44,7 +46,10 @@ def refit(spec: Mapping[str, Any], *, name: str, base: Path, seeds: Sequence[int
         )
     parts = {part: {key: value for key, value in spec[part].items() if value is not None} for part in PARTS}
     parts["data"]["validation"] = {**validation, "fold": "all"}
-    parts["training"] |= {"epochs": epochs, "early_stop": 0, "keep": "last"}
+    parts["training"] |= {"early_stop": 0, "keep": "last"}
+    options = STRATEGIES[spec["strategy"]["name"]](**{k: v for k, v in spec["strategy"].items() if k != "name"})
+    if len(options.phases(parts["training"])) == 1:
+        parts["training"]["epochs"] = epochs
     about = {"name": name, "description": "final fit on all training data of the setting chosen by cross-validation"}
     if DATA_KINDS[spec["data"]["kind"]].names_files:
         about["base"] = str(base)

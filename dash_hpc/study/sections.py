@@ -122,6 +122,8 @@ class SolverSection(Section):
 class TrainingSection(Section):
     """``[training]``: epochs, batches, Adam, learning-rate plateau, early stop and the optional prior loss."""
 
+    left_out = frozenset({"keep"})
+
     epochs: int = Field(
         default=500, ge=1, le=MAX_EPOCHS, description="at most this many passes over the training pairs"
     )
@@ -147,6 +149,9 @@ class TrainingSection(Section):
     min_lr: float = Field(default=4e-5, ge=0, le=1000, description="the plateau rule never goes below this")
     early_stop: int = Field(
         default=40, ge=0, le=_NEVER_MIND, description="stop after this many epochs without a new best; 0 = never"
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best", description="the model to keep: lowest validation MSE since the first event, or the last epoch"
     )
     reset_lr_at_events: bool = Field(default=True, description="pruning events restore lr and restart the plateau rule")
     tau: float = Field(default=1.0, ge=0, le=1, description="loss = τ · data + (1 − τ) · prior; 1 = no prior loss")

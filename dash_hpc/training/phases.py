@@ -70,7 +70,7 @@ def course(
         trainer.strategy.after_epoch(trainer.state, epoch)
         weights, masks = trainer.strategy.final(trainer.state.weights, trainer.state.masks)
         validation_mse = yield from validate(trainer, epoch, weights, clock)
-        if best.step(epoch, validation_mse) or phase.keep == "last":
+        if best.step(epoch, validation_mse) or "last" in (phase.keep, trainer.options.get("keep")):
             copies = {name: mask.copy() for name, mask in masks.items()}
             outside = trainer.family.rescaled(weights, 1.0 / trainer.time_unit.size)
             fit.kept = Kept(outside, copies, epoch, validation_mse)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evaluation import levels, select_setting
+from dash_hpc.evaluation import FOLD, kept_epochs, levels, select_setting
 
 
 def table(*rows, strategy="dash", status="done"):
@@ -250,3 +250,66 @@ def test_an_event_is_the_smallest_where_schedules_differ():
     for fractions, chosen in (([0.1] * 4, 0.1), ([0.1, 0.1, 0.05, 0.05], 0.2)):
         runs = pooled(*rows, **{"schedule.fraction": fractions, "schedule.every": 10})
         assert select_setting(runs).setting["lambda_ppi"] == chosen
+
+
+def crossed(*rows, **more):
+    """Rows of (λ₁, fold, seed, validation MSE, sparsity)."""
+    frame = table(*((ppi, 0, mse, sparsity) for ppi, _, _, mse, sparsity in rows))
+    frame[FOLD], frame["seed"] = [row[1] for row in rows], [row[2] for row in rows]
+    for name, values in more.items():
+        frame[name] = values
+    return frame
+
+
+FOLDED = crossed(
+    (0.1, 0, 0, 1.0, 0.9), (0.1, 0, 1, 1.2, 0.9), (0.1, 1, 0, 2.0, 0.9), (0.1, 1, 1, 2.2, 0.9),
+    (0.2, 0, 0, 1.3, 0.95), (0.2, 0, 1, 1.3, 0.95), (0.2, 1, 0, 2.2, 0.95), (0.2, 1, 1, 2.2, 0.95),
+    (0.3, 0, 0, 2.4, 0.99), (0.3, 0, 1, 2.4, 0.99), (0.3, 1, 0, 2.4, 0.99), (0.3, 1, 1, 2.4, 0.99),
+)  # fmt: skip
+
+
+def test_folds_are_averaged_first_over_seeds():
+    """λ₁ = 0.1: folds 1.1 and 2.1, mean 1.6, s.d. √0.5, standard error 0.5; 0.2: 1.3 and 2.2, mean 1.75, s.e. 0.45."""
+    choice = select_setting(FOLDED)
+    assert choice.candidates["validation_mse"].tolist() == pytest.approx([1.6, 1.75, 2.4])
+    assert choice.candidates["se"].tolist() == pytest.approx([0.5, 0.45, 0.0])
+    assert choice.candidates["n_folds"].tolist() == [2, 2, 2]
+    assert choice.candidates["n_runs"].tolist() == [4, 4, 4]
+    # Within 1.6 + 0.5: the first two, of which 0.2 is sparser; 0.3 is not.
+    assert choice.setting["lambda_ppi"] == 0.2
+    assert select_setting(FOLDED, "best").setting["lambda_ppi"] == 0.1
+    assert "mean validation MSE over 2 folds" in choice.reason
+
+
+def test_a_fold_with_fewer_seeds_counts_as_much_as_another():
+    """Without one run of the hard fold: folds 1.1 and 2.2, not (1.0 + 1.2 + 2.2) / 3."""
+    choice = select_setting(FOLDED.drop(index="run02"), "best")
+    found = choice.candidates.set_index("lambda_ppi")
+    assert found.loc[0.1, "validation_mse"] == pytest.approx(1.65)
+
+
+def test_a_setting_that_lacks_a_fold_is_not_compared():
+    """0.1 without the hard fold would have a mean of 1.1."""
+    choice = select_setting(FOLDED[~((FOLDED["lambda_ppi"] == 0.1) & (FOLDED[FOLD] == 1))])
+    assert choice.candidates["lambda_ppi"].tolist() == [0.2, 0.3, 0.1]
+    assert choice.candidates["n_folds"].tolist() == [2, 2, 1]
+    assert choice.candidates["eligible"].tolist() == [True, False, False]
+    assert choice.setting["lambda_ppi"] == 0.2
+
+
+def test_one_fold_has_no_standard_error():
+    choice = select_setting(FOLDED[FOLDED[FOLD] == 0])
+    assert (choice.rule, choice.setting["lambda_ppi"]) == ("best", 0.1)
+    assert "one finished fold, so its standard error is unknown" in choice.reason
+
+
+def test_final_fits_choose_nothing():
+    with pytest.raises(UsageError, match="trained on all trajectories"):
+        select_setting(FOLDED.assign(**{FOLD: "all"}))
+
+
+def test_the_final_fit_trains_for_the_mean_kept_epoch():
+    """Folds (10 + 20) / 2 = 15 and 40 alone: 27.5, rounded to even."""
+    runs = crossed((0.1, 0, 0, 1.0, 0.9), (0.1, 0, 1, 1.0, 0.9), (0.1, 1, 0, 1.0, 0.9), epoch=[10, 20, 40])
+    assert kept_epochs(runs) == 28
+    assert kept_epochs(runs.drop(columns=FOLD)) == 23

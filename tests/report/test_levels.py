@@ -86,6 +86,19 @@ def test_select_chooses_on_each_level_alone(store, rule):
         assert [row["se"] for row in found["candidates"]] == pytest.approx(table["sem"].tolist())
 
 
+def test_one_level_can_be_asked_for(store):
+    words = ["select", str(store.folder), "--json", "--level", "data.prior_noise=0.2"]
+    (first, second) = json.loads(CliRunner().invoke(app, words).stdout)["levels"]
+    assert [found["level"]["data.expression_noise"] for found in (first, second)] == [0.0, 0.025]
+    (one,) = json.loads(CliRunner().invoke(app, [*words, "--level", "data.expression_noise=0"]).stdout)["levels"]
+    assert one == first
+    result = CliRunner().invoke(app, ["select", str(store.folder), "--level", "data.prior_noise=0.3"])
+    assert result.exit_code == 2
+    assert "no such data level (data.expression_noise = 0, data.prior_noise = 0;" in result.stderr
+    result = CliRunner().invoke(app, ["select", str(store.folder), "--fit", "x.toml"])
+    assert "the study has 6 data levels; name one, such as --level" in result.stderr
+
+
 def test_rows_are_means_within_a_level(store):
     rows, runs = summary_rows(store), store.runs
     models = [row for row in rows if row["kind"] == "model"]

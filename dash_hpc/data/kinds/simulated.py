@@ -65,7 +65,10 @@ class SimulatedKind(DataKind):
         told = DataSummary(f"simulated, seed {spec['seed']}", genes)
         counted = {"training": trained, "validation": held, "test": test}
         if (folds := folds_asked(spec)) is not None:
-            told.facts["folds"] = f"{folds[0]} folds of whole trajectories, each validated on once"
+            told.facts["folds"] = (
+                "none: all trajectories train, and are validated on" if folds[1] == "all"
+                else f"{folds[0]} of whole trajectories, each validated on once; below is the first"
+            )  # fmt: skip
         steps = {part: count * (points - 1) for part, count in counted.items()}
         told.facts["genes"] = f"{genes:,}, of which {int(spec['regulators']):,} regulate"
         told.facts["trajectories"] = ", ".join(f"{count:,} {part}" for part, count in counted.items())
