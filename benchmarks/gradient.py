@@ -163,8 +163,7 @@ def main() -> None:
     arguments = options.parse_args()
     torch.set_num_threads(1)
     rows = []
-    for kind in ("1 gene", "20 genes", "350 genes, trained"):
-        chosen = models(kind)
+    for kind, chosen in {kind: models(kind) for kind in ("1 gene", "20 genes", "350 genes, trained")}.items():
         for state in STATES:
             for dtype in (np.float32, np.float64):
                 rows += errors(kind, chosen, state, dtype)

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from contenders import pairs_of_drivers, stopped_holders
 from damage import bit_flips, truncations
 from disk import mounts_possible, refusals, study_on_full_disk
-from document import origin, renew
+from document import commit, origin, renew
 from failpoints import ACTIONS, Trials, fail_points
 from kills import judge_kills, kill_campaign, worker_kills
 from powerloss import power_losses
@@ -169,9 +169,12 @@ def main() -> int:
     if len(failed) > 20:
         print(f"… and {len(failed) - 20} more")
     if options.table is not None:
-        cells = [(result.case, result.trials, len(result.failures), result.words, round(s)) for result, s in rows]
+        cells = [
+            (result.case, result.trials, len(result.failures), result.words, round(s), commit()) for result, s in rows
+        ]
         line = origin(f"seed {options.seed}", f"{minutes:.0f} min", f"{options.jobs} cases at a time")
-        renew(options.table, "faults", line, ("case", "trials", "failures", "figure", "seconds"), cells)
+        head = ("case", "trials", "failures", "figure", "seconds", "commit")
+        renew(options.table, "faults", line, head, cells, whole=not options.only)
     return 1 if failed else 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from document import origin, renew
+from document import commit, origin, renew
 from harness import Tally, fuzz
 from registry import KINDS
 
@@ -91,7 +91,9 @@ def main() -> int:
     for text in failed[:40]:
         print(f"failure: {text}")
     if options.table is not None:
-        renew(options.table, "fuzz", origin(f"seed {options.seed}", f"{options.jobs} kinds at a time"), _HEAD, rows)
+        line = origin(f"seed {options.seed}", f"{options.jobs} kinds at a time")
+        cells = [(*row, commit()) for row in rows]
+        renew(options.table, "fuzz", line, (*_HEAD, "commit"), cells, whole=not options.only)
     return 1 if failed else 0
 
 
