@@ -9,6 +9,7 @@ import failpoints
 import pytest
 from damage import bit_flips, truncations
 from disk import mounts_possible, refusals
+from document import renew
 from failpoints import fail_points
 from powerloss import RecordingLayer, power_losses
 
@@ -73,3 +74,17 @@ def test_full_read_only_and_vanished_disks() -> None:
     trials = refusals(every=9)
     assert trials.count > 15
     assert trials.failures == []
+
+
+def test_one_row_of_a_table_is_renewed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- t -->\n<!-- end -->\nafter\n")
+    renew(page, "t", "First.", ("case", "trials", "commit"), [("kills", 1, "aa"), ("flips", 2, "aa")])
+    renew(page, "t", "Second.", ("case", "trials", "commit"), [("flips", 30, "bb"), ("new", 4, "bb")], whole=False)
+    table = [line for line in page.read_text().split("\n") if line.startswith("|")]
+    assert table[2:] == ["| kills | 1 | aa |", "| flips | 30 | bb |", "| new | 4 | bb |"]
+    assert "Second. Rows of another commit were measured earlier." in page.read_text()
+    assert page.read_text().startswith("before\n")
+    renew(page, "t", "Third.", ("case", "trials", "commit"), [("kills", 5, "cc")])
+    table = "| case | trials | commit |\n| --- | --- | --- |\n| kills | 5 | cc |"
+    assert page.read_text() == f"before\n<!-- t -->\n\nThird.\n\n{table}\n\n<!-- end -->\nafter\n"
