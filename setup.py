@@ -26,8 +26,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 #: Compiled once per instruction set; everything else of the CPU module once.
-PER_LEVEL = ("solve", "adjoint", "train_epoch", "prior_terms", "table")
-ONCE = ("cpu/dispatch", "cpu/order", "cpu/select", "bindings")
+PER_LEVEL = ("solve", "adjoint", "train_epoch", "gradients", "adam_step", "prior_terms", "table")
+ONCE = ("cpu/dispatch", "cpu/order", "cpu/select", "python/gradients", "python/module")
 X86_LEVELS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma", "-DDASH_VECTOR_BYTES=32"],

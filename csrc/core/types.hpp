@@ -115,6 +115,16 @@ struct PriorLossArgs {
     bool multipliers = false;
 };
 
+// What a model is trained on: pairs of states, and the prior term. The loss is tau * data + (1 - tau) * prior.
+template <class T>
+struct Objective {
+    SolveOptions options;
+    const T *y0, *y1;  // [N, G]; NaN in y1: not observed
+    const double* dt;  // [N]
+    double tau;
+    PriorLossArgs<T> prior;
+};
+
 template <class T>
 struct TrainArgs {
     int64_t G, m;
@@ -124,19 +134,48 @@ struct TrainArgs {
     const uint8_t* mask[N_TENSORS];  // null for b and v
     Structure structure[N_TENSORS];  // of the matrices that are compressed; moments and masks have the weights' form
     int64_t step;                    // Adam steps taken; updated
-    SolveOptions options;
+    Objective<T> objective;
     int64_t n_batches;
     const int64_t *batch_ptr, *batch_index;
-    const T *y0, *y1;   // [N, G]; NaN in y1: not observed
-    const double* dt;   // [N]
     double lr[N_TENSORS];
     double beta1, beta2, eps;
-    double tau;            // the loss is tau * data + (1 - tau) * prior
-    PriorLossArgs<T> prior;
     double* loss;          // [n_batches]: of the data
     Watch* watch;          // a stopped epoch leaves weights and moments as they were
     int64_t evaluations;   // out
     int64_t status;        // out
+};
+
+// Loss and gradients of one batch.
+template <class T>
+struct GradientArgs {
+    Params<T> params;
+    Objective<T> objective;
+    int64_t B;
+    const int64_t* index;  // [B] pairs of the batch
+    int64_t widest;        // pairs of the largest batch of the epoch: last bits depend on the form that it asks for
+    Watch* watch;
+    T* grad[N_TENSORS];    // out: shapes of the tensors; 0 outside the masks, and all 0 when the status is not 0
+    double loss, prior;    // out: of the data; of the prior, 0 when there is none
+    int64_t evaluations;   // out
+    int64_t status;        // out
+};
+
+// One tensor of an Adam step, its values in any order.
+struct AdamTensor {
+    int64_t size;
+    bool single;           // float32, else float64
+    void *value, *moment1, *moment2;
+    void* grad;            // becomes 0 outside the mask
+    const uint8_t* mask;   // 1 = active, null: all
+    double lr;
+    int64_t step;          // number of this step, from 1
+};
+
+struct AdamArgs {
+    const AdamTensor* tensors;
+    int64_t count;
+    double beta1, beta2, eps;
+    bool finite;           // out: false when a gradient is not, and then nothing was changed
 };
 
 // (S Sᵀ + ridge)⁻¹ S C and P Sᵀ (S Sᵀ + ridge)⁻¹ by Cholesky, float64.
@@ -165,6 +204,9 @@ struct Operators {
     void (*adjoint_f64)(AdjointArgs<double>&);
     void (*train_f32)(TrainArgs<float>&);
     void (*train_f64)(TrainArgs<double>&);
+    void (*gradients_f32)(GradientArgs<float>&);
+    void (*gradients_f64)(GradientArgs<double>&);
+    void (*adam_step)(AdamArgs&);
     void (*prior_terms)(PriorTermsArgs&);
 };
 

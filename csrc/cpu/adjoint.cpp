@@ -77,12 +77,7 @@ static void adjoint_any(AdjointArgs<T>& args) {
                   else
                       wide.run(model, args, sample, n, grads);
               });
-    for (int k = 0; k < 2; ++k) {
-        model.W[k].unload(grads.W[k].data(), args.grad[k ? W_PRODS : W_SUMS]);
-        model.U[k].unload(grads.U[k].data(), args.grad[k ? U_PRODS : U_SUMS]);
-        std::memcpy(args.grad[k ? B_PRODS : B_SUMS], grads.b[k].data(), model.m * sizeof(T));
-    }
-    std::memcpy(args.grad[V], grads.v.data(), model.G * sizeof(T));
+    for (int i = 0; i < N_TENSORS; ++i) model.unload(i, grads.of(i), args.grad[i]);
 }
 
 void adjoint_f32(AdjointArgs<float>& args) { adjoint_any(args); }

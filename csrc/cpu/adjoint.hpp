@@ -21,6 +21,14 @@ struct Gradients {
         v.zeros(padded(model.G));
     }
 
+    T* of(int tensor) {
+        const int k = Model<T>::branch(tensor);
+        if (tensor == V) return v.data();
+        if (tensor == W_SUMS || tensor == W_PRODS) return W[k].data();
+        if (tensor == U_SUMS || tensor == U_PRODS) return U[k].data();
+        return b[k].data();
+    }
+
     // Products over slots that lie ``stride`` apart, after their reverse, for all tensors but v.
     template <int L>
     void add(const Model<T>& model, const Slot<T, L>& s, int64_t stride, int64_t slots) {

@@ -77,6 +77,37 @@ class Model {
         rates();
     }
 
+    // The tensors by number: their matrix (null for vectors), values and how many there are, in this order of the values.
+    Matrix<T>* matrix(int tensor) {
+        if (tensor == W_SUMS || tensor == W_PRODS) return &W[branch(tensor)];
+        if (tensor == U_SUMS || tensor == U_PRODS) return &U[branch(tensor)];
+        return nullptr;
+    }
+    int64_t count(int tensor) { return matrix(tensor) ? matrix(tensor)->count() : tensor == V ? G : m; }
+    T* values(int tensor) {
+        if (matrix(tensor)) return matrix(tensor)->value.data();
+        return tensor == V ? v.data() : b[branch(tensor)].data();
+    }
+    // 1 = active, or null where all values are.
+    const uint8_t* active(int tensor) {
+        return matrix(tensor) && matrix(tensor)->masked ? matrix(tensor)->active.data() : nullptr;
+    }
+    static int branch(int tensor) { return tensor == W_PRODS || tensor == B_PRODS || tensor == U_PRODS; }
+
+    // An array of a tensor from the caller's order into that of the values, and back.
+    void pack(int tensor, const T* from, T* to) {
+        if (matrix(tensor))
+            matrix(tensor)->pack(from, to);
+        else
+            std::memcpy(to, from, count(tensor) * sizeof(T));
+    }
+    void unload(int tensor, const T* from, T* to) {
+        if (matrix(tensor))
+            matrix(tensor)->unload(from, to);
+        else
+            std::memcpy(to, from, count(tensor) * sizeof(T));
+    }
+
     // The rate of each gene as a tile, for elementwise products.
     template <int L>
     void rate_tile(T* tile) const {

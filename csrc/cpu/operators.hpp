@@ -15,6 +15,9 @@ void adjoint_f32(AdjointArgs<float>&);
 void adjoint_f64(AdjointArgs<double>&);
 void train_f32(TrainArgs<float>&);
 void train_f64(TrainArgs<double>&);
+void gradients_f32(GradientArgs<float>&);
+void gradients_f64(GradientArgs<double>&);
+void adam_step(AdamArgs&);
 void prior_terms(PriorTermsArgs&);
 
 }  // namespace DASH_ISA

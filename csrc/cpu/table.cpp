@@ -8,8 +8,8 @@ namespace dash {
 namespace DASH_ISA {
 
 extern const Operators operators;
-const Operators operators = {DASH_TEXT(DASH_ISA), solve_f32, solve_f64, adjoint_f32,
-                             adjoint_f64,         train_f32, train_f64, prior_terms};
+const Operators operators = {DASH_TEXT(DASH_ISA), solve_f32,     solve_f64,     adjoint_f32, adjoint_f64, train_f32,
+                             train_f64,           gradients_f32, gradients_f64, adam_step,   prior_terms};
 
 }  // namespace DASH_ISA
 }  // namespace dash

@@ -2,7 +2,7 @@
 #pragma once
 #include <mutex>
 
-#include "../arguments.hpp"
+#include "../python/arguments.hpp"
 #include "host.hpp"
 
 namespace dash {

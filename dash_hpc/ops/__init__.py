@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dash_hpc.ops.adam import AdamTensor, adam_step
 from dash_hpc.ops.events import ScoreJob, ScorePrior, SelectJob, score_pack, select_pack
+from dash_hpc.ops.gradients import BatchGradients, GradientJob, gradients, gradients_many
 from dash_hpc.ops.native import native_info
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
@@ -20,8 +22,11 @@ from dash_hpc.ops.train import EpochJob, train_epoch, train_pack
 __all__ = [
     "PRUNABLE",
     "TENSORS",
+    "AdamTensor",
+    "BatchGradients",
     "EpochJob",
     "EpochResult",
+    "GradientJob",
     "PriorLoss",
     "ScoreJob",
     "ScorePrior",
@@ -30,8 +35,11 @@ __all__ = [
     "SolveJob",
     "SolverOptions",
     "TrainState",
+    "adam_step",
     "batch_loss",
     "dash_scores",
+    "gradients",
+    "gradients_many",
     "magnitudes",
     "native_info",
     "prior_terms",

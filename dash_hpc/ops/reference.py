@@ -1,4 +1,4 @@
-"""Plain-PyTorch meaning of the native operators: right-hand side, solve, one training epoch.
+"""Plain-PyTorch meaning of the native operators: right-hand side, solve, adjoint.
 
 These functions define what the native module computes and are its oracle in tests. They are used when the native
 module is missing and on devices it does not serve; they are one to two orders slower.
@@ -6,16 +6,16 @@ module is missing and on devices it does not serve; they are one to two orders s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
-from dash_hpc.ops.trust import ADJOINT_ERRORS, TRIES, Trust
+from dash_hpc.ops.phoenix import TENSORS
+from dash_hpc.ops.trust import ADJOINT_ERRORS, Trust
 
-__all__ = ["RHS_ORDER", "TABLEAUS", "Tableau", "integrate", "replay", "rhs", "train_epoch"]
+__all__ = ["RHS_ORDER", "TABLEAUS", "Tableau", "adjoint", "integrate", "replay", "rhs"]
 
 RHS_ORDER = TENSORS
 
@@ -284,75 +284,3 @@ def adjoint(
         norms = ((rates * x).double().norm(dim=1).cpu().numpy() for x in (error, entering, integral))
         trust.step(step_sizes[:, column].cpu().numpy(), *norms)
     return bar, grads, torch.from_numpy(trust.longest_steps()).to(y0.device)
-
-
-@torch.no_grad()
-def _batch_gradients(
-    weights: Mapping[str, Tensor], y0: Tensor, y1: Tensor, dt: Tensor, solver: Mapping[str, float | int | str]
-) -> tuple[Tensor, dict[str, Tensor], int, int]:
-    """Mean squared error of one-step predictions where y1 is not NaN, its gradients, evaluations and status.
-
-    Where a sample's gradient is not to be trusted, the batch is done again with shorter steps.
-    """
-    longest, evaluations = 0.0, 0
-    for _ in range(TRIES):
-        run = integrate(weights, y0, dt, **solver, longest=longest)  # type: ignore[arg-type]
-        evaluations += int(run.evaluations.sum())
-        observed = ~torch.isnan(y1)
-        miss, count = torch.where(observed, run.y1 - y1, 0.0), max(int(observed.sum()), 1)
-        loss = miss.square().sum() / count
-        worst = int(run.status.max()) if len(run.status) else 0
-        if worst or not bool(torch.isfinite(loss)):
-            return loss, {name: torch.zeros_like(weights[name]) for name in TENSORS}, evaluations, worst or 3
-        _, grads, steps = adjoint(weights, y0, run.step_sizes, 2.0 * miss / count, str(solver["method"]))
-        if not len(steps) or bool(torch.isinf(steps).all()):
-            return loss, grads, evaluations, 0
-        longest = float(steps.min())
-    return loss, grads, evaluations, 5
-
-
-def train_epoch(
-    weights: dict[str, Tensor],
-    moment1: dict[str, Tensor],
-    moment2: dict[str, Tensor],
-    masks: Mapping[str, Tensor],
-    step: int,
-    batches: list[tuple[Tensor, Tensor, Tensor]],
-    lr: Mapping[str, float],
-    betas: tuple[float, float],
-    eps: float,
-    solver: Mapping[str, float | int | str],
-    tau: float = 1.0,
-    prior: Callable[[Mapping[str, Tensor]], Tensor] | None = None,
-) -> tuple[int, list[float], int, int]:
-    """One epoch of masked Adam on τ·MSE + (1 − τ)·prior, in place. Returns step count, MSEs, evaluations and status."""
-    losses: list[float] = []
-    evaluations = 0
-    for y0, y1, dt in batches:
-        loss, found, spent, worst = _batch_gradients(weights, y0, y1, dt, solver)
-        evaluations += spent
-        total = loss
-        gradients = [found[name] for name in TENSORS]
-        if not worst and prior is not None:
-            params = {name: weights[name].detach().requires_grad_() for name in TENSORS}
-            term = (1.0 - tau) * prior(params)
-            total = tau * loss + term.detach()
-            parts = torch.autograd.grad(term, [params[name] for name in TENSORS], materialize_grads=True)
-            gradients = [tau * data + part for data, part in zip(gradients, parts, strict=True)]
-        if worst or not bool(torch.isfinite(total)):
-            return step, losses, evaluations, worst or 3
-        if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-            return step, losses, evaluations, 3
-        losses.append(float(loss))
-        step += 1
-        correction1, correction2 = 1 - betas[0] ** step, 1 - betas[1] ** step
-        for name, gradient in zip(TENSORS, gradients, strict=True):
-            if name in PRUNABLE:
-                gradient = gradient * masks[name]
-            moment1[name].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
-            moment2[name].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-            denominator = (moment2[name] / correction2).sqrt_().add_(eps)
-            weights[name].sub_(lr[name] * (moment1[name] / correction1) / denominator)
-            if name in PRUNABLE:
-                weights[name].mul_(masks[name])
-    return step, losses, evaluations, 0

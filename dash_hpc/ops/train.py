@@ -10,10 +10,11 @@ import numpy as np
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.checks import as_array, as_mapping, as_number
+from dash_hpc.ops.gradients import check_pair_numbers, checked_objective
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.phoenix import TENSORS, check_state
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.solver import SolverOptions, checked_intervals
+from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, TrainState, check_apart, native_form, values
 from dash_hpc.ops.threads import map_in_threads, stop_token
 
@@ -134,12 +135,9 @@ def _checked(job: EpochJob) -> EpochJob:
     if not isinstance(job.state, TrainState):
         raise UsageError(f"state must be a TrainState, got {type(job.state).__name__}")
     check_state(job.state)
-    y0, dt = checked_intervals(job.state.weights, job.y0, job.dt)
-    y1 = as_array(job.y1, y0.dtype, "y1")
+    objective = checked_objective(job, job.state.weights)
     batch_ptr = as_array(job.batch_ptr, np.int64, "batch_ptr")
     batch_index = as_array(job.batch_index, np.int64, "batch_index")
-    if y1.shape != y0.shape:
-        raise UsageError(f"y1 must be {list(y0.shape)} like y0, got {list(y1.shape)}")
     if batch_ptr.ndim != 1 or batch_index.ndim != 1:
         raise UsageError("batch_ptr and batch_index must have one axis")
     if (
@@ -149,15 +147,7 @@ def _checked(job: EpochJob) -> EpochJob:
         or (batch_ptr[1:] <= batch_ptr[:-1]).any()
     ):
         raise UsageError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair")
-    if batch_index.min() < 0 or batch_index.max() >= len(y0):
-        raise UsageError(f"batch_index must lie in 0..{len(y0) - 1}")
-    tau = as_number(job.tau, "tau", least=0, most=1)
-    if tau < 1.0 and job.prior is None:
-        raise UsageError(f"tau must lie in [0, 1], and below 1 a prior loss must be given, got {job.tau!r}")
-    if job.prior is not None and not isinstance(job.prior, PriorLoss):
-        raise UsageError(f"prior must be a PriorLoss, got {type(job.prior).__name__}")
-    if job.prior is not None and (job.prior.states.shape[1:], job.prior.states.dtype) != (y0.shape[1:], y0.dtype):
-        raise UsageError(f"the prior loss must have states of {y0.shape[1]} genes in {y0.dtype} like the weights")
+    check_pair_numbers(batch_index, len(objective["y0"]), "batch_index")
     missing = [name for name in TENSORS if name not in as_mapping(job.lr, "lr")]
     if missing:
         raise UsageError(f"lr must name every tensor; missing: {', '.join(missing)}")
@@ -165,16 +155,12 @@ def _checked(job: EpochJob) -> EpochJob:
         raise UsageError(f"betas must be two numbers, got {job.betas!r}")
     return replace(
         job,
-        y0=y0,
-        y1=y1,
-        dt=dt,
         batch_ptr=batch_ptr,
         batch_index=batch_index,
         lr={name: as_number(job.lr[name], f"lr of {name}", least=0) for name in TENSORS},
         betas=[as_number(beta, "betas", least=0, most=1, open_at=(1,)) for beta in job.betas],
         eps=as_number(job.eps, "eps", least=0, open_at=(0,)),
-        tau=tau,
-        solver=SolverOptions.of(job.solver),
+        **objective,
     )
 
 
@@ -199,7 +185,7 @@ def _run_twin(job: EpochJob, options: dict[str, Any], losses: np.ndarray) -> tup
     """The same in plain PyTorch; compressed matrices are spread out and taken back."""
     import torch
 
-    from dash_hpc.ops import reference
+    from dash_hpc.ops import reference_step
     from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
 
     state = job.state
@@ -211,7 +197,7 @@ def _run_twin(job: EpochJob, options: dict[str, Any], losses: np.ndarray) -> tup
     weights = dense_tensors(state.weights)
     moment1, moment2 = (dense_like(state.weights, moment) for moment in (state.moment1, state.moment2))
     masks = dense_like(state.weights, state.masks)
-    state.step, found, evaluations, status = reference.train_epoch(
+    state.step, found, evaluations, status = reference_step.train_epoch(
         weights, moment1, moment2, masks, state.step, batches, job.lr, (job.betas[0], job.betas[1]), job.eps, options,
         job.tau, job.prior if job.tau < 1.0 else None,
     )  # fmt: skip

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/types.hpp"
+#include "../core/types.hpp"
 
 namespace dash {
 
@@ -278,6 +278,14 @@ inline void check_step_sizes(const double* sizes, int64_t B, int64_t n) {
         }
 }
 
+// Numbers of pairs, of which there are N.
+inline void check_pairs(const int64_t* index, int64_t count, int64_t N, const char* name) {
+    for (int64_t k = 0; k < count; ++k)
+        if (index[k] < 0 || index[k] >= N)
+            throw ArgumentError(std::string(name) + " must lie in 0.." + std::to_string(N - 1) + ", entry " +
+                                std::to_string(k) + " is " + std::to_string(index[k]));
+}
+
 struct Batches {
     const int64_t *ptr, *index;
     int64_t count;
@@ -292,10 +300,7 @@ inline Batches batches_of(Arrays& arrays, const py::handle& ptr, const py::handl
     for (int64_t k = 0; rises && k < found.count; ++k) rises = found.ptr[k] < found.ptr[k + 1];
     if (!rises)
         throw ArgumentError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair");
-    for (int64_t k = 0; k < used; ++k)
-        if (found.index[k] < 0 || found.index[k] >= N)
-            throw ArgumentError("batch_index must lie in 0.." + std::to_string(N - 1) + ", entry " +
-                                std::to_string(k) + " is " + std::to_string(found.index[k]));
+    check_pairs(found.index, used, N, "batch_index");
     return found;
 }
 

@@ -2,10 +2,11 @@
 // what the operators get is safe to read and to write.
 #include <pybind11/stl.h>
 
-#include "arguments.hpp"
-#include "cpu/dispatch.hpp"
-#include "cpu/select.hpp"
+#include "../cpu/dispatch.hpp"
+#include "../cpu/select.hpp"
 #include "interrupt.hpp"
+#include "model.hpp"
+#include "operators.hpp"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -13,85 +14,6 @@ using namespace dash::arguments;
 using dash::Extent;
 
 namespace {
-
-constexpr std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
-                                                         "U_sums", "U_prods", "v"};
-
-struct Sizes {
-    int64_t G, m;
-};
-
-bool prunable(int tensor) {
-    return tensor != dash::V && tensor != dash::B_SUMS && tensor != dash::B_PRODS;
-}
-
-// The arrays and masks of a model as the caller holds them.
-struct Given {
-    py::dict weights, masks;
-    Sizes sizes;
-    bool single;  // float32
-};
-
-Given given_of(const py::object& weights, const py::object& masks) {
-    Given given{dictionary(weights, "weights"), dictionary(masks, "masks"), {}, false};
-    const py::object v = member(given.weights, "v");
-    given.sizes = {length_of(v, "v"), length_of(member(given.weights, "b_sums"), "b_sums")};
-    check_model(given.sizes.G, given.sizes.m);
-    given.single = py::isinstance<py::array_t<float>>(v);
-    if (!given.single && !py::isinstance<py::array_t<double>>(v))
-        throw dash::ArgumentError("weights must be float32 or float64, v is " + quoted(array_of(v, "v").dtype()));
-    for (const auto& item : given.masks) {
-        const std::string name = text(item.first, "masks: a tensor's name");
-        bool known = false;
-        for (int i = 0; i < dash::N_TENSORS; ++i) known = known || (prunable(i) && name == kNames[i]);
-        if (!known) throw dash::ArgumentError("masks: " + quoted(item.first) + " is no tensor that has a mask");
-    }
-    return given;
-}
-
-// One tensor: the shape of its values, and where they lie when it is compressed.
-struct Form {
-    Shape shape;
-    dash::Structure structure;
-    py::object values;
-};
-
-Form form_of(Arrays& arrays, const Given& given, int tensor) {
-    const auto [G, m] = given.sizes;
-    const std::string name = kNames[tensor];
-    const py::object found = member(given.weights, name);
-    if (!prunable(tensor)) return {{tensor == dash::V ? G : m}, {}, found};
-    const bool genes_first = tensor == dash::U_SUMS || tensor == dash::U_PRODS;
-    const int64_t rows = genes_first ? G : m, columns = genes_first ? m : G;
-    if (!py::isinstance<py::tuple>(found)) {
-        if (rows > INT32_MAX / columns)
-            throw dash::ArgumentError(name + " has more than 2147483647 entries; hold it compressed");
-        return {{rows, columns}, {}, found};
-    }
-    const py::tuple parts = tuple_of(found, 3, name, "row pointers, columns, values");
-    const Csr<int32_t> A = csr_of<int32_t>(arrays, parts[0], parts[1], rows, columns, true, name);
-    if (A.entries > INT32_MAX) throw dash::ArgumentError(name + " has more than 2147483647 entries");
-    return {{A.entries}, {A.ptr, A.index}, parts[2]};
-}
-
-const uint8_t* mask_of(Arrays& arrays, const Given& given, int tensor, const Shape& shape) {
-    const char* name = kNames[tensor];
-    if (!prunable(tensor) || !given.masks.contains(name)) return nullptr;
-    return reinterpret_cast<const uint8_t*>(
-        arrays.read<bool>(given.masks[name], shape, std::string("mask of ") + name));
-}
-
-template <class T>
-dash::Params<T> params_of(Arrays& arrays, const Given& given) {
-    dash::Params<T> params{given.sizes.G, given.sizes.m, {}, {}, {}};
-    for (int i = 0; i < dash::N_TENSORS; ++i) {
-        const Form form = form_of(arrays, given, i);
-        params.tensor[i] = arrays.read<T>(form.values, form.shape, kNames[i]);
-        params.mask[i] = mask_of(arrays, given, i, form.shape);
-        params.structure[i] = form.structure;
-    }
-    return params;
-}
 
 class Steps : public dash::StepSink {
   public:
@@ -222,7 +144,7 @@ py::tuple train_as(const Given& given, const Epoch& epoch, dash::StopToken* stop
         Arrays arrays;
         dash::TrainArgs<T> args{};
         const int64_t G = given.sizes.G;
-        args.G = G, args.m = given.sizes.m, args.options = epoch.options;
+        args.G = G, args.m = given.sizes.m;
         args.step = integer(epoch.step, "adam_step", 0, int64_t(1) << 53);
         const auto lr = numbers<dash::N_TENSORS>(epoch.lr, "lr", 0);
         for (int i = 0; i < dash::N_TENSORS; ++i) {
@@ -240,16 +162,9 @@ py::tuple train_as(const Given& given, const Epoch& epoch, dash::StopToken* stop
         extent = {G, args.m, N};
         const Batches batches = batches_of(arrays, epoch.batch_ptr, epoch.batch_index, N);
         args.n_batches = batches.count, args.batch_ptr = batches.ptr, args.batch_index = batches.index;
-        args.y0 = arrays.read<T>(epoch.y0, {N, G}, "y0");
-        args.y1 = arrays.read<T>(epoch.y1, {N, G}, "y1");
-        args.dt = arrays.read<double>(epoch.dt, {N}, "dt");
-        check_intervals(args.dt, N);
+        args.objective = objective_of<T>(arrays, {epoch.y0, epoch.y1, epoch.dt, epoch.tau, epoch.prior, epoch.options}, G);
         args.beta1 = number(epoch.beta1, "beta1", 0, kBelowOne), args.beta2 = number(epoch.beta2, "beta2", 0, kBelowOne);
-        args.eps = number(epoch.eps, "eps", 0, HUGE_VAL, false), args.tau = number(epoch.tau, "tau", 0, 1);
-        if (!epoch.prior.is_none())
-            args.prior = prior_of<T>(arrays, epoch.prior, G);
-        else if (args.tau < 1)
-            throw dash::ArgumentError("tau below 1 needs a prior");
+        args.eps = number(epoch.eps, "eps", 0, HUGE_VAL, false);
         args.loss = arrays.write<double>(epoch.losses, {args.n_batches}, "losses");
         arrays.settle();
         dash::Interruptible watch(stop);
@@ -382,6 +297,7 @@ PYBIND11_MODULE(_native, module) {
     module.def("train_epoch", &train_epoch, "weights"_a, "moment1"_a, "moment2"_a, "masks"_a, "adam_step"_a, "y0"_a,
                "y1"_a, "dt"_a, "batch_ptr"_a, "batch_index"_a, "losses"_a, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
                "tau"_a, "prior"_a, py::kw_only(), "method"_a, "rtol"_a, "atol"_a, "step"_a, "max_steps"_a, stop);
+    for (const dash::Binding bind : dash::bindings()) bind(module);
     module.def("prior_terms", &prior_terms, "S"_a, "C"_a, "P"_a, "ridge"_a, stop);
     module.def("select", &select_entries, "score"_a, "mask"_a, "n"_a);
 }

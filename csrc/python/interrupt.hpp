@@ -6,7 +6,7 @@
 #include <atomic>
 #include <chrono>
 
-#include "core/types.hpp"
+#include "../core/types.hpp"
 
 namespace dash {
 

@@ -1,0 +1,29 @@
+// adam_step: one step of Adam on arrays with given gradients, bit for bit that of train_epoch.
+#include "adam.hpp"
+#include "operators.hpp"
+
+namespace dash {
+namespace DASH_ISA {
+
+template <class T>
+static bool finite(const AdamTensor& t) {
+    return all_finite(static_cast<const T*>(t.grad), t.size);
+}
+
+template <class T>
+static void step(const AdamArgs& args, const AdamTensor& t) {
+    AdamStep<T>(args.beta1, args.beta2, args.eps, t.step)
+        .run(t.lr, t.size, static_cast<T*>(t.value), static_cast<T*>(t.moment1), static_cast<T*>(t.moment2),
+             static_cast<T*>(t.grad), t.mask);
+}
+
+void adam_step(AdamArgs& args) {
+    args.finite = true;
+    for (int64_t i = 0; i < args.count && args.finite; ++i)
+        args.finite = args.tensors[i].single ? finite<float>(args.tensors[i]) : finite<double>(args.tensors[i]);
+    for (int64_t i = 0; i < args.count && args.finite; ++i)
+        args.tensors[i].single ? step<float>(args, args.tensors[i]) : step<double>(args, args.tensors[i]);
+}
+
+}  // namespace DASH_ISA
+}  // namespace dash
