@@ -26,7 +26,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 #: Compiled once per instruction set; everything else of the CPU module once.
-PER_LEVEL = ("solve", "adjoint", "train_epoch", "gradients", "adam_step", "prior_terms", "table")
+PER_LEVEL = ("solve", "adjoint", "batch", "train_epoch", "gradients", "adam_step", "prior_terms", "table")
 ONCE = ("cpu/dispatch", "cpu/order", "cpu/select", "python/gradients", "python/module")
 X86_LEVELS = {
     "baseline": [],
@@ -36,7 +36,7 @@ X86_LEVELS = {
 }  # fmt: skip
 #: The CUDA module: what nvcc compiles, and what the host's compiler does (the latter also in the emulation).
 CUDA_KERNELS = ("train_team", "train_epoch", "solve_team", "solve", "adjoint", "scores", "select", "device")
-CUDA_HOST = ("pack", "train_pack", "solve_pack", "prune_pack", "prune_bindings", "bindings")
+CUDA_HOST = ("pack", "train_pack", "solve_pack", "prune_pack", "prune_bindings", "gradients_bindings", "bindings")
 CUDA_ARCHITECTURES = ("80", "90")
 
 SANITIZE = os.environ.get("DASH_HPC_SANITIZE", "0") == "1"

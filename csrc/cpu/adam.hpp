@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #ifndef DASH_ISA
 #define DASH_ISA baseline
@@ -11,10 +12,28 @@ namespace dash {
 namespace DASH_ISA {
 
 template <class T>
+struct Exponent;
+template <>
+struct Exponent<float> {
+    typedef uint32_t Bits;
+    static constexpr Bits all = 0x7f800000u;  // of infinity and NaN
+};
+template <>
+struct Exponent<double> {
+    typedef uint64_t Bits;
+    static constexpr Bits all = 0x7ff0000000000000u;
+};
+
+template <class T>
 inline bool all_finite(const T* values, int64_t n) {
-    T sum = 0;
-    for (int64_t k = 0; k < n; ++k) sum += values[k] * T(0);
-    return sum == T(0);
+    typedef Exponent<T> E;
+    typename E::Bits bad = 0;
+    for (int64_t k = 0; k < n; ++k) {
+        typename E::Bits bits;
+        std::memcpy(&bits, values + k, sizeof(T));
+        bad |= (bits & E::all) == E::all;
+    }
+    return bad == 0;
 }
 
 // The constants of one step; `step` counts from 1.

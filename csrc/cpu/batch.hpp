@@ -1,12 +1,26 @@
 // Loss and gradients of one batch of pairs, in the model's own order: what train_epoch steps with and gradients gives back.
 #pragma once
-#include "../core/observed.hpp"
-#include "adam.hpp"
 #include "adjoint.hpp"
 #include "prior_loss.hpp"
 
 namespace dash {
 namespace DASH_ISA {
+
+template <class T, int L>
+struct TrainTile {
+    Integrator<T, L> integrator;
+    Tape<T, L> tape;
+    ReverseSweep<T, L> sweep;
+};
+
+// The memory in which batches of models of one shape are worked on.
+template <class T>
+struct Workspace {
+    TrainTile<T, 4> narrow;
+    TrainTile<T, 16> wide;
+
+    int64_t bytes() const { return narrow.tape.bytes() + wide.tape.bytes(); }
+};
 
 template <class T>
 class Batch {
@@ -18,105 +32,24 @@ class Batch {
     int64_t evaluations = 0;     // of all batches
 
     // widest: pairs of the largest batch that is to come.
-    Batch(const Objective<T>& objective, const Params<T>& params, int64_t widest, Watch* watch)
-        : a_(objective), options_(objective.options), G_(params.G) {
-        model.load(params, widest, watch);
-    }
+    Batch(const Objective<T>& objective, const Params<T>& params, int64_t widest, Watch* watch, Workspace<T>& workspace);
 
     // The batch of the pairs index[0 .. B - 1]. When the status is not kSolved, there are no gradients.
-    void run(const int64_t* index, int64_t B) {
-        status = kSolved;
-        loss = trusted(index, B);
-        prior = a_.prior.points > 0 && status == kSolved ? prior_.run(model, a_.prior, 1 - a_.tau, grads) : 0;
-        if (status == kSolved && !(std::isfinite(loss + prior) && finite())) status = kNonFinite;
-    }
+    void run(const int64_t* index, int64_t B);
 
   private:
+    double trusted(const int64_t* index, int64_t B);
+    double so(const int64_t* index, int64_t B);
     template <int L>
-    struct Tile {
-        Integrator<T, L> integrator;
-        Tape<T, L> tape;
-        ReverseSweep<T, L> sweep;
-    };
-
-    // Gradients of the mean squared error over the batch's observed values; returns it and sets the status. Where a
-    // gradient is not to be trusted, the batch is done again with shorter steps.
-    double trusted(const int64_t* index, int64_t B) {
-        options_.longest = 0;
-        for (int tries = 0; tries < kTries; ++tries) {
-            longest_ = INFINITY;
-            const double found = so(index, B);
-            if (status != kSolved || std::isinf(longest_)) return found;
-            options_.longest = longest_;
-        }
-        status = kDoubtfulGradient;
-        return 0;
-    }
-
-    // The same with steps of at most options_.longest; longest_ becomes the shortest that a sample asks for.
-    double so(const int64_t* index, int64_t B) {
-        grads.clear(model);
-        double total = 0;
-        const double values = double(observed_values(a_.y1, G_, index, B));
-        samples_.reserve(B);
-        if (B) std::memcpy(samples_.data(), index, B * sizeof(int64_t));
-        for_tiles(samples_.data(), B, a_.dt, model.tiles(), [&](auto lanes, const int64_t* sample, int n) {
-            if (status != kSolved) return;
-            if constexpr (decltype(lanes)::value == 4)
-                total += tile(narrow_, sample, n, values);
-            else
-                total += tile(wide_, sample, n, values);
-        });
-        return total / values;
-    }
-
-    template <int L>
-    double tile(Tile<L>& lanes, const int64_t* index, int n, double values) {
-        const T* row[L];
-        double dt[L] = {};
-        LaneResult result[L];
-        for (int l = 0; l < n; ++l) row[l] = a_.y0 + index[l] * G_, dt[l] = a_.dt[index[l]];
-        lanes.integrator.prepare(model, lanes.tape, true);
-        load_tile<T, L>(row, n, G_, lanes.integrator.y);
-        lanes.integrator.run(n, dt, options_, result, [](int, double) {});
-        for (int l = 0; l < n; ++l) {
-            evaluations += result[l].evaluations;
-            if (result[l].status > status) status = result[l].status;
-        }
-        if (status != kSolved) return 0;
-        const T scale = static_cast<T>(2.0 * a_.tau / values);
-        lanes.sweep.prepare(model);
-        T* bar = lanes.sweep.bar;
-        double total = 0;
-        for (int l = 0; l < n; ++l) {
-            const T* target = a_.y1 + index[l] * G_;
-            for (int64_t g = 0; g < G_; ++g) {
-                const T miss = missed_by(lanes.integrator.y[g * L + l], target[g]);
-                total += double(miss) * double(miss);
-                bar[g * L + l] = scale * miss;
-            }
-        }
-        lanes.sweep.run(lanes.tape, options_.method, grads);
-        for (int l = 0; l < n; ++l) {
-            const double step = trusted_step(lanes.sweep.trust[l], tableau(options_.method).adjoint);
-            longest_ = step < longest_ ? step : longest_;
-        }
-        return total;
-    }
-
-    bool finite() {
-        for (int i = 0; i < N_TENSORS; ++i)
-            if (!all_finite(grads.of(i), model.count(i))) return false;
-        return true;
-    }
+    double tile(TrainTile<T, L>& lanes, const int64_t* index, int n, double values);
+    bool finite();
 
     const Objective<T>& a_;
     SolveOptions options_;
     const int64_t G_;
     double longest_ = INFINITY;
     Buffer<int64_t> samples_;
-    Tile<4> narrow_;
-    Tile<16> wide_;
+    Workspace<T>& workspace_;
     PriorSweep<T> prior_;
 };
 

@@ -53,6 +53,8 @@ class Tape {
     // Iterations whose slots lie one behind the other, so that one product over them can form the gradients.
     static constexpr int64_t kChunk = 4;
 
+    int64_t bytes() const { return chunks_ * kChunk * group_ * int64_t(sizeof(T)); }
+
     Tape() = default;
     Tape(const Tape&) = delete;
     Tape& operator=(const Tape&) = delete;

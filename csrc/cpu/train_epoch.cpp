@@ -1,4 +1,5 @@
 // train_epoch: solve, mean squared error, discrete adjoint and masked Adam for every batch of an epoch.
+#include "adam.hpp"
 #include "batch.hpp"
 #include "operators.hpp"
 
@@ -27,7 +28,8 @@ static int64_t widest(const TrainArgs<T>& args) {
 
 template <class T>
 static void train_any(TrainArgs<T>& args) {
-    Batch<T> batch(args.objective, params_of(args), widest(args), args.watch);
+    Workspace<T> workspace;
+    Batch<T> batch(args.objective, params_of(args), widest(args), args.watch, workspace);
     Model<T>& model = batch.model;
     Buffer<T> moment1[N_TENSORS], moment2[N_TENSORS];
     for (int i = 0; i < N_TENSORS; ++i) {

@@ -166,6 +166,25 @@ DASH_PHASE void sweep_back(B block, Context<T, K>* c) {
     block.own(2, [=](int i) { c->fresh[i] = 0; });
 }
 
+// The gradients of the weights to the caller; 0 outside the masks. Ends with a barrier.
+template <class B, class T, int K>
+DASH_PHASE void give_gradients(B block, Context<T, K>* c, const GradientView<T>& out) {
+    for (int i = 0; i < 4; ++i) {
+        T* to = i < 2 ? out.W[i] : out.U[i - 2];
+        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->view->nnz : c->G * c->m, [=](int k) {
+            const Matrix<T>* A = matrix_of(c, i);
+            const bool active = A->compressed || A->view->active == nullptr || A->view->active[k];
+            to[k] = active ? A->grad[k] : T(0);
+        });
+    }
+    for (int branch = 0; branch < 2; ++branch) {
+        T* to = out.b[branch];
+        block.apart(c->m, [=](int h) { to[h] = c->b_grad[branch][h]; });
+    }
+    T* to = out.v;
+    block.each(c->G, [=](int g) { to[g] = c->v_grad[g]; });
+}
+
 // A sample from a row of [*, G], or the resting state 1/2 for a null row and padded genes.
 template <class T>
 DASH_BLOCK T start_value(const T* row, int g, int G) {

@@ -1,6 +1,7 @@
 // dash_hpc._native_cuda, and with DASH_CUDA_EMULATION dash_hpc._cuda_emulation: NumPy arrays in, results in place or as
 // NumPy arrays. Everything is checked here, whatever the Python side has checked.
-#include "bindings.hpp"
+#include "../python/operators.hpp"
+#include "jobs.hpp"
 
 #ifdef DASH_CUDA_EMULATION
 #include "emulate.hpp"
@@ -21,93 +22,6 @@ using dash::Extent;
 std::mutex dash::gpu::one_at_a_time;
 
 namespace {
-
-constexpr std::array<const char*, dash::N_TENSORS> kNames = {"W_sums", "b_sums",  "W_prods", "b_prods",
-                                                             "U_sums", "U_prods", "v"};
-constexpr std::array<int, 4> kMatrices = {dash::W_SUMS, dash::W_PRODS, dash::U_SUMS, dash::U_PRODS};
-
-bool is_float(const py::handle& weights) {
-    const py::object v = array_of(member(dictionary(weights, "weights"), "v"), "v");
-    if (py::isinstance<py::array_t<float>>(v)) return true;
-    if (py::isinstance<py::array_t<double>>(v)) return false;
-    throw ArgumentError("weights must be float32 or float64, v is " + quoted(array_of(v, "v").dtype()));
-}
-
-dash::SolveOptions options_in(const py::dict& job) {
-    const py::dict solver = dictionary(member(job, "solver"), "solver");
-    return options_of(member(solver, "method"), member(solver, "rtol"), member(solver, "atol"), member(solver, "step"),
-                      member(solver, "max_steps"));
-}
-
-// An array of the weights that is only read, or changed in place.
-template <class T>
-T* weights_in(Arrays& arrays, const py::handle& object, const Shape& shape, const std::string& name, bool writable) {
-    return writable ? arrays.write<T>(object, shape, name) : const_cast<T*>(arrays.read<T>(object, shape, name));
-}
-
-// A matrix of the weights: an array, or (row pointers, columns, values) of its rows.
-template <class T>
-HostMatrix<T> matrix_of(Arrays& arrays, const py::dict& weights, int tensor, int64_t G, int64_t m, bool writable,
-                        Shape* shape) {
-    HostMatrix<T> A{};
-    const std::string name = kNames[tensor];
-    const py::object found = member(weights, name);
-    A.rows_are_hidden = tensor == dash::W_SUMS || tensor == dash::W_PRODS;
-    const int64_t rows = A.rows_are_hidden ? m : G, columns = A.rows_are_hidden ? G : m;
-    if (py::isinstance<py::tuple>(found)) {
-        const py::tuple parts = tuple_of(found, 3, name, "row pointers, columns, values");
-        const Csr<int32_t> csr = csr_of<int32_t>(arrays, parts[0], parts[1], rows, columns, true, name);
-        if (csr.entries > INT32_MAX) throw ArgumentError(name + " has more than 2147483647 entries");
-        *shape = {csr.entries};
-        A.ptr = csr.ptr, A.column = csr.index;
-        A.value = weights_in<T>(arrays, parts[2], *shape, name, writable);
-    } else {
-        // the kernels count entries in 32 bits; an array of that size would be 8 GiB
-        if ((G + kLanes) * (m + kHidden) > INT32_MAX)
-            throw ArgumentError(name + " is too large for the GPU; hold it compressed");
-        *shape = {rows, columns};
-        A.value = weights_in<T>(arrays, found, *shape, name, writable);
-    }
-    return A;
-}
-
-template <class T>
-struct Checked {
-    HostModel<T> model;
-    Shape shape[4];
-};
-
-template <class T>
-Checked<T> model_of(Arrays& arrays, const py::dict& job, bool training) {
-    Checked<T> out{};
-    const py::dict weights = dictionary(member(job, "weights"), "weights"), masks = dictionary(member(job, "masks"), "masks");
-    const int64_t G = length_of(member(weights, "v"), "v"), m = length_of(member(weights, "b_sums"), "b_sums");
-    if (G < 1 || m < 1 || G >= 65536 - 64 || m >= 65536 - 64)
-        throw ArgumentError("genes and hidden units must number 1 to 65471");
-    out.model.G = G, out.model.m = m;
-    for (int i = 0; i < 4; ++i) {
-        const std::string name = kNames[kMatrices[i]];
-        HostMatrix<T>& A = out.model.matrix[i];
-        A = matrix_of<T>(arrays, weights, kMatrices[i], G, m, training, &out.shape[i]);
-        if (masks.contains(name.c_str()))
-            A.mask = reinterpret_cast<const uint8_t*>(
-                arrays.read<bool>(member(masks, name), out.shape[i], "mask of " + name));
-        else if (training)
-            throw ArgumentError("mask of " + name + " is missing");
-    }
-    out.model.b[0] = weights_in<T>(arrays, member(weights, "b_sums"), {m}, "b_sums", training);
-    out.model.b[1] = weights_in<T>(arrays, member(weights, "b_prods"), {m}, "b_prods", training);
-    out.model.v = weights_in<T>(arrays, member(weights, "v"), {G}, "v", training);
-    return out;
-}
-
-Choices choices_of(const py::handle& object) {
-    const py::dict choices = dictionary(object, "choices");
-    return {number(member(choices, "compress_below"), "compress_below", 0),
-            integer(member(choices, "shared_bytes"), "shared_bytes", 0, INT32_MAX),
-            integer(member(choices, "state_limit"), "state_limit", 0, dash::kMostSteps),
-            static_cast<int>(integer(member(choices, "team"), "team", -1, 1))};
-}
 
 template <class T>
 HostRun<T> run_of(Arrays& arrays, const py::dict& job) {
@@ -132,12 +46,8 @@ HostRun<T> run_of(Arrays& arrays, const py::dict& job) {
     }
     run.v_moment1 = moment(moment1, "moment1", "v", {G}), run.v_moment2 = moment(moment2, "moment2", "v", {G});
     run.step = integer(member(job, "step"), "step", 0, int64_t(1) << 53);
-    run.options = options_in(job);
+    run.objective = objective_in<T>(arrays, job, G);
     run.N = length_of(member(job, "dt"), "dt");
-    run.dt = arrays.read<double>(member(job, "dt"), {run.N}, "dt");
-    check_intervals(run.dt, run.N);
-    run.y0 = arrays.read<T>(member(job, "y0"), {run.N, G}, "y0");
-    run.y1 = arrays.read<T>(member(job, "y1"), {run.N, G}, "y1");
     const Batches batches = batches_of(arrays, member(job, "batch_ptr"), member(job, "batch_index"), run.N);
     run.n_batches = batches.count, run.batch_ptr = batches.ptr, run.batch_index = batches.index;
     const auto lr = numbers<dash::N_TENSORS>(member(job, "lr"), "lr", 0);
@@ -145,12 +55,6 @@ HostRun<T> run_of(Arrays& arrays, const py::dict& job) {
     run.beta1 = number(member(job, "beta1"), "beta1", 0, kBelowOne);
     run.beta2 = number(member(job, "beta2"), "beta2", 0, kBelowOne);
     run.eps = number(member(job, "eps"), "eps", 0, HUGE_VAL, false);
-    run.tau = number(member(job, "tau"), "tau", 0, 1);
-    const py::object prior = member(job, "prior");
-    if (!prior.is_none())
-        run.prior = prior_of<T>(arrays, prior, G);
-    else if (run.tau < 1)
-        throw ArgumentError("tau below 1 needs a prior");
     run.loss = arrays.write<double>(member(job, "loss"), {run.n_batches}, "loss");
     return run;
 }
@@ -171,8 +75,6 @@ py::list train_as(const py::list& jobs, const Choices& choices) {
         return out;
     });
 }
-
-bool first_is_float(const py::list& jobs) { return is_float(member(dictionary(jobs[0], "job"), "weights")); }
 
 py::list train(const py::object& given, const py::object& choices) {
     const py::list jobs = list_of(given, "jobs");
@@ -325,6 +227,7 @@ PYBIND11_MODULE(_native_cuda, module) {
     module.def("solve_pack", &solve, "jobs"_a, "choices"_a);
     module.def("solve_backward", &solve_backward, "weights"_a, "y0"_a, "step_sizes"_a, "grad"_a, "method"_a,
                "choices"_a);
+    for (const dash::Binding bind : dash::bindings()) bind(module);
     bind_pruning(module);
     module.def("take_timings", [] {
         const Timings t = take_timings();

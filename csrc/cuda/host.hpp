@@ -30,17 +30,18 @@ struct HostRun {
     HostModel<T> model;
     T *b_moment1[2], *b_moment2[2], *v_moment1, *v_moment2;
     int64_t step;
-    SolveOptions options;
-    int64_t N;
-    const T *y0, *y1;   // [N, G]; NaN in y1: not observed
-    const double* dt;   // [N]
+    Objective<T> objective;
+    int64_t N;  // pairs
     int64_t n_batches;
     const int64_t *batch_ptr, *batch_index;
     double lr[N_TENSORS];
-    double beta1, beta2, eps, tau;
-    PriorLossArgs<T> prior;
+    double beta1, beta2, eps;
     double* loss;  // [n_batches]
     int64_t evaluations, status;  // out
+    // Null, or where the gradients of the only batch go, in the shape of the tensors' values; then nothing above but the
+    // loss is changed, and there are no moments.
+    T* grad[N_TENSORS];
+    double prior_loss;  // out: of that batch
 };
 
 template <class T>

@@ -76,6 +76,8 @@ struct Pattern {
     std::vector<int64_t> at;    // compressed: the entry's place in the caller's values
     std::vector<uint16_t> row, index, gene_index;
     std::vector<int32_t> ptr, gene_ptr, gene_from;
+
+    int64_t entries() const { return compressed ? static_cast<int64_t>(at.size()) : values; }  // that the kernel has
 };
 
 template <class T>

@@ -94,13 +94,7 @@ DASH_PHASE void backward(B block, Context<T, 1>* c, const AdjointView<T>* job, c
         });
         block.each(n, [=](int s) { job->longest[sample + s] = trusted_step(c->trust[s], c->method.adjoint); });
     }
-    for (int k = 0; k < 2; ++k) {
-        const Matrix<T>*W = &c->W[k], *U = &c->U[k];
-        block.apart(W->compressed ? W->view->nnz : c->G * c->m, [=](int i) { job->W_grad[k][i] = W->grad[i]; });
-        block.apart(U->compressed ? U->view->nnz : c->G * c->m, [=](int i) { job->U_grad[k][i] = U->grad[i]; });
-        block.apart(c->m, [=](int h) { job->b_grad[k][h] = c->b_grad[k][h]; });
-    }
-    block.each(c->G, [=](int g) { job->v_grad[g] = c->v_grad[g]; });
+    give_gradients(block, c, job->grad);
 }
 
 }  // namespace gpu

@@ -154,11 +154,11 @@ class Backward {
         stage_.copy_back(view_.grad_y0, job_.B * G, job_.grad_y0);
         stage_.copy_back(view_.longest, job_.B, job_.longest);
         for (int k = 0; k < 2; ++k) {
-            stage_.copy_back(view_.W_grad[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
-            stage_.copy_back(view_.U_grad[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
-            stage_.copy_back(view_.b_grad[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
+            stage_.copy_back(view_.grad.W[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
+            stage_.copy_back(view_.grad.U[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
+            stage_.copy_back(view_.grad.b[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
         }
-        stage_.copy_back(view_.v_grad, G, job_.grad[V]);
+        stage_.copy_back(view_.grad.v, G, job_.grad[V]);
     }
 
   private:
@@ -177,11 +177,11 @@ class Backward {
         double* longest;
         view_.longest = state.room(job_.B, &longest);
         for (int k = 0; k < 2; ++k) {
-            view_.W_grad[k] = state.room(pattern_.matrix[k].values, &host);
-            view_.U_grad[k] = state.room(pattern_.matrix[2 + k].values, &host);
-            view_.b_grad[k] = state.room(m, &host);
+            view_.grad.W[k] = state.room(pattern_.matrix[k].values, &host);
+            view_.grad.U[k] = state.room(pattern_.matrix[2 + k].values, &host);
+            view_.grad.b[k] = state.room(m, &host);
         }
-        view_.v_grad = state.room(G, &host);
+        view_.grad.v = state.room(G, &host);
         device_view_ = fixed.put(&view_, 1);
     }
 

@@ -1,5 +1,5 @@
-// train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam (mirrors
-// csrc/cpu/train_epoch.cpp). Weights stay in working memory from the first batch to the last.
+// train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam, or instead of the
+// last the gradients, given out (mirrors csrc/cpu/batch.hpp, train_epoch.cpp and gradients.cpp). Weights stay in working memory from the first batch to the last.
 #pragma once
 #include "../core/observed.hpp"
 #include "prior_loss.hpp"
@@ -37,13 +37,13 @@ template <class B, class T, int K>
 DASH_PHASE void load_pairs(B block, Context<T, K>* c) {
     block.own(c->kAll, [=](int s) {
         const Pairs<T> pairs = pairs_at_hand(c);
-        c->control.dt[s] = s < pairs.left ? c->run->dt[pairs.index[s]] : 0;
+        c->control.dt[s] = s < pairs.left ? c->run->objective.dt[pairs.index[s]] : 0;
     });
     block.each(c->rows, [=](int row) {
         const Pairs<T> pairs = pairs_at_hand(c);
         const Place at = place_of<K>(row, c->genes);
         for (int s = 0; s < kSamples; ++s)
-            c->y[row].s[s] = start_value(pairs.row(c->run->y0, at.tile * kSamples + s, c->G), at.at, c->G);
+            c->y[row].s[s] = start_value(pairs.row(c->run->objective.y0, at.tile * kSamples + s, c->G), at.at, c->G);
     });
 }
 
@@ -54,12 +54,12 @@ DASH_PHASE void add_loss(B block, Context<T, K>* c) {
         const TrainView<T>* run = c->run;
         const Pairs<T> pairs = pairs_at_hand(c);
         const Place at = place_of<K>(row, c->genes);
-        const T scale = static_cast<T>(2.0 * run->tau / batch_values(c));
+        const T scale = static_cast<T>(2.0 * run->objective.tau / batch_values(c));
         Four<double> q{};
         const Four<T> y = c->y[row];
         Four<T> bar{};
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
-            const T* target = pairs.row(run->y1, at.tile * kSamples + s, c->G);
+            const T* target = pairs.row(run->objective.y1, at.tile * kSamples + s, c->G);
             if (target == nullptr || at.at >= c->G) continue;
             const T miss = missed_by(y.s[s], target[at.at]);
             bar.s[s] = scale * miss;
@@ -223,13 +223,18 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
     } while (try_again(block, c));
     if (c->outcome.status != kSolved) return false;
     block.own(1, [=](int) { c->loss /= batch_values(c); });
-    if (c->run->prior.points > 0) prior_loss(block, c);
+    if (c->run->objective.prior.points > 0) prior_loss(block, c);
     check_finite(block, c);
     if (*c->bad) {
         block.own(1, [=](int) { c->outcome.status = kNonFinite; });
         return false;
     }
-    adam(block, c);
+    if (c->run->grad.v != nullptr) {
+        give_gradients(block, c, c->run->grad);
+        block.apart(1, [=](int) { *c->run->prior_loss = c->prior; });
+    } else {
+        adam(block, c);
+    }
     block.own(1, [=](int) {
         if (block.rank() == 0) c->run->loss[c->outcome.next_batch] = c->loss;
         ++c->outcome.next_batch;
@@ -245,7 +250,7 @@ DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, 
     block.own(1, [=, &memory](int) {
         place(*c, run->model, run->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
         c->method = run->method;
-        c->options = run->options;
+        c->options = run->objective.options;
         c->keep_tape = 1;
         c->size_table = nullptr;
         c->run = run;

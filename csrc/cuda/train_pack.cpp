@@ -1,4 +1,4 @@
-// An epoch of many runs: views, launches, results.
+// An epoch of many runs, or gradients of one batch of each: views, launches, results.
 #include <algorithm>
 
 #include "../core/observed.hpp"
@@ -23,7 +23,7 @@ class TrainPack {
             const HostRun<T>& run = runs_[k];
             patterns_[k] = ModelPattern<T>(run.model, choices.compress_below);
             for (int64_t b = 0; b < run.n_batches; ++b)
-                observed_[k].push_back(observed_values(run.y1, run.model.G, run.batch_index + run.batch_ptr[b],
+                observed_[k].push_back(observed_values(run.objective.y1, run.model.G, run.batch_index + run.batch_ptr[b],
                                                        run.batch_ptr[b + 1] - run.batch_ptr[b]));
         });
         stage_.fill([this] { put(); });
@@ -60,29 +60,83 @@ class TrainPack {
         parallel_for(runs_.size(), [&](size_t k) {
             HostRun<T>& run = runs_[k];
             const TrainView<T>& view = views_[k];
-            for (int i = 0; i < 4; ++i) {
-                const MatrixView<T>& A = i < 2 ? view.model.W[i] : view.model.U[i - 2];
-                const Pattern& s = patterns_[k].matrix[i];
-                take_values(s, stage_.state.on_host(A.value), run.model.matrix[i].value);
-                take_values(s, stage_.state.on_host(A.moment1), run.model.matrix[i].moment1);
-                take_values(s, stage_.state.on_host(A.moment2), run.model.matrix[i].moment2);
-            }
-            for (int i = 0; i < 2; ++i) {
-                stage_.copy_back(view.model.b[i], run.model.m, run.model.b[i]);
-                stage_.copy_back(view.b_moment1[i], run.model.m, run.b_moment1[i]);
-                stage_.copy_back(view.b_moment2[i], run.model.m, run.b_moment2[i]);
-            }
-            stage_.copy_back(view.model.v, run.model.G, run.model.v);
-            stage_.copy_back(view.v_moment1, run.model.G, run.v_moment1);
-            stage_.copy_back(view.v_moment2, run.model.G, run.v_moment2);
-            stage_.copy_back(view.loss, run.n_batches, run.loss);
             const Outcome& out = outcome(k);
+            run.grad[V] ? fetch_gradients(k, out.status == kSolved) : fetch_weights(k);
+            stage_.copy_back(view.loss, run.n_batches, run.loss);
             run.step = out.step, run.evaluations = out.evaluations;
             run.status = out.status == kTapeFull ? int64_t(kMaxSteps) : out.status;
         });
     }
 
   private:
+    void fetch_weights(size_t k) {
+        HostRun<T>& run = runs_[k];
+        const TrainView<T>& view = views_[k];
+        for (int i = 0; i < 4; ++i) {
+            const MatrixView<T>& A = i < 2 ? view.model.W[i] : view.model.U[i - 2];
+            const Pattern& s = patterns_[k].matrix[i];
+            take_values(s, stage_.state.on_host(A.value), run.model.matrix[i].value);
+            take_values(s, stage_.state.on_host(A.moment1), run.model.matrix[i].moment1);
+            take_values(s, stage_.state.on_host(A.moment2), run.model.matrix[i].moment2);
+        }
+        for (int i = 0; i < 2; ++i) {
+            stage_.copy_back(view.model.b[i], run.model.m, run.model.b[i]);
+            stage_.copy_back(view.b_moment1[i], run.model.m, run.b_moment1[i]);
+            stage_.copy_back(view.b_moment2[i], run.model.m, run.b_moment2[i]);
+        }
+        stage_.copy_back(view.model.v, run.model.G, run.model.v);
+        stage_.copy_back(view.v_moment1, run.model.G, run.v_moment1);
+        stage_.copy_back(view.v_moment2, run.model.G, run.v_moment2);
+    }
+
+    // Zeros where the batch was not solved.
+    void fetch_gradients(size_t k, bool solved) {
+        HostRun<T>& run = runs_[k];
+        const GradientView<T>& grad = views_[k].grad;
+        for (int i = 0; i < 2; ++i) {
+            take_gradient(patterns_[k].matrix[i], solved ? grad.W[i] : nullptr, run.grad[i ? W_PRODS : W_SUMS]);
+            take_gradient(patterns_[k].matrix[2 + i], solved ? grad.U[i] : nullptr, run.grad[i ? U_PRODS : U_SUMS]);
+            take_vector(solved ? grad.b[i] : nullptr, run.model.m, run.grad[i ? B_PRODS : B_SUMS]);
+        }
+        take_vector(solved ? grad.v : nullptr, run.model.G, run.grad[V]);
+        run.prior_loss = solved ? *stage_.state.on_host(views_[k].prior_loss) : 0;
+    }
+    void take_gradient(const Pattern& s, const T* device, T* to) {
+        if (device)
+            take_values(s, stage_.state.on_host(device), to);
+        else
+            std::memset(to, 0, s.values * sizeof(T));
+    }
+    void take_vector(const T* device, int64_t n, T* to) {
+        if (device)
+            stage_.copy_back(device, n, to);
+        else
+            std::memset(to, 0, n * sizeof(T));
+    }
+
+    void put_moments(const HostRun<T>& run, TrainView<T>& view) {
+        Arena& state = stage_.state;
+        const int64_t G = run.model.G, m = run.model.m;
+        for (int i = 0; i < 2; ++i) {
+            view.b_moment1[i] = state.put(run.b_moment1[i], m);
+            view.b_moment2[i] = state.put(run.b_moment2[i], m);
+        }
+        view.v_moment1 = state.put(run.v_moment1, G), view.v_moment2 = state.put(run.v_moment2, G);
+    }
+
+    void put_gradients(const HostRun<T>& run, const ModelPattern<T>& s, TrainView<T>& view) {
+        Arena& state = stage_.state;
+        T* host;
+        double* prior_loss;
+        for (int i = 0; i < 2; ++i) {
+            view.grad.W[i] = state.room(s.matrix[i].entries(), &host);
+            view.grad.U[i] = state.room(s.matrix[2 + i].entries(), &host);
+            view.grad.b[i] = state.room(run.model.m, &host);
+        }
+        view.grad.v = state.room(run.model.G, &host);
+        view.prior_loss = state.room(1, &prior_loss);
+    }
+
     void put() {
         Arena &state = stage_.state, &fixed = stage_.fixed;
         std::map<const void*, const void*> known;
@@ -91,32 +145,28 @@ class TrainPack {
         outcomes_ = state.room(static_cast<int64_t>(runs_.size()), &outcomes);
         for (size_t k = 0; k < runs_.size(); ++k) {
             const HostRun<T>& run = runs_[k];
-            const int64_t G = run.model.G, m = run.model.m;
+            const int64_t G = run.model.G;
             TrainView<T> view{};
             view.model = put_model(run.model, patterns_[k], state, fixed);
-            for (int i = 0; i < 2; ++i) {
-                view.b_moment1[i] = state.put(run.b_moment1[i], m);
-                view.b_moment2[i] = state.put(run.b_moment2[i], m);
-            }
-            view.v_moment1 = state.put(run.v_moment1, G), view.v_moment2 = state.put(run.v_moment2, G);
-            view.method = Method<T>::of(run.options.method);
-            view.options = run.options;
+            run.grad[V] ? put_gradients(run, patterns_[k], view) : put_moments(run, view);
+            const Objective<T>& objective = run.objective;
+            view.method = Method<T>::of(objective.options.method);
             view.n_batches = run.n_batches;
             view.batch_ptr = fixed.put(run.batch_ptr, run.n_batches + 1);
             view.batch_index = fixed.put(run.batch_index, run.batch_ptr[run.n_batches]);
-            view.y0 = fixed.put_once(run.y0, run.N * G, known);
-            view.y1 = fixed.put_once(run.y1, run.N * G, known);
+            view.objective = objective;
+            view.objective.y0 = fixed.put_once(objective.y0, run.N * G, known);
+            view.objective.y1 = fixed.put_once(objective.y1, run.N * G, known);
+            view.objective.dt = fixed.put_once(objective.dt, run.N, known);
             view.observed = fixed.put(observed_[k].data(), run.n_batches);
-            view.dt = fixed.put_once(run.dt, run.N, known);
             for (int i = 0; i < N_TENSORS; ++i) view.lr[i] = run.lr[i];
-            view.tau = run.tau;
-            view.prior = run.prior;
-            if (run.prior.points > 0) {
-                const int64_t entries = run.prior.ptr[G];
-                view.prior.states = fixed.put_once(run.prior.states, run.prior.points * G, known);
-                view.prior.ptr = fixed.put_once(run.prior.ptr, G + 1, known);
-                view.prior.index = fixed.put_once(run.prior.index, entries, known);
-                view.prior.value = fixed.put_once(run.prior.value, entries, known);
+            if (objective.prior.points > 0) {
+                PriorLossArgs<T>& prior = view.objective.prior;
+                const int64_t entries = prior.ptr[G];
+                prior.states = fixed.put_once(prior.states, prior.points * G, known);
+                prior.ptr = fixed.put_once(prior.ptr, G + 1, known);
+                prior.index = fixed.put_once(prior.index, entries, known);
+                prior.value = fixed.put_once(prior.value, entries, known);
             }
             view.beta1 = run.beta1, view.beta2 = run.beta2, view.eps = run.eps;
             view.loss = state.put(run.loss, run.n_batches);
@@ -133,7 +183,7 @@ class TrainPack {
     int64_t work(int k) const {
         int64_t entries = 0;
         for (const Pattern& s : patterns_[k].matrix)
-            entries += s.compressed ? 4 * static_cast<int64_t>(s.at.size()) : s.values;
+            entries += s.compressed ? 4 * s.entries() : s.values;
         return entries * runs_[k].batch_ptr[runs_[k].n_batches];
     }
 

@@ -58,6 +58,12 @@ struct ModelView {
     T *b[2], *v;
 };
 
+// Where the gradients of a model go, null when nobody asks: those of matrices in MatrixView's order.
+template <class T>
+struct GradientView {
+    T *W[2], *U[2], *b[2], *v;
+};
+
 // How a run's part of a launch went.
 struct Outcome {
     int64_t next_batch, step, evaluations, status;
@@ -68,17 +74,15 @@ struct TrainView {
     ModelView<T> model;
     T *b_moment1[2], *b_moment2[2], *v_moment1, *v_moment2;
     Method<T> method;
-    SolveOptions options;
+    Objective<T> objective;   // device memory
     const int64_t *batch_ptr, *batch_index;
     int64_t n_batches;
-    const T *y0, *y1;  // [N, G]; NaN in y1: not observed
     const int64_t* observed;  // [n_batches] end values that are observed, 1 or more
-    const double* dt;  // [N]
     double lr[N_TENSORS];
     double beta1, beta2, eps;
-    double tau;              // the loss is tau * data + (1 - tau) * prior
-    PriorLossArgs<T> prior;  // device memory; without points there is none
-    double* loss;            // [n_batches]: of the data
+    double* loss;             // [n_batches]: of the data
+    GradientView<T> grad;     // of the only batch; then there are no moments and no step is made
+    double* prior_loss;       // of that batch
     Outcome* outcome;
 };
 
@@ -97,7 +101,7 @@ struct SolveView {
     int64_t size_limit;
 };
 
-// The gradient of one model's end states; weights' gradients in MatrixView's order, [G] and [m] for v and b.
+// The gradient of one model's end states.
 template <class T>
 struct AdjointView {
     ModelView<T> model;
@@ -108,7 +112,7 @@ struct AdjointView {
     const T* grad_y1;     // [B, G]
     T* grad_y0;           // [B, G]
     double* longest;      // [B]
-    T *W_grad[2], *U_grad[2], *b_grad[2], *v_grad;
+    GradientView<T> grad;
 };
 
 // Memory of the blocks of a launch: block k has shared memory of shared_bytes and scratch + k * scratch_bytes.

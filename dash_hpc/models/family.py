@@ -15,6 +15,7 @@ from dash_hpc.errors import UsageError
 from dash_hpc.models.layers import Influence, Layer
 from dash_hpc.ops.mse import observed_counts
 from dash_hpc.ops.state import Matrix, Tensors, values
+from dash_hpc.ops.torch_gradients import TorchGradientJob
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -130,6 +131,26 @@ class Family(ABC):
 
         Native operators do an ``EpochJob`` as it is.
         """
+
+    def gradient_job(
+        self, weights: Tensors, masks: Mapping[str, np.ndarray], epoch: EpochJob, index: np.ndarray, widest: int
+    ) -> Any:
+        """Describe loss and gradients of one batch of ``epoch``: a job that gives ``BatchGradients``, here by PyTorch.
+
+        Parameters
+        ----------
+        weights, masks
+            Those with which the model runs, in the form of the state's.
+        epoch : EpochJob
+            Gives pairs, solver, τ and prior loss.
+        index : (B,) int array
+            The pairs of the batch.
+        widest : int
+            Pairs of the epoch's largest batch.
+        """
+        return TorchGradientJob(
+            self.loss, weights, masks, epoch.y0, epoch.y1, epoch.dt, index, epoch.solver, epoch.tau, epoch.prior
+        )
 
     @abstractmethod
     def predict_job(

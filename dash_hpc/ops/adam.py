@@ -56,11 +56,11 @@ def adam_step(tensors: Sequence[AdamTensor], *, betas: Sequence[float] = (0.9, 0
         When shapes, dtypes or numbers are wrong, or two arrays share memory.
     """
     tensors = list(tensors)
-    _check(tensors)
     beta1, beta2 = (as_number(beta, "betas", least=0, most=1, open_at=(1,)) for beta in _pair(betas))
     eps = as_number(eps, "eps", least=0, open_at=(0,))
     native = native_module()
     if native is None:
+        _check(tensors)
         return _run_twin(tensors, beta1, beta2, eps)
     parts = [(t.value, t.moment1, t.moment2, t.gradient, t.mask, float(t.lr), int(t.step)) for t in tensors]
     return bool(native.adam_step(parts, beta1, beta2, eps))
@@ -73,6 +73,7 @@ def _pair(betas: Sequence[float]) -> Sequence[float]:
 
 
 def _check(tensors: list[AdamTensor]) -> None:
+    """What the native module checks by itself."""
     changed = {}
     for k, tensor in enumerate(tensors):
         like = tensor.value

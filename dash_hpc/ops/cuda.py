@@ -23,6 +23,7 @@ from dash_hpc.ops.events import (
     branch_scores,
     score_pack,
 )
+from dash_hpc.ops.gradients import BatchGradients, GradientJob, batch_gradients, checked_gradient_jobs
 from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.ops.scores import BRANCHES
 from dash_hpc.ops.select import checked_selection
@@ -104,6 +105,30 @@ class Gpu:
             reason = STATUS_REASONS[status] if status else None
             results.append(EpochResult(form["loss"], int(evaluations), int(status), reason))
         return results
+
+    def gradients_many(self, jobs: Sequence[GradientJob]) -> list[BatchGradients]:
+        """Loss and gradients of a batch of each of many runs in one launch; like :func:`dash_hpc.ops.gradients_many`.
+
+        They are those of :meth:`train_pack`, bit for bit. ``widest`` plays no part.
+
+        Raises
+        ------
+        UsageError
+            When a job is wrong or float32 and float64 are mixed.
+        GpuUnavailable, GpuMemoryError, GpuFault
+        """
+        checked = checked_gradient_jobs(jobs)
+        _one_dtype([job.weights for job in checked])
+        packed = [
+            {
+                "weights": native_form(job.weights), "masks": dict(job.masks), "y0": job.y0, "y1": job.y1, "dt": job.dt,
+                "index": job.index, "solver": SolverOptions.of(job.solver).as_dict(), "tau": job.tau,
+                "prior": job.prior.native_form if job.prior is not None and job.tau < 1.0 else None,
+            }
+            for job in checked
+        ]  # fmt: skip
+        found = self._call("gradients_many", packed, self._choices())
+        return [batch_gradients(job, *parts) for job, parts in zip(checked, found, strict=True)]
 
     def solve_pack(self, jobs: Sequence[SolveJob]) -> list[Solution]:
         """Solve many models' intervals in one launch; like :func:`dash_hpc.ops.solve_pack`.

@@ -52,6 +52,11 @@ class GradientJob:
     prior: PriorLoss | None = None
     widest: int = 0
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the weights."""
+        return np.dtype(self.weights["v"].dtype)
+
 
 @dataclass(frozen=True)
 class BatchGradients:

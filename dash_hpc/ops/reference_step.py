@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dash_hpc.ops.reference import adjoint, integrate
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
+from dash_hpc.ops.reference import adjoint, integrate
 from dash_hpc.ops.trust import TRIES
 
 __all__ = ["Batch", "adam_step", "batch_gradients", "train_epoch"]

@@ -66,7 +66,7 @@ class SolverOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Keyword arguments for the reference and the native module."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def checked_intervals(weights: Tensors, y0: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

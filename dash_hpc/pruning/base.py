@@ -73,7 +73,7 @@ class Strategy:
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     #: True when the strategy prunes at the epochs of its schedule.
     scheduled: ClassVar[bool] = False
-    #: True when effective() or penalty() is used: training then takes the autograd path instead of the native epoch.
+    #: True when effective() or penalty() is used: an epoch then goes batch by batch, with these pulled back by PyTorch.
     needs_autograd: bool = False
 
     def __init__(self, options: StrategyOptions, schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:

@@ -1,29 +1,49 @@
-"""One epoch in PyTorch, for what the native epoch cannot do: forward and loss hooks."""
+"""One epoch batch by batch, for gates and penalties: these pull back through PyTorch, all else is native."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from dash_hpc.errors import SolveError
 from dash_hpc.models.registry import family_of
-from dash_hpc.ops.state import EpochResult, TrainState
+from dash_hpc.ops.adam import AdamTensor, adam_step
+from dash_hpc.ops.gradients import BatchGradients
+from dash_hpc.ops.state import EpochResult, Matrix, copy_tensor, values
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.base import Strategy
+from dash_hpc.training.work import run_course
 
 __all__ = ["AutogradEpoch"]
 
 _DIVERGED = 3
 
 
-class AutogradEpoch:
-    """Does what :func:`dash_hpc.ops.train_epoch` does, with the hooks of a strategy.
+@dataclass
+class _Own:
+    """A tensor of the strategy's own and its Adam state, which share no memory."""
 
-    The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The tensors are stepped by
-    PyTorch's Adam on the arrays and moments of the training state; tensors of the strategy's own are stepped with
-    the base rate by a second Adam that lives as long as this object.
+    tensor: torch.Tensor
+    moment1: np.ndarray
+    moment2: np.ndarray
+    step: int = 0
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> _Own:
+        value = tensor.detach().numpy()
+        return cls(tensor, np.zeros_like(value), np.zeros_like(value))
+
+
+class AutogradEpoch:
+    """Does what an :class:`EpochJob` says, with the hooks of a strategy.
+
+    The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The family's work gives gradients for
+    the effective weights; PyTorch takes them back through :meth:`Strategy.effective` and adds those of the penalty;
+    Adam's step is the operator's again, with the base rate for tensors of the strategy's own, whose Adam state lives as
+    long as this object. Without hooks an epoch has the bits of ``train_epoch``.
 
     Parameters
     ----------
@@ -32,110 +52,105 @@ class AutogradEpoch:
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
-        self._own: torch.optim.Adam | None = None
+        self._own: list[_Own] | None = None
 
     def __call__(self, job: EpochJob) -> EpochResult:
-        """Train one epoch in place; what the job and the result are: :class:`dash_hpc.ops.EpochJob`.
+        """Train one epoch in place, on the CPU."""
+        return run_course(self.steps(job))
 
-        ``loss`` holds the data MSE alone, and ``evaluations`` is 0: they are not counted here.
+    def steps(self, job: EpochJob) -> Generator[Any, BatchGradients, EpochResult]:
+        """Train one epoch in place: yields each batch, takes its gradients, and returns the result.
+
+        What the job and the result are: :class:`dash_hpc.ops.EpochJob`; ``loss`` holds the data MSE alone.
         """
-        state, batch_ptr, batch_index = job.state, job.batch_ptr, job.batch_index
+        state, pointer = job.state, job.batch_ptr
         family = family_of(state.weights)
-        params = {name: torch.from_numpy(state.weights[name]).requires_grad_() for name in state.weights}
-        masks = {name: torch.from_numpy(mask) for name, mask in state.masks.items()}
-        adam = self._adam(state, params, job.lr, job.betas, job.eps)
-        own = self._own_adam(family.base_rate(job.lr), job.betas, job.eps)
-        starts, ends, intervals = (torch.from_numpy(array) for array in (job.y0, job.y1, job.dt))
-
-        losses = np.full(len(batch_ptr) - 1, np.nan)
-        status, reason = 0, None
+        params = {name: torch.from_numpy(values(state.weights[name])).requires_grad_() for name in state.weights}
+        if self._own is None:
+            self._own = [_Own.of(tensor) for tensor in self.strategy.parameters()]
+        losses = np.full(len(pointer) - 1, np.nan)
+        widest, evaluations = int(np.diff(pointer).max()), 0
         for k in range(len(losses)):
-            chosen = torch.from_numpy(batch_index[batch_ptr[k] : batch_ptr[k + 1]])
             effective = self.strategy.effective(params)
-            try:
-                data = family.loss(effective, starts[chosen], ends[chosen], intervals[chosen], job.solver)
-            except SolveError as error:
-                status, reason = _DIVERGED, str(error)
-                break
-            total = data
-            if job.prior is not None and job.tau < 1.0:
-                total = job.tau * data + (1.0 - job.tau) * job.prior(effective)
             penalty = self.strategy.penalty(params)
-            if penalty is not None:
-                total = total + penalty
-            adam.zero_grad()
-            if own is not None:
-                own.zero_grad()
-            total.backward()
-            for name, tensor in params.items():
-                if tensor.grad is None:
-                    tensor.grad = torch.zeros_like(tensor)
-                if name in masks:
-                    tensor.grad.mul_(masks[name])
-            if not bool(torch.isfinite(total)) or not all(
-                bool(torch.isfinite(tensor.grad).all()) for tensor in params.values() if tensor.grad is not None
-            ):
-                status, reason = _DIVERGED, "the loss or its gradient became infinite or NaN (lower training.lr)"
-                break
-            losses[k] = float(data.detach())
-            adam.step()
-            if own is not None:
-                own.step()
-            state.step += 1
-        return EpochResult(losses, 0, status, reason)
+            weights = {name: _like(state.weights[name], effective[name], param) for name, param in params.items()}
+            chosen = job.batch_index[pointer[k] : pointer[k + 1]]
+            found = yield family.gradient_job(weights, state.masks, job, chosen, widest)
+            evaluations += found.evaluations
+            if found.reason is not None:
+                return EpochResult(losses, evaluations, found.status, found.reason)
+            total = found.total + (0.0 if penalty is None else penalty.item())
+            if not (np.isfinite(total) and self._step(job, params, effective, penalty, found.gradients)):
+                reason = "the loss or its gradient became infinite or NaN (lower training.lr)"
+                return EpochResult(losses, evaluations, _DIVERGED, reason)
+            losses[k] = found.loss
+        return EpochResult(losses, evaluations)
 
     def own_state(self) -> dict[str, np.ndarray]:
         """Return values, steps and moments of the strategy's own tensors, in their order; empty before any step."""
         arrays: dict[str, np.ndarray] = {}
-        if self._own is None:
-            return arrays
-        for k, tensor in enumerate(self.strategy.parameters()):
-            arrays[f"{k}/value"] = tensor.detach().numpy().copy()
-            for key, value in self._own.state.get(tensor, {}).items():
-                arrays[f"{k}/{key}"] = value.detach().numpy().copy()
+        for k, own in enumerate(self._own or ()):
+            arrays[f"{k}/value"] = own.tensor.detach().numpy().copy()
+            arrays[f"{k}/moment1"], arrays[f"{k}/moment2"] = own.moment1.copy(), own.moment2.copy()
+            arrays[f"{k}/step"] = np.array(own.step)
         return arrays
 
-    def load_own_state(self, arrays: Mapping[str, np.ndarray], betas: Sequence[float], eps: float) -> None:
+    def load_own_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`own_state` returned; the strategy must have as many tensors of the same shapes."""
-        tensors = self.strategy.parameters()
-        if not arrays or not tensors:
+        if not arrays:
             return
-        self._own = torch.optim.Adam(tensors, betas=(betas[0], betas[1]), eps=eps)
-        for k, tensor in enumerate(tensors):
+        self._own = [_Own.of(tensor) for tensor in self.strategy.parameters()]
+        for k, own in enumerate(self._own):
             with torch.no_grad():
-                tensor.copy_(torch.from_numpy(arrays[f"{k}/value"]))
-            state = {
-                key: torch.from_numpy(np.array(arrays[f"{k}/{key}"]))
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{k}/{key}" in arrays
-            }
-            if state:
-                self._own.state[tensor] = state
+                own.tensor.copy_(torch.from_numpy(arrays[f"{k}/value"]))
+            own.moment1[...], own.moment2[...] = arrays[f"{k}/moment1"], arrays[f"{k}/moment2"]
+            own.step = int(arrays[f"{k}/step"])
 
-    @staticmethod
-    def _adam(
-        state: TrainState,
+    def _step(
+        self,
+        job: EpochJob,
         params: Mapping[str, torch.Tensor],
-        lr: Mapping[str, float],
-        betas: Sequence[float],
-        eps: float,
-    ) -> torch.optim.Adam:
-        groups = [{"params": [params[name]], "lr": lr[name]} for name in params]
-        adam = torch.optim.Adam(groups, betas=(betas[0], betas[1]), eps=eps, foreach=False)
-        for name in params:  # the moments share memory with the state, so Adam updates them where they are
-            adam.state[params[name]] = {
-                "step": torch.tensor(float(state.step)),
-                "exp_avg": torch.from_numpy(state.moment1[name]),
-                "exp_avg_sq": torch.from_numpy(state.moment2[name]),
-            }
-        return adam
+        effective: Mapping[str, torch.Tensor],
+        penalty: torch.Tensor | None,
+        gradients: dict[str, np.ndarray],
+    ) -> bool:
+        """Take Adam's step with the gradients for ``effective``; False, and nothing changed, when one is not finite."""
+        state, owns = job.state, self._own or []
+        base_rate = family_of(state.weights).base_rate(job.lr)
+        inputs = [*params.values(), *(own.tensor for own in owns)]
+        outputs = [(effective[n], torch.from_numpy(gradients[n])) for n in params if effective[n] is not params[n]]
+        if penalty is not None:
+            outputs.append((penalty, torch.ones_like(penalty)))
+        outputs = [(output, gradient) for output, gradient in outputs if output.requires_grad]
+        pulled: list[np.ndarray | None] = [None] * len(inputs)
+        if outputs:
+            parts = torch.autograd.grad(
+                [output for output, _ in outputs], inputs, [gradient for _, gradient in outputs], allow_unused=True
+            )
+            pulled = [None if part is None else np.array(part.numpy(), order="C") for part in parts]
+        tensors = []
+        for name, found in zip(params, pulled, strict=False):
+            gradient = gradients[name] if effective[name] is params[name] else found
+            if gradient is not found and found is not None:
+                gradient = gradient + found
+            value = values(state.weights[name])
+            if gradient is None:
+                gradient = np.zeros_like(value)
+            moments = state.moment1[name], state.moment2[name]
+            mask = state.masks.get(name)
+            tensors.append(AdamTensor(value, *moments, gradient, job.lr[name], state.step + 1, mask))
+        reached = [(own, found) for own, found in zip(owns, pulled[len(params) :], strict=True) if found is not None]
+        for own, found in reached:
+            value = own.tensor.detach().numpy()
+            tensors.append(AdamTensor(value, own.moment1, own.moment2, found, base_rate, own.step + 1))
+        if not adam_step(tensors, betas=job.betas, eps=job.eps):
+            return False
+        state.step += 1
+        for own, _ in reached:
+            own.step += 1
+        return True
 
-    def _own_adam(self, base_rate: float, betas: Sequence[float], eps: float) -> torch.optim.Adam | None:
-        if self._own is None:
-            tensors = self.strategy.parameters()
-            if not tensors:
-                return None
-            self._own = torch.optim.Adam(tensors, betas=(betas[0], betas[1]), eps=eps)
-        for group in self._own.param_groups:
-            group["lr"] = base_rate
-        return self._own
+
+def _like(tensor: Matrix, effective: torch.Tensor, param: torch.Tensor) -> Matrix:
+    """The effective weights in the form of the model's tensor, which they are where no gate acts on them."""
+    return tensor if effective is param else copy_tensor(tensor, effective.detach().numpy())

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.ops.events import ScoreJob, SelectJob
+from dash_hpc.ops.gradients import GradientJob
 from dash_hpc.ops.solver import SolveJob
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Course", "Job", "course"]
 
 #: A step's work: scores and selection of a pruning event, the epoch, its validation.
-Job = ScoreJob | SelectJob | EpochJob | SolveJob
+Job = ScoreJob | SelectJob | EpochJob | GradientJob | SolveJob
 #: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
 Course = Generator[Job, Any, Fit]
 

@@ -11,7 +11,7 @@ import numpy as np
 from dash_hpc.errors import RunFailed
 from dash_hpc.ops.events import ScoreJob, SelectJob
 from dash_hpc.ops.mse import mean_squared_error
-from dash_hpc.ops.state import EpochResult, Matrix, Solution
+from dash_hpc.ops.state import Matrix, Solution
 from dash_hpc.ops.train import EpochJob
 from dash_hpc.pruning.events import event as pruning_event
 from dash_hpc.rng import stream
@@ -36,9 +36,7 @@ def event(
     return records
 
 
-def train(
-    trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str, float]
-) -> Generator[Any, EpochResult, float]:
+def train(trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str, float]) -> Generator[Any, Any, float]:
     """Train one epoch with the rates ``lr``; return the mean MSE over its observed values, each before its step."""
     options = trainer.options
     began = perf_counter()
@@ -56,7 +54,7 @@ def train(
     if trainer.epoch_in_torch is None:
         result = yield trainer.family.epoch_job(job)
     else:
-        result = trainer.epoch_in_torch(job)
+        result = yield from trainer.epoch_in_torch.steps(job)
     clock["train"] += perf_counter() - began
     if result.reason is not None or not np.isfinite(result.loss).all():
         batch = int(np.argmax(~np.isfinite(result.loss)))

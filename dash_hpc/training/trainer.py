@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.errors import PriorError
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, copy_tensor, values
@@ -104,10 +103,6 @@ class Trainer:
         if self.strategy.needs_autograd:
             from dash_hpc.training.autograd_epoch import AutogradEpoch
 
-            if any(isinstance(tensor, csr_array) for tensor in weights.values()):
-                raise UsageError(
-                    f"strategy {self.strategy.name}: a compressed model cannot be trained with gates or penalties"
-                )
             self.epoch_in_torch = AutogradEpoch(self.strategy)
 
     def fit(
@@ -135,8 +130,8 @@ class Trainer:
         """Train step by step: a generator that yields the work of each step, to be done by the caller.
 
         The kinds of work are those of :data:`dash_hpc.training.phases.Job`. Many runs can so be worked on side by side
-        (:class:`dash_hpc.training.Pack`). What needs autograd is done here, and scores that a strategy computes on its
-        own.
+        (:class:`dash_hpc.training.Pack`). Gates and penalties pull back here, and a strategy's own scores are computed
+        here.
 
         Parameters
         ----------
@@ -175,7 +170,7 @@ class Trainer:
     def load_own_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`own_state` returned."""
         if self.epoch_in_torch is not None:
-            self.epoch_in_torch.load_own_state(arrays, self.options["betas"], float(self.options["eps"]))
+            self.epoch_in_torch.load_own_state(arrays)
 
     def fresh_plateau(self, *, after_event: bool) -> Plateau:
         """Return the learning rates as they are at the start of a phase, or right after a pruning event."""

@@ -212,14 +212,19 @@ def test_what_is_wrong_with_a_batch_is_named(changes: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"moment2": np.zeros(2)}, r"moment2 of tensor 0 must be float64 \[3\] like its value"),
-        ({"gradient": np.zeros(3, np.float32)}, "gradient of tensor 0 must be float64"),
+        ({"moment2": np.zeros(2)}, "moment2 of tensor 0 must be"),
+        ({"gradient": np.zeros(3, np.float32)}, "gradient of tensor 0 must be"),
         ({"mask": np.ones(3)}, "mask of tensor 0 must be bool"),
         ({"step": 0}, "step of tensor 0"),
         ({"lr": -1.0}, "lr of tensor 0"),
     ],
 )
-def test_what_is_wrong_with_a_step_is_named(changes: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("twin", [False, True], ids=["native", "twin"])
+def test_what_is_wrong_with_a_step_is_named(
+    changes: dict[str, Any], message: str, twin: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if twin:
+        monkeypatch.setitem(native_cache, "module", None)
     given = {name: np.zeros(3) for name in ("value", "moment1", "moment2", "gradient")} | {"lr": 0.1, "step": 1}
     with pytest.raises(UsageError, match=message):
         adam_step([AdamTensor(**given | changes)])

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array, issparse
 
 from dash_hpc.data import DataSet, Prior, TimeCourse
-from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.errors import PriorError
 from dash_hpc.evaluation import evaluate, structural_edges
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.state import TrainState, masked_tensors, values
@@ -95,12 +96,21 @@ def test_the_run_file_keeps_the_form(dataset: DataSet, make_spec: MakeSpec) -> N
             np.testing.assert_array_equal(network.weights[name], wanted[name])
 
 
-def test_what_compressed_models_cannot_do_is_said(
+def test_gates_act_on_the_values_of_a_compressed_model(
     dataset: DataSet, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gate = torch.full((), 0.5, requires_grad=True)
     monkeypatch.setattr(Structured, "needs_autograd", True)
-    with pytest.raises(UsageError, match=r"structured: a compressed model cannot be trained with gates or penalties"):
-        Trainer(dataset, make_spec(strategy={"name": "structured"}))
+    monkeypatch.setattr(Structured, "parameters", lambda self: [gate])
+    monkeypatch.setattr(Structured, "effective", lambda self, params: params | {"U_sums": params["U_sums"] * gate})
+    trainer = Trainer(dataset, make_spec(strategy={"name": "structured"}))
+    fit = trainer.fit()
+    assert issparse(trainer.state.weights["U_sums"])
+    assert fit.history["train_mse"][-1] < fit.history["train_mse"][0]
+    assert gate.item() != 0.5
+
+
+def test_what_a_structured_model_needs_is_said(dataset: DataSet) -> None:
     bare = DataSet("bare", dataset.train, dataset.validation)
     with pytest.raises(PriorError, match="structured needs prior knowledge"):
         Structured(StructuredOptions(), {}, bare, 0)

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from dash_hpc.models.family import Family, Tensor
 from dash_hpc.models.layers import Layer
 from dash_hpc.models.phoenix.initial import initial_weights, structured_weights
+from dash_hpc.ops.gradients import GradientJob
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob, SolverOptions
 from dash_hpc.ops.state import Matrix, Tensors, values
@@ -54,6 +55,14 @@ class PhoenixFamily(Family):
     def epoch_job(self, epoch: EpochJob) -> EpochJob:
         """Return the epoch as it is: native."""
         return epoch
+
+    def gradient_job(
+        self, weights: Tensors, masks: Mapping[str, np.ndarray], epoch: EpochJob, index: np.ndarray, widest: int
+    ) -> GradientJob:
+        """Describe them as native work."""
+        return GradientJob(
+            weights, masks, epoch.y0, epoch.y1, epoch.dt, index, epoch.solver, epoch.tau, epoch.prior, widest
+        )
 
     def predict_job(
         self, weights: Tensors, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, Any] | SolverOptions
