@@ -1,6 +1,7 @@
 """An epoch with gates against the native one: SIM350 with 40 hidden units, one thread.
 
-A sigmoid gate per weight of the four matrices, with the L1 norm of the gates as a penalty. It stands far open, so that
+A sigmoid gate per weight of the four matrices, with the L1 norm of the gates as a penalty, pulled back by PyTorch's
+autograd and by hand (`Strategy.pull_back`), whose two epochs are compared. It stands far open, so that
 both models have the same dynamics and the solver takes the same steps. Before anything is timed, an epoch by batches
 without hooks is compared with the native one, bit for bit.
 
@@ -35,23 +36,38 @@ OPEN = 8.0  # a gate of 0.9997
 
 
 class Gated(Strategy):
-    """A gate per weight and a penalty on it."""
+    """A gate per weight, all in one tensor of the four matrices' [hidden, genes], and a penalty on it."""
 
-    def __init__(self, strength: float, weights: dict[str, np.ndarray]) -> None:
+    def __init__(self, strength: float, hidden: int, genes: int) -> None:
         self.strength = strength
-        self.gates = {
-            name: torch.full(weights[name].shape, OPEN, dtype=torch.float32, requires_grad=True) for name in PRUNABLE
-        }
+        self.gates = torch.full((len(PRUNABLE), hidden * genes), OPEN, dtype=torch.float32, requires_grad=True)
 
     def parameters(self) -> list[Tensor]:
-        return list(self.gates.values())
+        return [self.gates]
 
     def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
-        self._open = {name: torch.sigmoid(gate) for name, gate in self.gates.items()}
-        return params | {name: params[name] * gate for name, gate in self._open.items()}
+        self._open = torch.sigmoid(self.gates)
+        opened = zip(PRUNABLE, self._open.unbind(), strict=True)
+        return params | {name: params[name] * gate.view(params[name].shape) for name, gate in opened}
 
     def penalty(self, params: dict[str, Tensor]) -> Tensor:
-        return self.strength * sum((gate.sum() for gate in self._open.values()), torch.zeros(()))
+        return self.strength * self._open.sum()
+
+
+class WrittenOut(Gated):
+    """The same with its derivative by hand."""
+
+    def pull_back(
+        self, params: dict[str, Tensor], gradients: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        found = dict(gradients)
+        of_gates = torch.empty_like(self.gates)
+        for name, gate, of_gate in zip(PRUNABLE, self._open, of_gates, strict=True):
+            gate = gate.view(gradients[name].shape)
+            torch.mul(gradients[name], params[name], out=of_gate.view(gate.shape))
+            found[name] = gradients[name].mul_(gate)
+        of_gates.add_(self.strength).mul_(self._open * (1 - self._open))
+        return found, [of_gates]
 
 
 class Bare(Strategy):
@@ -66,24 +82,32 @@ def main() -> None:
     spec = sim350_spec(0)
     dataset = build(spec["data"], seed=0, base=Path())
     trainer = Trainer(dataset, spec)
-    pointer, index = epoch_batches(trainer.train_pairs.trajectory, "trajectory", 0, np.random.default_rng(0))
+    found = trainer.train_examples
+    pointer, index = epoch_batches(found.trajectory, "trajectory", 0, np.random.default_rng(0))
     rates = dict.fromkeys(TENSORS, 1e-3)
 
     def job() -> EpochJob:
         return EpochJob(
-            copy.deepcopy(trainer.state), *trainer.train_arrays, pointer, index, rates, solver=trainer.solver
+            copy.deepcopy(trainer.state), found.y0, found.y1, found.dt, pointer, index, rates, solver=trainer.solver
         )
 
     def native(work: EpochJob) -> EpochResult:
         fields = {name: getattr(work, name) for name in work.__dataclass_fields__}
         return train_epoch(**fields)
 
-    native(EpochJob(trainer.state, *trainer.train_arrays, pointer, index, rates, solver=trainer.solver))
+    native(EpochJob(trainer.state, found.y0, found.y1, found.dt, pointer, index, rates, solver=trainer.solver))
     one, two = job(), job()
     results = native(one), AutogradEpoch(Bare())(two)
     same = all(one.state.weights[name].tobytes() == two.state.weights[name].tobytes() for name in TENSORS)
     if not same or results[0].loss.tobytes() != results[1].loss.tobytes():
         raise SystemExit("the epoch batch by batch has not the bits of the native one")
+    trained = []
+    for kind in (Gated, WrittenOut):
+        work = job()
+        AutogradEpoch(kind(1e-4, 40, dataset.n_genes))(work)
+        trained.append(work.state.weights)
+    if any(np.abs(trained[0][name] - trained[1][name]).max() > 1e-3 for name in TENSORS):
+        raise SystemExit("the gates pulled back by hand do not learn what autograd teaches them")
     evaluations: dict[str, int] = {}
 
     def timed(name: str, run: Callable[[EpochJob], EpochResult]) -> Callable[[], float]:
@@ -99,7 +123,10 @@ def main() -> None:
         {
             "native": timed("native", native),
             "batch by batch": timed("batch by batch", lambda work: AutogradEpoch(Bare())(work)),
-            "gated": timed("gated", lambda work: AutogradEpoch(Gated(1e-4, trainer.state.weights))(work)),
+            "gated, written out": timed(
+                "gated, written out", lambda work: AutogradEpoch(WrittenOut(1e-4, 40, dataset.n_genes))(work)
+            ),
+            "gated": timed("gated", lambda work: AutogradEpoch(Gated(1e-4, 40, dataset.n_genes))(work)),
         },
         arguments.repeats,
     )
@@ -113,8 +140,8 @@ def main() -> None:
     ]  # fmt: skip
     columns = {"epoch": "", "ms": ".1f", "spread_ms": ".1f", "ratio": ".2f", "evaluations": "d", "batches": "d"}
     publish("gated_epoch", rows, columns, arguments.out, arguments.repeats)
-    if ratio["gated"] > BAR:
-        raise SystemExit(f"a gated epoch takes {ratio['gated']:.2f} times a native one; the bar is {BAR}")
+    if ratio["gated, written out"] > BAR:
+        raise SystemExit(f"a gated epoch takes {ratio['gated, written out']:.2f} times a native one; the bar is {BAR}")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,10 @@ class GradientJob:
         """Precision of the weights."""
         return np.dtype(self.weights["v"].dtype)
 
+    def run(self) -> BatchGradients:
+        """Do what :func:`gradients` does, with arrays that need no cast: the native module checks them."""
+        return _run(self) if native_module() is not None else gradients(self)
+
 
 @dataclass(frozen=True)
 class BatchGradients:
@@ -167,7 +171,8 @@ def _run(job: GradientJob) -> BatchGradients:
     native = native_module()
     if native is not None:
         loss, prior_loss, found, evaluations, status = native.gradients(
-            native_form(job.weights), dict(job.masks), job.y0, job.y1, job.dt, job.index, job.widest, job.tau,
+            native_form(job.weights), dict(job.masks), job.y0, job.y1, job.dt, job.index,
+            job.widest or len(job.index), job.tau,
             None if prior is None else prior.native_form, **options, stop=stop_token(),
         )  # fmt: skip
         return batch_gradients(job, loss, prior_loss, found, evaluations, status)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dash_hpc.data import DataSet, Pairs, Prior
 
-__all__ = ["Context", "EventScores", "Strategy", "closed"]
+__all__ = ["Context", "EventScores", "Strategy", "closed", "pulls_back"]
 
 #: Scores by tensor, in processing order, and what the event records of each.
 EventScores = tuple[dict[str, np.ndarray], list[dict[str, Any]]]
@@ -181,6 +181,28 @@ class Strategy:
         """Loss hook: return a scalar to add to the loss of each batch, or None."""
         return None
 
+    def pull_back(
+        self, params: dict[str, Tensor], gradients: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Take gradients for :meth:`effective` back, and add those of :meth:`penalty`, without PyTorch's autograd.
+
+        A strategy need not have it: autograd then does the same. Written out, it saves most of what gates cost. It
+        comes after both hooks of the same batch, whose intermediate results a strategy may keep.
+
+        Parameters
+        ----------
+        params : dict of Tensor
+            As the hooks have them.
+        gradients : dict of Tensor
+            Of τ·MSE + (1 − τ)·prior loss for the effective tensors; may be changed in place.
+
+        Returns
+        -------
+        (dict of Tensor, list of Tensor)
+            Gradients for all of ``params`` and for each of :meth:`parameters`.
+        """
+        raise NotImplementedError
+
     def final(
         self, weights: Tensors, masks: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, Matrix], dict[str, np.ndarray]]:
@@ -221,3 +243,8 @@ def closed(weights: Tensors, masks: Mapping[str, np.ndarray]) -> tuple[dict[str,
     """
     masked = masked_tensors(weights, masks)
     return masked, {name: mask & (values(masked[name]) != 0) for name, mask in masks.items()}
+
+
+def pulls_back(strategy: Strategy) -> bool:
+    """Whether a strategy has written out its :meth:`Strategy.pull_back`."""
+    return type(strategy).pull_back is not Strategy.pull_back

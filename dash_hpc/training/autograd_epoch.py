@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.adam import AdamTensor, adam_step
 from dash_hpc.ops.gradients import BatchGradients
 from dash_hpc.ops.state import EpochResult, Matrix, copy_tensor, values
 from dash_hpc.ops.train import EpochJob
-from dash_hpc.pruning.base import Strategy
+from dash_hpc.pruning.base import Strategy, pulls_back
 from dash_hpc.training.work import run_course
 
 __all__ = ["AutogradEpoch"]
@@ -64,15 +65,17 @@ class AutogradEpoch:
         What the job and the result are: :class:`dash_hpc.ops.EpochJob`; ``loss`` holds the data MSE alone.
         """
         state, pointer = job.state, job.batch_ptr
-        family = family_of(state.weights)
-        params = {name: torch.from_numpy(values(state.weights[name])).requires_grad_() for name in state.weights}
+        family, by_hand = family_of(state.weights), pulls_back(self.strategy)
+        params = {name: torch.from_numpy(values(tensor)).requires_grad_() for name, tensor in state.weights.items()}
         if self._own is None:
             self._own = [_Own.of(tensor) for tensor in self.strategy.parameters()]
+        rate = family.base_rate(job.lr)
         losses = np.full(len(pointer) - 1, np.nan)
         widest, evaluations = int(np.diff(pointer).max()), 0
         for k in range(len(losses)):
-            effective = self.strategy.effective(params)
-            penalty = self.strategy.penalty(params)
+            with torch.set_grad_enabled(not by_hand):
+                effective = self.strategy.effective(params)
+                penalty = self.strategy.penalty(params)
             weights = {name: _like(state.weights[name], effective[name], param) for name, param in params.items()}
             chosen = job.batch_index[pointer[k] : pointer[k + 1]]
             found = yield family.gradient_job(weights, state.masks, job, chosen, widest)
@@ -80,7 +83,10 @@ class AutogradEpoch:
             if found.reason is not None:
                 return EpochResult(losses, evaluations, found.status, found.reason)
             total = found.total + (0.0 if penalty is None else penalty.item())
-            if not (np.isfinite(total) and self._step(job, params, effective, penalty, found.gradients)):
+            own_tensors = [own.tensor for own in self._own]
+            back = _by_hand if by_hand else _by_autograd
+            pulled = back(self.strategy, params, own_tensors, effective, penalty, found.gradients)
+            if not (np.isfinite(total) and self._step(job, rate, *pulled)):
                 reason = "the loss or its gradient became infinite or NaN (lower training.lr)"
                 return EpochResult(losses, evaluations, _DIVERGED, reason)
             losses[k] = found.loss
@@ -107,50 +113,98 @@ class AutogradEpoch:
             own.step = int(arrays[f"{k}/step"])
 
     def _step(
-        self,
-        job: EpochJob,
-        params: Mapping[str, torch.Tensor],
-        effective: Mapping[str, torch.Tensor],
-        penalty: torch.Tensor | None,
-        gradients: dict[str, np.ndarray],
+        self, job: EpochJob, rate: float, gradients: dict[str, np.ndarray], own_gradients: list[np.ndarray | None]
     ) -> bool:
-        """Take Adam's step with the gradients for ``effective``; False, and nothing changed, when one is not finite."""
-        state, owns = job.state, self._own or []
-        base_rate = family_of(state.weights).base_rate(job.lr)
-        inputs = [*params.values(), *(own.tensor for own in owns)]
-        outputs = [(effective[n], torch.from_numpy(gradients[n])) for n in params if effective[n] is not params[n]]
-        if penalty is not None:
-            outputs.append((penalty, torch.ones_like(penalty)))
-        outputs = [(output, gradient) for output, gradient in outputs if output.requires_grad]
-        pulled: list[np.ndarray | None] = [None] * len(inputs)
-        if outputs:
-            parts = torch.autograd.grad(
-                [output for output, _ in outputs], inputs, [gradient for _, gradient in outputs], allow_unused=True
+        """Take Adam's step; False, and nothing changed, when a gradient is not finite."""
+        state = job.state
+        tensors = [
+            AdamTensor(
+                values(tensor), state.moment1[name], state.moment2[name], gradients[name], job.lr[name], state.step + 1,
+                state.masks.get(name),
             )
-            pulled = [None if part is None else np.array(part.numpy(), order="C") for part in parts]
-        tensors = []
-        for name, found in zip(params, pulled, strict=False):
-            gradient = gradients[name] if effective[name] is params[name] else found
-            if gradient is not found and found is not None:
-                gradient = gradient + found
-            value = values(state.weights[name])
-            if gradient is None:
-                gradient = np.zeros_like(value)
-            moments = state.moment1[name], state.moment2[name]
-            mask = state.masks.get(name)
-            tensors.append(AdamTensor(value, *moments, gradient, job.lr[name], state.step + 1, mask))
-        reached = [(own, found) for own, found in zip(owns, pulled[len(params) :], strict=True) if found is not None]
-        for own, found in reached:
-            value = own.tensor.detach().numpy()
-            tensors.append(AdamTensor(value, own.moment1, own.moment2, found, base_rate, own.step + 1))
+            for name, tensor in state.weights.items()
+        ]  # fmt: skip
+        reached = [own for own, found in zip(self._own or [], own_gradients, strict=True) if found is not None]
+        tensors += [
+            AdamTensor(own.tensor.detach().numpy(), own.moment1, own.moment2, found, rate, own.step + 1)
+            for own, found in zip(self._own or [], own_gradients, strict=True)
+            if found is not None
+        ]
         if not adam_step(tensors, betas=job.betas, eps=job.eps):
             return False
         state.step += 1
-        for own, _ in reached:
+        for own in reached:
             own.step += 1
         return True
 
 
+_Pulled = tuple[dict[str, np.ndarray], list[np.ndarray | None]]
+
+
+def _by_autograd(
+    strategy: Strategy,
+    params: Mapping[str, torch.Tensor],
+    own: Sequence[torch.Tensor],
+    effective: Mapping[str, torch.Tensor],
+    penalty: torch.Tensor | None,
+    gradients: dict[str, np.ndarray],
+) -> _Pulled:
+    """Gradients for params and own tensors, through what PyTorch has recorded of ``effective`` and ``penalty``."""
+    changed = [name for name, param in params.items() if effective[name] is not param]
+    outputs = [(effective[name], torch.from_numpy(gradients[name])) for name in changed]
+    if penalty is not None:
+        outputs.append((penalty, torch.ones_like(penalty)))
+    outputs = [(output, gradient) for output, gradient in outputs if output.requires_grad]
+    if not outputs:
+        zeros = {name: np.zeros_like(gradients[name]) for name in changed}
+        return gradients | zeros, [None] * len(own)
+    parts = torch.autograd.grad(
+        [output for output, _ in outputs], [*params.values(), *own], [gradient for _, gradient in outputs],
+        allow_unused=True,
+    )  # fmt: skip
+    found = _apart(parts)
+    for name, part in zip(params, found, strict=False):
+        if name in changed:
+            gradients[name] = np.zeros_like(gradients[name]) if part is None else part
+        elif part is not None:
+            gradients[name] += part
+    return gradients, found[len(params) :]
+
+
+def _by_hand(
+    strategy: Strategy,
+    params: Mapping[str, torch.Tensor],
+    own: Sequence[torch.Tensor],
+    effective: Mapping[str, torch.Tensor],
+    penalty: torch.Tensor | None,
+    gradients: dict[str, np.ndarray],
+) -> _Pulled:
+    """The same, as the strategy works them out."""
+    with torch.no_grad():
+        given = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
+        pulled, of_own = strategy.pull_back(dict(params), given)
+    found = _apart([*(pulled[name] for name in params), *of_own])
+    return {name: part for name, part in zip(params, found, strict=False) if part is not None}, found[len(params) :]
+
+
+def _apart(tensors: Sequence[torch.Tensor | None]) -> list[np.ndarray | None]:
+    """As arrays that share no memory: Adam's step writes to them."""
+    found: list[np.ndarray | None] = []
+    known: set[int] = set()
+    for tensor in tensors:
+        if tensor is None:
+            found.append(None)
+            continue
+        array = tensor.contiguous().numpy()
+        address = tensor.untyped_storage().data_ptr()
+        found.append(array.copy() if address in known else array)
+        known.add(address)
+    return found
+
+
 def _like(tensor: Matrix, effective: torch.Tensor, param: torch.Tensor) -> Matrix:
     """The effective weights in the form of the model's tensor, which they are where no gate acts on them."""
-    return tensor if effective is param else copy_tensor(tensor, effective.detach().numpy())
+    if effective is param:
+        return tensor
+    array = effective.detach().contiguous().numpy()
+    return copy_tensor(tensor, array) if isinstance(tensor, csr_array) else array

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
-from dash_hpc.ops.gradients import GradientJob, gradients_many
+from dash_hpc.ops.gradients import GradientJob
 from dash_hpc.ops.solver import SolveJob, solve_arrays
 from dash_hpc.ops.torch_gradients import TorchGradientJob
 from dash_hpc.ops.train import EpochJob, train_pack
@@ -54,10 +54,6 @@ def _train(job: EpochJob) -> Any:
     return train_pack([job])[0]
 
 
-def _gradients(job: GradientJob) -> Any:
-    return gradients_many([job])[0]
-
-
 def _solve(job: SolveJob) -> Any:
     return solve_arrays(job.weights, job.y0, job.dt, solver=job.solver)
 
@@ -67,7 +63,7 @@ KINDS = (
     Kind(ScoreJob, _score, "score_pack", precision=lambda job: ""),
     Kind(SelectJob, _select, "select_pack", precision=lambda job: ""),
     Kind(EpochJob, _train, "train_pack", precision=lambda job: str(job.state.dtype)),
-    Kind(GradientJob, _gradients, "gradients_many", precision=lambda job: str(job.dtype)),
+    Kind(GradientJob, GradientJob.run, "gradients_many", precision=lambda job: str(job.dtype)),
     Kind(TorchGradientJob, TorchGradientJob.run, "", precision=lambda job: str(job.dtype)),
     Kind(SolveJob, _solve, "solve_pack", precision=lambda job: str(job.dtype), ends_epoch=True),
 )

@@ -97,5 +97,5 @@ def test_a_batch_that_fails_has_no_gradients(gpu):
     found = gpu.gradients_many([one])[0]
     assert (found.status, found.reason) == (1, gradients(one).reason)
     assert not any(gradient.any() for gradient in found.gradients.values())
-    with pytest.raises(UsageError, match="float32 and float64"):
+    with pytest.raises(UsageError, match="float32 or float64"):
         gpu.gradients_many([one, batch(job(model(40, 6, dtype=np.float32), *pairs(40, 4, np.float32)), np.arange(2))])

@@ -165,8 +165,27 @@ class Sigmoids(Strategy):
         )
 
 
+class ByHand(Sigmoids):
+    """The same, pulled back by hand."""
+
+    name: ClassVar[str] = "by_hand"
+
+    def pull_back(
+        self, params: dict[str, Tensor], gradients: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        assert not torch.is_grad_enabled()
+        found, own = dict(gradients), []
+        for name, gate in self.gates.items():
+            opened = torch.sigmoid(gate)
+            found[name] = gradients[name] * opened
+            own.append((gradients[name] * params[name] + 1e-3) * opened * (1 - opened))
+        found["v"] = gradients["v"] + 2e-2 * params["v"]
+        return found, own
+
+
+@pytest.mark.parametrize("kind", [Sigmoids, ByHand])
 @pytest.mark.parametrize("tau", [1.0, 0.3])
-def test_gradients_are_those_of_pytorch(dataset: DataSet, tau: float) -> None:
+def test_gradients_are_those_of_pytorch(dataset: DataSet, tau: float, kind: type[Sigmoids]) -> None:
     """Adam's first moments of the first step are (1 - beta1) times the gradients."""
     assert dataset.prior is not None
     y0, y1, dt, _, index = pairs_of(dataset)
@@ -174,7 +193,7 @@ def test_gradients_are_those_of_pytorch(dataset: DataSet, tau: float) -> None:
         dataset.prior.motif, n_points=20, low=-0.5, high=0.5, rng=stream(0, "points"), dtype=np.dtype(np.float64)
     )
     state = masked_state()
-    strategy = Sigmoids({}, {}, dataset, 0)
+    strategy = kind(StrategyOptions(), {}, dataset, 0)
     strategy.start(state.weights, state.masks, None)
     params = {name: torch.tensor(state.weights[name], requires_grad=True) for name in TENSORS}
     effective, chosen = strategy.effective(params), torch.from_numpy(index[:4])
