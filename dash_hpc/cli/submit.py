@@ -62,7 +62,7 @@ def submit(
     Example:
       dash-hpc submit study.toml --nodes 4 --tasks-per-node 32 --time 8:00:00 --dry-run
     """
-    from dash_hpc.data import input_folders
+    from dash_hpc.execution.planning import input_folders
     from dash_hpc.execution.slurm.attempts import failed_nodes
     from dash_hpc.execution.slurm.options import load_options
     from dash_hpc.execution.slurm.script import job_script
@@ -75,7 +75,7 @@ def submit(
     avoided = [name for name in failed_nodes(folder) if name not in given["exclude"]]
     given["exclude"] = (*given["exclude"], *avoided)
     options = load_options(given, profile)
-    inputs = input_folders(plan.data_spec(), plan.base) if options.container else []
+    inputs = input_folders(plan) if options.container else []
     script = job_script(plan.name, folder, options, inputs=inputs)
     if dry_run:
         click.echo(to_bytes(script), nl=False)

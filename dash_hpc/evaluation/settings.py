@@ -35,8 +35,6 @@ __all__ = [
 FOLD = "data.validation.fold"
 _SECTION_KEY = re.compile(r"(model|solver|training|schedule)\..+")
 _DATA_KEY = re.compile(r"data\..+")
-# Options that formulas know by a letter.
-_SYMBOLS = {"lambda_ppi": "λ₁", "lambda_motif": "λ₂"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,11 @@ def setting_columns(runs: pd.DataFrame, strategy: str) -> list[str]:
     return columns + [name for name in sections if _texts(runs[name]).nunique() > 1]
 
 
+def _symbols() -> dict[str, str]:
+    """The letter of each column that has one."""
+    return {option_column(key): letter for options in STRATEGIES.values() for key, letter in options.symbols.items()}
+
+
 def _texts(values: pd.Series) -> pd.Series:
     return values.astype(str)
 
@@ -94,7 +97,7 @@ def axis_name(column: str) -> str:
 
 def axis_label(column: str) -> str:
     """Return what a table or figure writes above the values of a column: ``λ₁``, ``model.hidden``."""
-    return _SYMBOLS.get(column, axis_name(column))
+    return _symbols().get(column, axis_name(column))
 
 
 def value_name(value: Any) -> str:
@@ -106,13 +109,16 @@ def value_name(value: Any) -> str:
 
 def setting_name(setting: Mapping[str, Any]) -> str:
     """Write a setting as a sentence has it: ``λ = (0.05, 0.01), score_norm = rank``; empty without anything in it."""
-    letters = [value_name(value) for column, value in setting.items() if column in _SYMBOLS]
-    others = [f"{axis_name(c)} = {value_name(value)}" for c, value in setting.items() if c not in _SYMBOLS]
-    return ", ".join([*([f"λ = ({', '.join(letters)})"] if letters else []), *others])
+    symbols = _symbols()
+    letters = [value_name(value) for column, value in setting.items() if column in symbols]
+    others = [f"{axis_name(c)} = {value_name(value)}" for c, value in setting.items() if c not in symbols]
+    named = [symbols[column].rstrip("₀₁₂₃₄₅₆₇₈₉") for column in setting if column in symbols]
+    return ", ".join([*([f"{named[0]} = ({', '.join(letters)})"] if letters else []), *others])
 
 
 def setting_label(strategy: str, setting: Mapping[str, Any]) -> str:
     """Write a strategy with its setting as a table has it: ``dash, score_norm rank (0.05, 0.01)``."""
-    letters = [value_name(value) for column, value in setting.items() if column in _SYMBOLS]
-    others = [f"{axis_name(c)} {value_name(value)}" for c, value in setting.items() if c not in _SYMBOLS]
+    symbols = _symbols()
+    letters = [value_name(value) for column, value in setting.items() if column in symbols]
+    others = [f"{axis_name(c)} {value_name(value)}" for c, value in setting.items() if c not in symbols]
     return ", ".join([strategy, *others]) + (f" ({', '.join(letters)})" if letters else "")

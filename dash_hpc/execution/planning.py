@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.errors import StudyError
@@ -15,7 +16,7 @@ from dash_hpc.study.toml import value_text
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet, DataSummary
 
-__all__ = ["MOST_LEVELS", "data_summaries", "gene_count", "largest_parts", "planned_runs"]
+__all__ = ["MOST_LEVELS", "data_summaries", "gene_count", "input_folders", "largest_parts", "planned_runs"]
 
 #: Data levels whose data are told one by one.
 MOST_LEVELS = 12
@@ -91,6 +92,13 @@ def data_summaries(study: Study) -> tuple[list[tuple[str, DataSummary]], int]:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else value_text(value)
+
+
+def input_folders(study: Study) -> list[Path]:
+    """Return the folders, absolute, that the data of any level are read from; raises as :func:`planned_runs` does."""
+    from dash_hpc.data import input_folders as folders_of
+
+    return sorted({folder for spec in _unlike(study) for folder in folders_of(spec, study.base)})
 
 
 def gene_count(study: Study) -> int:

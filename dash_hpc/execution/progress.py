@@ -21,7 +21,7 @@ from dash_hpc.errors import StoreError, UsageError
 from dash_hpc.execution.machine.streams import say
 from dash_hpc.shown import LINE, NAME, console, rich_text, shown
 from dash_hpc.store import Store
-from dash_hpc.study import total_epochs
+from dash_hpc.study import STRATEGIES, total_epochs
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -252,7 +252,10 @@ def _view(store: Store, run_id: str) -> RunView | None:
     except StoreError:
         return None
     strategy = dict(record.spec["strategy"])
-    options = [f"λ {strategy[key]:g}" for key in ("lambda_ppi", "lambda_motif") if key in strategy]
+    known = STRATEGIES.get(strategy["name"])
+    # What every study has to say of a strategy tells its runs apart best.
+    required = {} if known is None else {key: info for key, info in known.model_fields.items() if info.is_required()}
+    options = [f"{known.symbols.get(key, key)} {strategy.get(key)}" for key in required if known is not None]
 
     def last(column: str) -> float:
         values = record.history.get(column)

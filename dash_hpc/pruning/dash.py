@@ -61,6 +61,8 @@ class ScoreOptions(StrategyOptions):
 class DashOptions(ScoreOptions):
     """Domain-aware pruning: weight magnitude mixed with prior knowledge (Hossain et al., NeurIPS 2024, Alg. 1)."""
 
+    symbols: ClassVar[Mapping[str, str]] = {"lambda_ppi": "λ₁", "lambda_motif": "λ₂"}
+
     lambda_ppi: float = Field(
         ge=0, le=1, description="λ₁, weight of the interactions in the first layer's score; 0 = magnitude only"
     )

@@ -23,7 +23,7 @@ from dash_hpc.report.style import INK, QUIET, colour, panel_title, style, tidy
 __all__ = ["effects_matrices", "trajectories"]
 
 _TRUE, _OTHER = "#005a92", "#f0ac62"
-_MOST_NETWORKS = 4
+_MOST_NETWORKS = 18
 _ROWS, _SOURCES, _REST = 320, 220, 110  # most cells per panel: targets, regulators of interest, all other genes
 _PANEL_GENES, _PANEL_TRAJECTORIES = 6, 3
 _LONG = 30  # time points above which single steps are too short to draw one by one

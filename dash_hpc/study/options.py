@@ -32,6 +32,8 @@ class StrategyOptions(BaseModel):
     """False when the weights stay dense: such runs take longest and start first."""
     needs_prior: ClassVar[bool] = False
     """True when the strategy cannot work without prior knowledge."""
+    symbols: ClassVar[Mapping[str, str]] = {}
+    """Letters that formulas use for options, for the headings of tables and figures."""
 
     def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Return the phases of a run with the section ``[training]``: here one, of ``training["epochs"]``."""

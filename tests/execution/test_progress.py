@@ -10,14 +10,16 @@ from rich.table import Table
 
 from dash_hpc.errors import UsageError
 from dash_hpc.execution import Progress, line, snapshot, table
+from dash_hpc.ids import spec_id
 from dash_hpc.store import RunWriter, Store, open_store, write_plan
-
-IDS = [f"{k:016x}" for k in range(4)]
 
 
 def spec(k: int) -> dict[str, Any]:
     strategy = {"name": "dash", "lambda_ppi": 0.25, "lambda_motif": 0.01}
     return {"seed": k, "strategy": strategy, "training": {"epochs": 10}}
+
+
+IDS = [spec_id(spec(k)) for k in range(4)]
 
 
 class Terminal(io.StringIO):
@@ -67,7 +69,7 @@ def test_snapshot_of_a_store(store: Store) -> None:
     assert state.work == pytest.approx(3.4)
     (view,) = state.running
     assert (view.run_id, view.epoch, view.epochs, view.validation_mse) == (IDS[2], 4, 10, 0.25)
-    assert view.label == "dash λ 0.25 λ 0.01 seed 2"
+    assert view.label == "dash λ₁ 0.25 λ₂ 0.01 seed 2"
     assert line(state) == (
         "2 of 4 runs done, 1 running, 1 failed, 0 waiting, best validation MSE 0.25, mean sparsity 85.0 %"
     )

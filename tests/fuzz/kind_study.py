@@ -13,6 +13,7 @@ from mutators import change_bytes, change_text
 from dash_hpc.errors import StudyError
 from dash_hpc.execution.planning import planned_runs
 from dash_hpc.study import load_study, parse_study, plan
+from dash_hpc.study.schema import PARTS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -124,7 +125,7 @@ class StudyFile(Kind):
                 raise Altered(f"the message does not name the file in one line: {text[:200]!r}") from None
             return "refused"
         raw = tomllib.loads(case.data.decode("utf-8-sig"))
-        wrong = _differences(raw, study.model_dump(mode="json"))
+        wrong = _differences(raw, study.model_dump(mode="json"), {part: study.part(part).axes for part in PARTS})
         if wrong:
             raise Altered("; ".join(wrong))
         return "equal"
@@ -154,7 +155,7 @@ def _change_line(lines: list[str], rng: Random) -> str:
     return how
 
 
-def _differences(raw: dict[str, Any], read: dict[str, Any]) -> list[str]:
+def _differences(raw: dict[str, Any], read: dict[str, Any], axes: dict[str, Any]) -> list[str]:
     """What the file gives, by the TOML library alone, and the study has otherwise."""
     wrong = []
     for section, content in raw.items():
@@ -164,7 +165,7 @@ def _differences(raw: dict[str, Any], read: dict[str, Any]) -> list[str]:
             wrong.append(f"{len(tables)} tables of {section}, {len(found)} read")
         for table, own in zip(tables, found, strict=False):
             for key, value in table.items():
-                swept = section in ("sweep", "strategy") and key != "name"
+                swept = (section in ("sweep", "strategy") and key != "name") or key in axes.get(section, ())
                 given = _listed(value) if swept else value
                 if given is not None and not _same(given, own.get(key)):
                     wrong.append(f"{section}.{key} is {str(value)[:60]}, read as {str(own.get(key))[:60]}")
