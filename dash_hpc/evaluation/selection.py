@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evaluation.settings import FOLD, levels, setting_columns, setting_name
+from dash_hpc.evaluation.settings import FOLD, completed, levels, setting_columns, setting_name
 from dash_hpc.pruning.schedule import LatticeSchedule
 
 __all__ = ["Selection", "kept_epochs", "select_setting"]
@@ -62,6 +62,7 @@ class Selection:
 
     def runs_of(self, runs: pd.DataFrame) -> pd.DataFrame:
         """Return of the table that was chosen from the finished runs of the chosen setting."""
+        runs = completed(runs)
         return runs[(runs["strategy"] == self.strategy) & (runs["status"] == "done") & _same(runs, self.setting)]
 
 
@@ -104,7 +105,7 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
     absent = [name for name in _NEEDED if name not in runs.columns]
     if absent:
         raise UsageError(f"the table of runs has no column {absent[0]!r}; select_setting needs {', '.join(_NEEDED)}")
-    mine = runs[runs["strategy"] == strategy]
+    mine = completed(runs[runs["strategy"] == strategy])
     if len(parts := levels(mine)) > 1:
         raise UsageError(
             f"the runs of {strategy} have {len(parts)} data levels, such as {parts[0].name}, and errors of two levels "

@@ -11,18 +11,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
 from dash_hpc.store import option_column
 from dash_hpc.study import STRATEGIES
+from dash_hpc.study.count import SCALARS
+from dash_hpc.study.models import DEFAULT_FAMILY, MODELS
+from dash_hpc.study.sections import Section
+from dash_hpc.study.sources import DATA_KINDS
 
 __all__ = [
     "FOLD",
     "Level",
     "axis_label",
     "axis_name",
+    "completed",
     "is_section_key",
     "levels",
     "setting_columns",
@@ -50,8 +56,33 @@ class Level:
         return setting_name(self.values)
 
 
+def completed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with what specs leave out at its default: keys that are younger than specs without them."""
+    table = runs
+    for column, default in _defaults().items():
+        if column in runs.columns and (missing := _is_missing(runs[column])).any():
+            table = table.assign(**{column: runs[column].astype(object).where(~missing, default).infer_objects()})
+    return table
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> dict[str, Any]:
+    """Column -> default, of the keys that a spec may lack."""
+    sections: list[tuple[str, type[Section]]] = [("data", kind) for kind in DATA_KINDS.values()]
+    sections += [("model", family) for family in MODELS.values()] + list(SCALARS.items())
+    found = {f"{name}.{key}": model.model_fields[key].default for name, model in sections for key in model.left_out}
+    return {column: default for column, default in found.items() if default is not None} | {
+        "model.family": DEFAULT_FAMILY
+    }
+
+
+def _is_missing(values: pd.Series) -> pd.Series:
+    return values.isna() | (values.astype(str) == "")
+
+
 def levels(runs: pd.DataFrame) -> list[Level]:
     """Divide runs by their data, in the order in which the levels first appear; one level for runs of one."""
+    runs = completed(runs)
     columns = [name for name in runs.columns if _DATA_KEY.fullmatch(str(name)) and name != FOLD]
     varied = [name for name in columns if _texts(runs[name]).nunique() > 1]
     if not varied:
@@ -64,7 +95,8 @@ def setting_columns(runs: pd.DataFrame, strategy: str) -> list[str]:
     """Return the columns that make up a setting of ``strategy``, whose ``runs`` these are.
 
     First the options in the order of their declaration, then the keys of the sections. Options without a default
-    (λ of dash) are always among them: whoever writes a study has to choose them.
+    (λ of dash) are always among them: whoever writes a study has to choose them. ``runs`` are as :func:`completed` has
+    them.
     """
     declared = STRATEGIES[strategy].model_fields if strategy in STRATEGIES else {}
     columns = []
@@ -73,7 +105,13 @@ def setting_columns(runs: pd.DataFrame, strategy: str) -> list[str]:
         if column in runs.columns and (info.is_required() or _texts(runs[column]).nunique() > 1):
             columns.append(column)
     sections = [str(name) for name in runs.columns if is_section_key(str(name))]
-    return columns + [name for name in sections if _texts(runs[name]).nunique() > 1]
+    # What a model family does not have is no value of its key.
+    return columns + [name for name in sections if _texts(runs[name][~_is_missing(runs[name])]).nunique() > 1]
+
+
+def _said(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what a model family does not have."""
+    return {column: value for column, value in setting.items() if value is not None and value == value and value != ""}
 
 
 def _symbols() -> dict[str, str]:
@@ -109,7 +147,7 @@ def value_name(value: Any) -> str:
 
 def setting_name(setting: Mapping[str, Any]) -> str:
     """Write a setting as a sentence has it: ``λ = (0.05, 0.01), score_norm = rank``; empty without anything in it."""
-    symbols = _symbols()
+    symbols, setting = _symbols(), _said(setting)
     letters = [value_name(value) for column, value in setting.items() if column in symbols]
     others = [f"{axis_name(c)} = {value_name(value)}" for c, value in setting.items() if c not in symbols]
     named = [symbols[column].rstrip("₀₁₂₃₄₅₆₇₈₉") for column in setting if column in symbols]
@@ -118,7 +156,7 @@ def setting_name(setting: Mapping[str, Any]) -> str:
 
 def setting_label(strategy: str, setting: Mapping[str, Any]) -> str:
     """Write a strategy with its setting as a table has it: ``dash, score_norm rank (0.05, 0.01)``."""
-    symbols = _symbols()
+    symbols, setting = _symbols(), _said(setting)
     letters = [value_name(value) for column, value in setting.items() if column in symbols]
     others = [f"{axis_name(c)} {value_name(value)}" for c, value in setting.items() if c not in symbols]
     return ", ".join([strategy, *others]) + (f" ({', '.join(letters)})" if letters else "")

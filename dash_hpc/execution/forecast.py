@@ -36,7 +36,7 @@ _INDEX_BYTES_PER_RUN = 2_000
 _OTHER_FILES = 40
 # Axes that the size of a record depends on.
 _SIZES = {
-    "model": ("hidden", "dtype"),
+    "model": ("family", "hidden", "dtype"),
     "training": ("epochs",),
     "schedule": ("first_epoch", "first_fraction", "every", "fraction"),
 }

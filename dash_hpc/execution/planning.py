@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dash_hpc.errors import StudyError
 from dash_hpc.execution.capacity import require_memory
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import canonical_json
 from dash_hpc.study import Plan, Study
 from dash_hpc.study.sections import Folds
@@ -109,6 +112,11 @@ def gene_count(study: Study) -> int:
 def largest_parts(study: Study) -> dict[str, dict[str, Any]]:
     """Return the sections of the spec of the largest run: what memory and time are forecast for."""
     data = _largest_data(study)
+    genes = _summary(study, data).genes
+
+    def size(model: Mapping[str, Any]) -> int:
+        return int(family_of_spec(model).prunable_count(model, genes)) * np.dtype(model["dtype"]).itemsize
+
     found = {"data": data}
     for part in ("model", "solver", "training", "schedule"):
         section = study.part(part)
@@ -119,12 +127,8 @@ def largest_parts(study: Study) -> dict[str, dict[str, Any]]:
             if wanted is not None
         }
         specs = [one.spec() for one in section.combinations(firsts)]
-        found[part] = max(specs, key=_model_size) if part == "model" else specs[0]
+        found[part] = max(specs, key=size) if part == "model" else specs[0]
     return found
-
-
-def _model_size(model: Mapping[str, Any]) -> int:
-    return int(model["hidden"]) * (2 if model["dtype"] == "float64" else 1)
 
 
 def _largest_data(study: Study) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def count_runs(raw: Mapping[str, Any]) -> RunCount:
     sizes: dict[Path, int] = {}
     for name in ("data", "model", *SCALARS):
         sizes |= {(name, key): size for key, size in _sizes(raw.get(name), _model(name, raw.get(name))).items()}
+    model = raw.get("model")
+    if isinstance(model, Mapping) and isinstance(families := model.get("family"), list):
+        # Each family has the axes that it knows: their number is a sum, not a product.
+        each = [prod(_sizes(model, section_of({"family": name})).values()) for name in families]
+        sizes = {path: size for path, size in sizes.items() if path[0] != "model"} | {("model", "family"): sum(each)}
     shared = {path: size for path, size in sizes.items() if path[0] != "schedule"}
     schedule = {path: size for path, size in sizes.items() if path[0] == "schedule"}
     tables = raw.get("strategy")

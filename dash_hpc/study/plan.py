@@ -66,6 +66,7 @@ class Plan:
     def samples(self, axes: Mapping[str, Collection[str]]) -> Iterator[tuple[RunSpec, int]]:
         """Yield one run for each combination of some axes (section -> keys), with the number of runs that have it.
 
+        Where families have axes of their own, that is the mean, rounded up.
         All other axes are at their first value, and so is the digest of the data.
         """
         digest = self._digest(self.study.data_spec())
@@ -77,7 +78,7 @@ class Plan:
                 firsts = {key: values[:1] for key, values in section.axes.items() if key not in kept}
                 parts[part] = [one.spec() for one in section.combinations(firsts)]
             strategy = next(table.specs())
-            count = self._count(table) // prod(map(len, parts.values()))
+            count = -(-self._count(table) // prod(map(len, parts.values())))
             for values in product(*parts.values()):
                 spec = {**dict(zip(parts, values, strict=True)), "data_digest": digest, "strategy": strategy}
                 spec["seed"] = self.study.sweep.seeds[0]

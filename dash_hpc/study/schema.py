@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -36,6 +36,36 @@ class SweptSection(Swept):
         """Yield each combination as it stands in a run's spec: plain and complete."""
         for section in self.combinations():
             yield section.spec()
+
+
+class ModelTable(SweptSection):
+    """``[model]`` of several families: each key belongs to those that know it."""
+
+    members: tuple[SweptSection, ...]
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        merged: dict[str, tuple[Any, ...]] = {"family": tuple(member.first().family for member in self.members)}
+        for member in self.members:
+            merged = member.axes | merged
+        return merged
+
+    @property
+    def size(self) -> int:
+        return sum(member.size for member in self.members)
+
+    def combinations(self, axes: Mapping[str, tuple[Any, ...]] | None = None) -> Iterator[Any]:
+        wanted = dict(axes or {})
+        families = wanted.pop("family", None)
+        for member in self.members:
+            if families is None or member.first().family in families:
+                yield from member.combinations({key: wanted[key] for key in wanted if key in member.axes})
+
+    def to_dict(self) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for member in self.members:
+            merged = member.to_dict() | merged
+        return {"family": list(self.axes["family"]), **{key: v for key, v in merged.items() if key != "family"}}
 
 
 class StrategyTable(Swept):
@@ -107,7 +137,7 @@ class Study(Section):
 
     study: StudySection
     data: Annotated[SweptSection, _OfItsKind]
-    model: Annotated[SerializeAsAny[SweptSection], by_family(_MODELS)] = _MODELS["phoenix"]()
+    model: Annotated[SerializeAsAny[SweptSection], by_family(_MODELS, ModelTable)] = _MODELS["phoenix"]()
     solver: Annotated[SweptSection, _Of(_SWEPT["solver"])] = _SWEPT["solver"]()
     training: Annotated[SweptSection, _Of(_SWEPT["training"])] = _SWEPT["training"]()
     schedule: Annotated[SweptSection, _Of(_SWEPT["schedule"])] = _SWEPT["schedule"]()

@@ -244,6 +244,20 @@ def test_levels_are_every_combination_of_what_the_data_vary_in():
     assert [level.runs["validation_mse"].tolist() for level in found] == [[1.0 + k] for k in range(6)]
 
 
+def test_what_specs_leave_out_has_its_default():
+    """A level at a key's default has no such key; the default family is not named; a family lacks others' keys."""
+    rows = [(0.1, 0, 1.0 + k, 0.9) for k in range(4)]
+    runs = pooled(*rows, **{
+        "data.prior_noise": [np.nan, np.nan, 0.05, 0.05], "model.family": ["", "toy", "", "toy"],
+        "model.init_U": ["sparse", "", "sparse", ""], "model.depth": [np.nan, 2, np.nan, 2],
+    })  # fmt: skip
+    found = levels(runs)
+    assert [level.name for level in found] == ["data.prior_noise = 0", "data.prior_noise = 0.05"]
+    choice = select_setting(found[0].runs, "best")
+    assert choice.setting == {"lambda_ppi": 0.1, "lambda_motif": 0, "model.family": "phoenix"}
+    assert choice.candidates["model.family"].tolist() == ["phoenix", "toy"]
+
+
 def test_an_event_is_the_smallest_where_schedules_differ():
     """80 % against 81.5 %: apart by less than an event of 10 %, by more than one of 5 % (0.2 · 0.95 = 0.19 > 0.185)."""
     rows = [(0.1, 0, 1.0, 0.8), (0.1, 0, 1.2, 0.8), (0.2, 0, 1.05, 0.815), (0.2, 0, 1.25, 0.815)]

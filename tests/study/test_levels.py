@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from itertools import product
+from typing import Literal
 
 import pytest
+from pydantic import Field
 
 from dash_hpc.errors import StudyError
-from dash_hpc.study import Plan, check_spec, parse_study, plan
+from dash_hpc.study import Plan, check_spec, parse_study, plan, schema
 from dash_hpc.study.count import count_runs
+from dash_hpc.study.models import MODELS, ModelSection
+from dash_hpc.study.schema import SweptSection
+from dash_hpc.study.swept import swept
 
 STUDY = """\
 [data]
@@ -155,3 +161,46 @@ def test_a_million_runs_are_counted_not_listed() -> None:
     assert [count for _, count in samples] == [250_000] * 4
     assert next(iter(runs)).spec["seed"] == 0
     assert time.process_time() - began < 5
+
+
+class ToySection(ModelSection):
+    """``[model]`` of a family with a key of its own."""
+
+    family: Literal["toy"] = Field(default="toy", description="kind of model")
+    depth: int = Field(default=1, ge=1, description="layers")
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(MODELS, "toy", ToySection)
+    monkeypatch.setitem(schema._MODELS, "toy", swept(ToySection, SweptSection))
+
+
+def test_families_stand_in_one_study_each_with_the_keys_it_knows(toy) -> None:
+    text = STUDY.replace("hidden = [4, 8]", 'family = ["phoenix", "toy"]\nhidden = [4, 8]\ndepth = [1, 2, 3]\n')
+    text = text.split("[solver]")[0] + '[[strategy]]\nname = "none"\n'
+    study = parse_study(text)
+    runs = plan(study, "")
+    # Six data levels, and two sizes of one family, two sizes times three depths of the other.
+    assert study.n_runs == len(runs) == count_runs(study.to_dict()).total == 6 * (2 + 2 * 3)
+    phoenix = [run for run in runs if "family" not in run.spec["model"]]
+    assert len(phoenix) == 12
+    assert all(set(run.spec["model"]) == {"hidden", "dtype", "init_U"} for run in phoenix)
+    alone = plan(parse_study(text.replace('["phoenix", "toy"]', '"phoenix"').replace("depth = [1, 2, 3]\n", "")), "")
+    assert [run.id for run in phoenix] == [run.id for run in alone]
+    toys = [run.spec["model"] for run in runs if run.spec["model"].get("family") == "toy"]
+    assert {(model["hidden"], model["depth"]) for model in toys} == set(product((4, 8), (1, 2, 3)))
+    assert parse_study(study.to_toml()) == study
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ('["phoenix", "tog"]', 'study:6: model.family = "tog" is unknown; did you mean toy?'),
+        ('["toy", "toy"]', "names toy twice"),
+        ('["phoenix", "toy"]\nwidth = 3', "unknown key model.width"),
+    ],
+)
+def test_what_is_wrong_with_families_is_said(toy, family, message) -> None:
+    with pytest.raises(StudyError, match=re.escape(message)):
+        parse_study(STUDY.replace("hidden = [4, 8]", f"family = {family}"))
