@@ -28,6 +28,7 @@ __all__ = [
     "structural_edges",
 ]
 
+_EDGE_PARTS = 32  # an edge takes far more bytes than an entry of a matrix
 _FLOAT64_GENES = 4096  # above this, G × G results are float32: 0.5 GB instead of 1 GB at 11,165 genes
 
 
@@ -172,7 +173,7 @@ def edge_parts(
         found, shares = (_entries_at(matrix, targets, regulators) for matrix in (whole, row_normalised(whole)))
         yield EdgePart(n_genes, targets, regulators, found.astype(dtype), shares.astype(dtype))
         return
-    for rows in row_blocks(n_genes, n_genes):
+    for rows in row_blocks(n_genes, n_genes, _EDGE_PARTS):
         targets, regulators = np.nonzero(starts[rows] @ ends > 0.5)
         block = left[rows] @ right
         found, shares = block[targets, regulators], row_normalised(block)[targets, regulators]

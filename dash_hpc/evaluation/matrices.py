@@ -24,9 +24,9 @@ BLOCK_ENTRIES = 1 << 24
 """Work in row blocks of about 128 MiB in float64."""
 
 
-def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Blocks of neighbouring rows that together have at most ``BLOCK_ENTRIES`` entries, or are one row."""
-    step = max(1, BLOCK_ENTRIES // max(1, n_columns))
+def row_blocks(n_rows: int, n_columns: int, parts: int = 1) -> Iterator[slice]:
+    """Blocks of neighbouring rows that together have at most ``BLOCK_ENTRIES / parts`` entries, or are one row."""
+    step = max(1, BLOCK_ENTRIES // parts // max(1, n_columns))
     for start in range(0, n_rows, step):
         yield slice(start, min(n_rows, start + step))
 

@@ -195,7 +195,7 @@ def forecast(
         memory_bytes=each_worker * workers + _DRIVER_BYTES + _DRIVER_BYTES_PER_RUN * len(runs),
         training_bytes=training,
         evaluation_bytes=evaluation,
-        report_bytes=report_bytes(genes, len(counts), prior=found["prior"], truth=found["truth"]),
+        report_bytes=report_bytes(genes),
         run_seconds=each,
         seconds=total,
         notes=tuple(notes),

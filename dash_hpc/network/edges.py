@@ -80,8 +80,11 @@ class EdgeTable:
 
     def strongest(self, n: int | None = None) -> EdgeTable:
         """Return the ``n`` edges (default: all) of largest effect, by size, largest first; equal ones as they stand."""
-        order = np.argsort(-np.abs(self.effect), kind="stable")
-        return self.take(order[:n])
+        size = np.abs(self.effect)
+        if n is None or n >= len(size):
+            return self.take(np.argsort(-size, kind="stable"))
+        near = np.flatnonzero(size >= np.partition(size, len(size) - n)[len(size) - n]) if n else np.zeros(0, dtype=int)
+        return self.take(near[np.argsort(-size[near], kind="stable")[:n]])
 
     def frame(self) -> pd.DataFrame:
         """Return the edges as a table, strongest first.
@@ -190,7 +193,7 @@ def edge_blocks(
             known = {"in_prior": prior, "in_truth": truth}
             keys = {column: _keys(column, of, part.n_genes) for column, of in known.items() if of is not None}
         flat = part.targets.astype(np.int64) * part.n_genes + part.regulators
-        known_here = {column: _among(flat, key) for column, key in keys.items()}
+        known_here = {column: _marked(flat, key) for column, key in keys.items()}
         yield EdgeTable(
             names,
             part.regulators.astype(np.int32),
@@ -204,7 +207,7 @@ def edge_blocks(
 def among_edges(network: Any, target: NDArray[Any], regulator: NDArray[Any]) -> Bools:
     """Return which pairs are edges of a prior or reference (G, G), regulator × target: (E,) bool."""
     n_genes = network.shape[0]
-    return _among(target.astype(np.int64) * n_genes + regulator, _keys("network", network, n_genes))
+    return np.isin(target.astype(np.int64) * n_genes + regulator, _keys("network", network, n_genes))
 
 
 def _names(genes: Sequence[str], n_genes: int) -> tuple[str, ...]:
@@ -224,9 +227,10 @@ def _keys(column: str, network: Any, n_genes: int) -> NDArray[np.int64]:
     return np.unique(targets * n_genes + regulators)
 
 
-def _among(flat: NDArray[np.int64], keys: NDArray[np.int64]) -> Bools:
-    """Which of ``flat`` are among the sorted ``keys``."""
-    if not len(keys):
-        return np.zeros(len(flat), dtype=bool)
-    found: Bools = keys[np.minimum(np.searchsorted(keys, flat), len(keys) - 1)] == flat
+def _marked(flat: NDArray[np.int64], keys: NDArray[np.int64]) -> Bools:
+    """Which of ``flat`` are among ``keys``; both are sorted, and the keys are few."""
+    found = np.zeros(len(flat), dtype=bool)
+    place = np.searchsorted(flat, keys)
+    keys, place = keys[place < len(flat)], place[place < len(flat)]
+    found[place[flat[place] == keys]] = True
     return found

@@ -63,8 +63,8 @@ def effects_matrices(material: Material) -> Figure | None:
         figure = Figure(figsize=(3.5 * width, 3.75 * height + 0.3), layout="constrained")
         grid = figure.subplots(height, width, squeeze=False).ravel()
         for axis, panel in zip(grid, panels, strict=False):
-            _matrix(axis, panel, rows, columns, n_sources)
-            panel_title(axis, panel.title, panel.subtitle(n_genes))
+            n, tp = _matrix(axis, panel, rows, columns, n_sources)
+            panel_title(axis, panel.title, panel.subtitle(n, tp, n_genes))
         for axis in grid[len(panels) :]:
             axis.set_axis_off()
         for k, axis in enumerate(grid[: len(panels)]):
@@ -108,11 +108,8 @@ class _Panel:
     cells: Callable[[], Iterable[_Cells]]
     truth: Any = None
 
-    def subtitle(self, n_genes: int) -> str:
-        n = tp = 0
-        for cells in self.cells():
-            n += len(cells.true)
-            tp += int(np.count_nonzero(cells.true))
+    def subtitle(self, n: int, tp: int, n_genes: int) -> str:
+        """Say what ``n`` edges, ``tp`` of them in the reference, are worth."""
         text = f"{n:,} edges"
         if self.truth is None:
             return text
@@ -158,7 +155,8 @@ def _edges(n: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n, min(n, most) + 1).astype(int)[:-1])
 
 
-def _matrix(axis: Any, panel: _Panel, rows: np.ndarray, columns: np.ndarray, n_sources: int) -> None:
+def _matrix(axis: Any, panel: _Panel, rows: np.ndarray, columns: np.ndarray, n_sources: int) -> tuple[int, int]:
+    """Draw a network; return the number of its edges, and of those that are edges of the guide."""
     n_genes = len(rows)
     row_starts = _edges(n_genes, _ROWS)
     left = _edges(n_sources, _SOURCES) if n_sources else np.array([], dtype=int)
@@ -168,19 +166,20 @@ def _matrix(axis: Any, panel: _Panel, rows: np.ndarray, columns: np.ndarray, n_s
     column_of = np.searchsorted(column_starts, np.argsort(columns), side="right") - 1
 
     image = np.ones((len(row_starts), len(column_starts), 3))
-    strengths = {true: np.zeros(image.shape[:2], dtype=np.float32) for true in (False, True)}
+    strengths = np.zeros((2, *image.shape[:2]), dtype=np.float32)  # of edges that are not in the guide, and that are
+    flat = strengths.reshape(-1)
     positive: list[np.ndarray] = []
+    n = tp = 0
     for cells in panel.cells():
+        n, tp = n + len(cells.true), tp + int(np.count_nonzero(cells.true))
         positive.append(cells.size[cells.size > 0])
-        for true, strength in strengths.items():
-            here = cells.true == true
-            at = row_of[cells.target[here]], column_of[cells.regulator[here]]
-            np.maximum.at(strength, at, cells.size[here])
+        place = row_of[cells.target] * len(column_starts) + column_of[cells.regulator]
+        np.maximum.at(flat, place + cells.true * strengths[0].size, cells.size)
     sizes = np.concatenate(positive)  # of one part or more
-    scale = float(np.quantile(sizes, 0.95)) if sizes.size else 1.0
+    del positive  # of a dense model a number for every pair
+    scale = float(np.quantile(sizes, 0.95, overwrite_input=True)) if sizes.size else 1.0
     # What is not in the reference first, so that a true edge in the same block stays visible.
-    for true, shade, least in ((False, _OTHER, 0.35), (True, _TRUE, 0.6)):
-        strength = strengths[true]
+    for strength, shade, least in ((strengths[0], _OTHER, 0.35), (strengths[1], _TRUE, 0.6)):
         drawn = strength > 0
         depth = least + (1 - least) * np.sqrt(np.clip(strength[drawn] / scale, 0, 1))
         image[drawn] = 1 - depth[:, None] * (1 - np.array(to_rgb(shade)))
@@ -192,6 +191,7 @@ def _matrix(axis: Any, panel: _Panel, rows: np.ndarray, columns: np.ndarray, n_s
     for side in axis.spines.values():
         side.set_visible(True)
         side.set_color("#c3c8ce")
+    return n, tp
 
 
 def trajectories(material: Material) -> Figure | None:

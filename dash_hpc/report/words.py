@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dash_hpc.data import summarise
 from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import Selection, prior_network, setting_label, setting_name
+from dash_hpc.evaluation import Selection, reference_coordinates, setting_label, setting_name
+from dash_hpc.network import among_edges
 from dash_hpc.report.alerts import mixed_makers
 from dash_hpc.report.material import Material, mean_sd
 from dash_hpc.report.network_tables import NetworkTables
@@ -198,8 +201,12 @@ def _flawed_edges(material: Material) -> tuple[str, str]:
     dataset = material.dataset
     if dataset is None or dataset.prior is None or dataset.truth is None:
         return "", ""
-    known, true = (prior_network(edges, dataset.n_genes) for edges in (dataset.prior.motif, dataset.truth))
-    return f"{int((true & ~known).sum()):,} ", f"{int((known & ~true).sum()):,} "
+    motif, truth = dataset.prior.motif, dataset.truth
+    missing, excess = (
+        int(np.count_nonzero(~among_edges(other, *reference_coordinates(edges))))
+        for edges, other in ((truth, motif), (motif, truth))
+    )
+    return f"{missing:,} ", f"{excess:,} "
 
 
 def candidates(selection: Selection) -> list[dict[str, Any]]:

@@ -100,8 +100,9 @@ def _resolve(location: Path, raw: Mapping[str, Any]) -> tuple[Path, type[BaseMod
         kind = rest[0] if rest and rest[0] in DATA_KINDS else None
         if kind is None:
             return ("data",), Study
-        if rest[2:3] == ("table",):  # one of a file of expression
-            return ("data", rest[1], *rest[3:4]), ExpressionTable
+        inner = tuple(part for part in rest[2:] if not isinstance(part, int))
+        if inner[:1] == ("table",):  # one of a file of expression
+            return ("data", rest[1], *inner[1:2]), ExpressionTable
         return ("data", *rest[1:2]), DATA_KINDS[str(kind)]
     if head == ("strategy",):
         if len(rest) < 2:

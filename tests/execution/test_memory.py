@@ -109,8 +109,9 @@ def test_sizes_by_hand() -> None:
     assert evaluation_bytes(5_000, 10, truth=False) == 5 * 5_000**2 + 2**27
     # A compressed model has only its predictions.
     assert evaluation_bytes(1000, 100, truth=True, compressed=True) == 2_800_000
-    assert report_bytes(1000, 1, prior=True, truth=True) == REPORT_BASE_BYTES + 30_000_000
-    assert report_bytes(1000, 9, prior=True, truth=True) == report_bytes(1000, 4, prior=True, truth=True)
+    # 524,288 edges at a time, and 4 bytes for each pair of genes; of very many genes their sizes twice.
+    assert report_bytes(1000) == REPORT_BASE_BYTES + 150 * 2**19 + 4_000_000
+    assert report_bytes(11_165) == REPORT_BASE_BYTES + 8 * 11_165**2
 
 
 def test_this_process_knows_its_own_memory() -> None:

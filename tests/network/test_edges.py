@@ -108,7 +108,7 @@ def test_blocks_together_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = random_model(1)
     prior = sp.random_array((30, 30), density=0.2, rng=np.random.default_rng(0), format="csr")
     whole = edge_table(weights, prior=prior, truth=prior.toarray())
-    monkeypatch.setattr(matrices, "BLOCK_ENTRIES", 7 * 30)
+    monkeypatch.setattr(matrices, "BLOCK_ENTRIES", 32 * 7 * 30)
     parts = list(edge_blocks(weights, prior=prior, truth=prior.toarray()))
     assert len(parts) == 5  # of seven targets
     again = edge_table(weights, prior=prior, truth=prior.toarray())
@@ -169,7 +169,18 @@ def test_a_dense_model_is_gone_through_in_blocks(monkeypatch: pytest.MonkeyPatch
     weights = random_model(0, genes, 2)
     for name in ("U_sums", "U_prods"):
         weights[name][20:] = 0  # most targets have no edge
-    monkeypatch.setattr(matrices, "BLOCK_ENTRIES", 50 * genes)
+    monkeypatch.setattr(matrices, "BLOCK_ENTRIES", 32 * 50 * genes)
     table, peak = peak_bytes(lambda: edge_table(weights, dtype=np.float32))
     assert 0 < len(table) < 40 * genes
     assert peak < genes * genes * 4 / 2
+
+
+def test_the_strongest_of_equal_edges_are_the_first() -> None:
+    weights = {**model(), "v": np.array([0.0, 1, 1])}
+    weights["U_prods"] = np.array([[0.0, 0], [1, 0], [-1, 0]])  # C on B: 1, C on C: −1
+    weights["U_sums"] = np.array([[0.0, 0], [2, 0], [0, 0.5]])  # A on B: 2, B on C: 1
+    table = edge_table(weights, genes=GENES)
+    assert table.effect.tolist() == [2, 1, 1, -1]
+    assert [table.strongest(n).effect.tolist() for n in range(5)] == [[], [2], [2, 1], [2, 1, 1], [2, 1, 1, -1]]
+    assert [GENES[k] for k in table.strongest(2).target] == ["B", "B"]
+    assert table.strongest(9).effect.tolist() == table.strongest().effect.tolist() == [2, 1, 1, -1]

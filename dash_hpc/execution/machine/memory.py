@@ -19,8 +19,8 @@ REPORT_BASE_BYTES = 217_000_000
 _BLOCK_BYTES = 8 << 24
 #: Above so many genes effects are float32 (evaluation/influence.py).
 _FLOAT64_GENES = 4096
-#: Most strategies whose effects are drawn side by side (report/network_figures.py).
-_PANELS = 4
+#: Edges of a dense model that are in work at a time, and what each takes (evaluation/influence.py, network/edges.py).
+_EDGE_BLOCK, _EDGE_BYTES = (1 << 24) // 32, 150
 
 
 def evaluation_bytes(genes: int, pairs: int, *, truth: bool, sources: int = 0, compressed: bool = False) -> int:
@@ -50,19 +50,12 @@ def evaluation_bytes(genes: int, pairs: int, *, truth: bool, sources: int = 0, c
     return max(predicted, area + entry * area + further)
 
 
-def report_bytes(genes: int, strategies: int, *, prior: bool, truth: bool) -> int:
-    """Return the peak of a process that writes the report of a study.
-
-    ``strategies`` counts the networks that are drawn: the chosen or best one of each strategy.
-    """
-    area, models, known = genes * genes, max(1, min(strategies, _PANELS)), int(prior) + int(truth)
-    # Effects of the last model in float32, two float64 blocks of their product, beside the panels before.
-    made = (5 * known + 4 * (models - 1) + 4) * area + 2 * min(8 * area, _BLOCK_BYTES)
-    # A panel in its order, beside all of them.
-    drawn = (4 * (models + known) + known + 10) * area
-    # The strongest edges of one network: effects, shares, magnitudes and the order of them all.
-    ranked = (25 + known) * area
-    return REPORT_BASE_BYTES + max(made, drawn, ranked)
+def report_bytes(genes: int) -> int:
+    """Return the peak of a process that writes the report of a study with dense models."""
+    area = genes * genes
+    # A block of edges as they are named and placed; beside it the size of every edge of one model, or these twice.
+    drawn = _EDGE_BYTES * min(area, _EDGE_BLOCK) + 4 * area
+    return REPORT_BASE_BYTES + max(drawn, 8 * area)
 
 
 def peak_bytes() -> int:
