@@ -112,8 +112,6 @@ def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> di
         "pairs": pairs,
         "training_bytes": training_bytes,
         "evaluation_bytes": in_evaluation,
-        "prior": dataset.prior is not None,
-        "truth": dataset.truth is not None,
         "evaluated": evaluation is not None,
         "strategies": strategies,
     }
