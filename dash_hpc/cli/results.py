@@ -141,7 +141,7 @@ def select(folder: Path, rule: str, strategy: str, wanted: tuple[str, ...], fit:
     folds, and standard errors those of the folds.
 
     \b
-    Examples:
+    Example:
       dash-hpc select results/quick --rule one_se
       dash-hpc select results/folds --fit final.toml && dash-hpc run final.toml
     """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _DRIVER_BYTES, _DRIVER_BYTES_PER_RUN = 100_000_000, 20_000
 _REPORT_BYTES = 5_000_000
 _INDEX_BYTES_PER_RUN = 2_000
 _OTHER_FILES = 40
+# Sizes of records that are measured one by one, each in about 15 ms.
+_MOST_SHAPES = 32
 # Axes that the size of a record depends on.
 _SIZES = {
     "model": ("family", "hidden", "dtype"),
@@ -234,7 +237,7 @@ def disk_need(runs: Sequence[RunSpec] | Plan, genes: int, workers: int) -> DiskN
     sizes: dict[str, tuple[int, int]] = {}
     records = 0
     plan_bytes = 0
-    counted = runs.samples(_SIZES) if isinstance(runs, Plan) else ((run, 1) for run in runs)
+    counted = _shapes(runs) if isinstance(runs, Plan) else ((run, 1) for run in runs)
     for run, count in counted:
         shape = _shape(run.spec)
         key = canonical_json(shape)
@@ -247,6 +250,15 @@ def disk_need(runs: Sequence[RunSpec] | Plan, genes: int, workers: int) -> DiskN
     folders = min(256, len(runs))
     total = records + min(workers, len(runs)) * under_way + rest + folders * _BLOCK
     return DiskNeed(total, len(runs) + folders + 4 * min(workers, len(runs)) + _OTHER_FILES)
+
+
+def _shapes(runs: Plan) -> Iterable[tuple[RunSpec, int]]:
+    """Runs that stand for all whose records have one size; of very many sizes the largest stands for all."""
+    found = list(islice(runs.samples(_SIZES), _MOST_SHAPES + 1))
+    if len(found) <= _MOST_SHAPES:
+        return found
+    largest = largest_parts(runs.study)
+    return [(RunSpec(run.id, run.spec | largest), count) for run, count in runs.samples({})]
 
 
 def _shape(spec: Mapping[str, Any]) -> dict[str, Any]:
