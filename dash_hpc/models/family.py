@@ -180,6 +180,10 @@ class Family(ABC):
     def layers(self, weights: Tensors) -> tuple[Layer, ...]:
         """Return the prunable matrices as layers, in the order in which pruning events treat them."""
 
+    def told(self, model: Mapping[str, Any]) -> str:
+        """Return what kind of model the section ``[model]`` means and how large it is, for a report."""
+        return f"{self.name}, hidden = {model['hidden']}"
+
     def shapes(self, model: Mapping[str, Any], n_genes: int) -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor of a dense model."""
         sizes = self.sizes(model, n_genes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dash_hpc.errors import UsageError
 from dash_hpc.models.family import Family
+from dash_hpc.models.mlp.family import MlpFamily
 from dash_hpc.models.phoenix.family import PhoenixFamily
 from dash_hpc.ops.state import Tensors
 from dash_hpc.study.models import DEFAULT_FAMILY
@@ -15,7 +16,7 @@ from dash_hpc.study.models import DEFAULT_FAMILY
 __all__ = ["FAMILIES", "family_named", "family_of", "family_of_spec"]
 
 #: Every family by the name that a study file uses; its options are in ``dash_hpc.study.models`` under the same name.
-FAMILIES: dict[str, Family] = {family.name: family for family in (PhoenixFamily(),)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (PhoenixFamily(), MlpFamily())}
 
 
 def family_named(name: str) -> Family:

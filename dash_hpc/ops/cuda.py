@@ -25,7 +25,6 @@ from dash_hpc.ops.events import (
 )
 from dash_hpc.ops.gradients import BatchGradients, GradientJob, batch_gradients, checked_gradient_jobs
 from dash_hpc.ops.phoenix import TENSORS
-from dash_hpc.ops.scores import BRANCHES
 from dash_hpc.ops.select import checked_selection
 from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, native_form
@@ -187,8 +186,9 @@ class Gpu:
             forms += branch_forms(job, priors.setdefault(job.prior.digest, job.prior.native_form))
         found = self._call("score_pack", forms, self._choices())
         results: list[BranchScores | RunFailed] = []
-        for k, job in enumerate(jobs):
-            branches = dict(zip(BRANCHES, found[k * len(BRANCHES) : (k + 1) * len(BRANCHES)], strict=True))
+        left = iter(found)
+        for job in jobs:
+            branches = {part.name: next(left) for part in job.parts}
             if any(numbers[-1] for _, _, numbers in branches.values()):
                 results += score_pack([job])
             else:

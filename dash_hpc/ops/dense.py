@@ -8,17 +8,16 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.ops.state import Tensors
 
 __all__ = ["dense_like", "dense_tensors", "take_back"]
 
 
 def dense_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """The seven tensors for PyTorch: arrays share their memory, compressed matrices are copied out."""
+    """A model's tensors for PyTorch: arrays share their memory, compressed matrices are copied out."""
     return {
         name: torch.from_numpy(value.toarray() if isinstance(value, csr_array) else value)
-        for name, value in ((name, tensors[name]) for name in TENSORS)
+        for name, value in tensors.items()
     }
 
 

@@ -19,7 +19,7 @@ from dash_hpc.ops.select import select
 from dash_hpc.ops.state import Tensors
 from dash_hpc.ops.threads import map_in_threads
 
-__all__ = ["ScoreJob", "ScorePrior", "SelectJob", "score_pack", "select_pack"]
+__all__ = ["Branch", "ScoreJob", "ScorePrior", "SelectJob", "score_pack", "select_pack"]
 
 #: Scores of both branches by name.
 BranchScores = dict[str, Scores]
@@ -66,19 +66,43 @@ class ScorePrior:
 
 
 @dataclass(frozen=True, eq=False)
+class Branch:
+    """Two layers of a model, one after the other, that are scored together.
+
+    Attributes
+    ----------
+    name : str
+    first, second : str
+        Tensors (m, G) and (G, m) of the model.
+    gain : (G,) array or None
+        Multipliers of the rows of the second one, below 0 as 0; None: 1.
+    log_space : bool
+        Whether the first one's magnitudes are exp(w), not abs(w).
+    """
+
+    name: str
+    first: str
+    second: str
+    gain: np.ndarray | None
+    log_space: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class ScoreJob:
-    """DASH scores of both branches of one run: what :func:`dash_hpc.ops.dash_scores` takes for each.
+    """DASH scores of all branches of one run: what :func:`dash_hpc.ops.dash_scores` takes for each.
 
     Attributes
     ----------
     weights : mapping
-        The seven tensors, float32 or float64 arrays, masked entries 0. Not changed.
+        The model's tensors, float32 or float64 arrays, masked entries 0. Not changed.
     omega : mapping of (m, G) float64
-        Ω of the previous event by branch ("sums", "prods"). Not changed.
+        Ω of the previous event by branch. Not changed.
     prior : ScorePrior
     lambda_ppi, lambda_motif : float in [0, 1]
     score_norm, omega_damping, ridge
         See :func:`dash_hpc.ops.dash_scores`.
+    branches : sequence of Branch, optional
+        Left out: "sums" and "prods" of PHOENIX's seven tensors.
     """
 
     weights: Tensors
@@ -89,21 +113,38 @@ class ScoreJob:
     score_norm: str = "paper"
     omega_damping: float = 0.0
     ridge: float = 1e-10
+    branches: Sequence[Branch] | None = None
+
+    @cached_property
+    def parts(self) -> tuple[Branch, ...]:
+        """The branches, in the order of results; UsageError when a tensor is missing."""
+        if self.branches is not None:
+            return tuple(self.branches)
+        missing = [name for name in ("v", *PRUNABLE) if name not in self.weights]
+        if missing:
+            raise UsageError(f"prune scores: missing: {', '.join(missing)}")
+        v = self.weights["v"]
+        return tuple(Branch(name, f"W_{name}", f"U_{name}", v, name == "prods") for name in BRANCHES)
+
+    def gain(self, branch: Branch) -> np.ndarray:
+        """Return the multipliers of a branch, 1 where it has none."""
+        return np.ones(self.weights[branch.first].shape[1]) if branch.gain is None else branch.gain
 
     def check(self) -> None:
         """Raise UsageError when an option is out of range, a prior is missing or shapes do not fit."""
         check_options(self.lambda_ppi, self.lambda_motif, self.score_norm, self.omega_damping)
         as_number(self.ridge, "ridge", least=0)
-        for found, needed in ((self.weights, ("v", *PRUNABLE)), (self.omega, BRANCHES)):
-            missing = [name for name in needed if name not in found]
-            if missing:
-                raise UsageError(f"prune scores: missing: {', '.join(missing)}")
-        m, G = as_floats(self.weights["W_sums"], (None, None), "prune scores: W_sums").shape
-        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {"v": (self.weights["v"], (G,))}
-        for branch in BRANCHES:
-            shapes[f"W_{branch}"] = self.weights[f"W_{branch}"], (m, G)
-            shapes[f"U_{branch}"] = self.weights[f"U_{branch}"], (G, m)
-            shapes[f"omega of {branch}"] = self.omega[branch], (m, G)
+        for part in self.parts:
+            if part.name not in self.omega:
+                raise UsageError(f"prune scores: missing: {part.name}")
+        head = self.parts[0].first
+        m, G = as_floats(self.weights[head], (None, None), f"prune scores: {head}").shape
+        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {}
+        for part in self.parts:
+            shapes[f"multipliers of {part.second}"] = self.gain(part), (G,)
+            shapes[part.first] = self.weights[part.first], (m, G)
+            shapes[part.second] = self.weights[part.second], (G, m)
+            shapes[f"omega of {part.name}"] = self.omega[part.name], (m, G)
         for name, (array, shape) in shapes.items():
             as_floats(array, shape, f"prune scores: {name}")
         for name, lam, matrix in (
@@ -116,23 +157,24 @@ class ScoreJob:
                 as_csr(matrix, (G, G), f"prune scores: {name}")
 
     def run(self) -> BranchScores:
-        """Return the scores of both branches, computed on the CPU. Raises as :func:`dash_hpc.ops.dash_scores` does."""
+        """Return the scores of all branches, computed on the CPU. Raises as :func:`dash_hpc.ops.dash_scores` does."""
         return {
-            branch: dash_scores(
-                self.weights[f"W_{branch}"],
-                self.weights[f"U_{branch}"],
-                self.weights["v"],
-                self.omega[branch],
+            part.name: dash_scores(
+                self.weights[part.first],
+                self.weights[part.second],
+                self.gain(part),
+                self.omega[part.name],
                 self.prior.C,
                 self.prior.P,
-                branch=branch,
+                branch="prods" if part.log_space else "sums",
+                names=(part.first, part.second),
                 lambda_ppi=self.lambda_ppi,
                 lambda_motif=self.lambda_motif,
                 score_norm=self.score_norm,
                 omega_damping=self.omega_damping,
                 ridge=self.ridge,
             )
-            for branch in BRANCHES
+            for part in self.parts
         }
 
 
@@ -200,23 +242,22 @@ def branch_forms(job: ScoreJob, prior: tuple[Any, Any]) -> list[dict[str, Any]]:
         return np.ascontiguousarray(tensor, dtype=np.float64)
 
     C, P = prior
-    m, G = job.weights["W_sums"].shape
+    m, G = job.weights[job.parts[0].first].shape
     known, linked = job.lambda_ppi > 0, job.lambda_motif > 0
     read_W, read_U = job.lambda_ppi < 1, job.lambda_motif < 1
-    v = wide(job.weights["v"]) if read_U else None
     return [
         {
-            "genes": G, "hidden": m, "prods": branch == "prods", "norm": SCORE_NORMS.index(job.score_norm),
+            "genes": G, "hidden": m, "prods": part.log_space, "norm": SCORE_NORMS.index(job.score_norm),
             "lambda_ppi": float(job.lambda_ppi), "lambda_motif": float(job.lambda_motif),
             "damping": float(job.omega_damping), "ridge": float(job.ridge),
-            "W": wide(job.weights[f"W_{branch}"]) if read_W else None,
-            "U": wide(job.weights[f"U_{branch}"]) if read_U else None,
-            "v": v,
-            "omega": wide(job.omega[branch]) if known else None,
+            "W": wide(job.weights[part.first]) if read_W else None,
+            "U": wide(job.weights[part.second]) if read_U else None,
+            "v": wide(job.gain(part)) if read_U else None,
+            "omega": wide(job.omega[part.name]) if known else None,
             "C": C if known else None,
             "P": P if linked else None,
         }
-        for branch in BRANCHES
+        for part in job.parts
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -92,7 +92,7 @@ class PriorLoss:
         """Return L_prior as a scalar, differentiable in the seven tensors."""
         import torch
 
-        states, sums, prods, response = self._tensors
+        (states, response), (sums, prods) = self.response, self._activations
         hidden_sums = sums @ params["W_sums"].T + params["b_sums"]
         hidden_prods = torch.exp(prods @ params["W_prods"].T + params["b_prods"])
         reached = hidden_sums @ params["U_sums"].T + hidden_prods @ params["U_prods"].T
@@ -102,17 +102,18 @@ class PriorLoss:
         return (rate - (response - states)).square().mean()
 
     @cached_property
-    def _tensors(self) -> tuple[Any, Any, Any, Any]:
-        """States, both activations and the network's response, all (n_points, G)."""
+    def response(self) -> tuple[Tensor, Tensor]:
+        """States and the network's response to them, both (n_points, G)."""
+        import torch
+
+        response = (self.network @ self.states.astype(np.float64).T).T
+        return torch.from_numpy(self.states), torch.from_numpy(np.ascontiguousarray(response, dtype=self.states.dtype))
+
+    @cached_property
+    def _activations(self) -> tuple[Tensor, Tensor]:
+        """Both of PHOENIX's activations of the states."""
         import torch
 
         shifted = self.states.astype(np.float64) - 0.5
         sums = shifted / (1.0 + np.abs(shifted))
-        response = (self.network @ self.states.astype(np.float64).T).T
-        dtype = self.states.dtype
-        return (
-            torch.from_numpy(self.states),
-            torch.from_numpy(sums.astype(dtype)),
-            torch.from_numpy(np.log1p(sums).astype(dtype)),
-            torch.from_numpy(np.ascontiguousarray(response, dtype=dtype)),
-        )
+        return tuple(torch.from_numpy(part.astype(self.states.dtype)) for part in (sums, np.log1p(sums)))  # type: ignore[return-value]

@@ -200,8 +200,9 @@ def dash_scores(
     score_norm: str = "paper",
     omega_damping: float = 0.0,
     ridge: float = 1e-10,
+    names: tuple[str, str] | None = None,
 ) -> Scores:
-    """Score one branch of a PHOENIX model for one pruning event (Hossain et al. 2024, Alg. 1).
+    """Score one branch of two layers for one pruning event (Hossain et al. 2024, Alg. 1).
 
     Ω ← λ₁|(S Sᵀ)⁻¹ S C| + (1−λ₁) W̃ with S the Ω of the event before, then, with the new Ω as S,
     Ψ ← λ₂|P Sᵀ (S Sᵀ)⁻¹| + (1−λ₂) Ũ.
@@ -231,6 +232,8 @@ def dash_scores(
         the recursion converges.
     ridge : float, default 1e-10
         See :func:`prior_terms`.
+    names : tuple of str, optional
+        What errors call W and U.
 
     Raises
     ------
@@ -257,7 +260,7 @@ def dash_scores(
             prior = omega_damping * np.abs(S) + (1.0 - omega_damping) * prior
     data = _first_layer(W, branch) if lambda_ppi < 1 else None
     new_omega, omega_masses = _mix(prior, data, lambda_ppi, score_norm)
-    _check_scores(new_omega, f"W_{branch}")
+    _check_scores(new_omega, names[0] if names else f"W_{branch}")
 
     prior, second_terms = None, None
     if lambda_motif > 0:
@@ -268,7 +271,7 @@ def dash_scores(
         np.abs(prior, out=prior)
     data = _second_layer(U, v) if lambda_motif < 1 else None
     psi, psi_masses = _mix(prior, data, lambda_motif, score_norm)
-    _check_scores(psi, f"U_{branch}")
+    _check_scores(psi, names[1] if names else f"U_{branch}")
 
     return Scores(new_omega, psi, _diagnose(omega_masses, terms), _diagnose(psi_masses, second_terms))
 

@@ -10,8 +10,8 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
-from dash_hpc.ops.events import BranchScores, ScoreJob, ScorePrior
-from dash_hpc.ops.scores import BRANCHES
+from dash_hpc.models.registry import family_of
+from dash_hpc.ops.events import Branch, BranchScores, ScoreJob, ScorePrior
 from dash_hpc.ops.state import Matrix, Tensors
 from dash_hpc.pruning.base import Context, EventScores, Strategy
 from dash_hpc.pruning.events import alone
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from dash_hpc.data import DataSet
 
 __all__ = ["Dash", "DashOptions", "ScoreOptions"]
-
-#: Tensors in the order in which the authors' program treats them.
-_ORDER = ("W_prods", "W_sums", "U_sums", "U_prods")
 
 
 class ScoreOptions(StrategyOptions):
@@ -54,7 +51,7 @@ class ScoreOptions(StrategyOptions):
     )
     compat_lr_bug: bool = Field(
         default=False,
-        description="repeat the released code's slip: after an event U_prods, not v, gets v's learning rate",
+        description="repeat the released code's slip: after an event the tensor before v gets v's learning rate",
     )
 
 
@@ -105,25 +102,27 @@ class Dash(Strategy):
         return options.lambda_ppi, options.lambda_motif
 
     def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
-        """Draw Ω of both branches."""
-        for branch in BRANCHES:
-            rng = stream(self.seed, "omega0", branch)
-            shape = weights[f"W_{branch}"].shape
-            draw = rng.random(shape) if self.options.omega0 == "uniform" else rng.standard_normal(shape)
-            self.omega[branch] = draw
+        """Draw Ω of every branch."""
+        for layer in family_of(weights).layers(weights):
+            if layer.relation == "gram":
+                rng, shape = stream(self.seed, "omega0", layer.branch), layer.tensor.shape
+                draw = rng.random(shape) if self.options.omega0 == "uniform" else rng.standard_normal(shape)
+                self.omega[layer.branch] = draw
 
     def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
-        """Advance Ω of both branches by one event and return Ω for W and Ψ for U.
+        """Advance Ω of every branch by one event; return Ω for its first layer and Ψ for its second one.
 
-        Ω changes only when all four scores are usable.
+        Ω changes only when all scores are usable.
         """
         return alone(self.scoring(weights, masks))
 
     def scoring(
         self, weights: Tensors, masks: Mapping[str, np.ndarray]
     ) -> Generator[ScoreJob, BranchScores, EventScores]:
-        """Give out the scores of both branches; Ω advances when they are taken."""
-        options = self.options
+        """Give out the scores of all branches; Ω advances when they are taken."""
+        options, layers = self.options, family_of(weights).layers(weights)
+        first = {layer.branch: layer for layer in layers if layer.relation == "gram"}
+        second = {layer.branch: layer for layer in layers if layer.relation == "chain"}
         found = yield ScoreJob(
             weights,
             self.omega,
@@ -133,13 +132,24 @@ class Dash(Strategy):
             options.score_norm,
             options.omega_damping,
             options.ridge,
+            [
+                Branch(name, first[name].name, layer.name, layer.gain, first[name].log_space)
+                for name, layer in second.items()
+            ],
         )
-        return self._take(found)
+        scores, records = {}, []
+        for layer in layers:
+            result = found[layer.branch]
+            scores[layer.name] = result.omega if layer.relation == "gram" else result.psi
+            diagnosis = result.omega_diagnostics if layer.relation == "gram" else result.psi_diagnostics
+            records.append(diagnosis.record())
+        self.omega = {name: result.omega for name, result in found.items()}
+        return scores, records
 
     def rates(self, rates: dict[str, float], *, after_event: bool) -> dict[str, float]:
         """Return ``rates``, or with compat_lr_bug those of the authors' program after an event.
 
-        It shifts the groups by one when it resets them: each tensor gets the rate of the next, U_prods that of v.
+        It shifts the groups by one when it resets them: each tensor gets the rate of the next.
         """
         if not (after_event and self.options.compat_lr_bug):
             return rates
@@ -147,19 +157,9 @@ class Dash(Strategy):
         return dict(zip(rates, [*shifted[1:], shifted[0]], strict=True))
 
     def state_arrays(self) -> dict[str, np.ndarray]:
-        """Return Ω of both branches."""
+        """Return Ω of every branch."""
         return {f"omega_{branch}": self.omega[branch].copy() for branch in self.omega}
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take over Ω of both branches."""
-        self.omega = {branch: np.array(arrays[f"omega_{branch}"]) for branch in BRANCHES}
-
-    def _take(self, found: BranchScores) -> EventScores:
-        scores, records = {}, []
-        for name in _ORDER:
-            layer, branch = name.split("_")
-            result = found[branch]
-            scores[name] = result.omega if layer == "W" else result.psi
-            records.append((result.omega_diagnostics if layer == "W" else result.psi_diagnostics).record())
-        self.omega = {branch: found[branch].omega for branch in BRANCHES}
-        return scores, records
+        """Take over Ω of every branch."""
+        self.omega = {branch: np.array(arrays[f"omega_{branch}"]) for branch in self.omega}

@@ -11,6 +11,7 @@ import numpy as np
 from dash_hpc.data import summarise
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import Selection, reference_coordinates, setting_label, setting_name
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.network import among_edges
 from dash_hpc.report.alerts import mixed_makers
 from dash_hpc.report.material import Material, mean_sd
@@ -62,7 +63,7 @@ def facts(material: Material) -> list[tuple[str, str]]:
     if data.get("prior_noise"):
         noise.append(f"{100 * data['prior_noise']:g} % of the prior's edges relocated")
     listed.append(("Noise added", ", ".join(noise) or "none"))
-    listed.append(("Model", f"PHOENIX, {model['hidden']} hidden units in each branch, {model['dtype']}"))
+    listed.append(("Model", f"{family_of_spec(model).told(model)}, {model['dtype']}"))
     if solver["method"] == "dopri5":
         listed.append(("Solver", f"dopri5, rtol {solver['rtol']:g}, atol {solver['atol']:g}"))
     else:

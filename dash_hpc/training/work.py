@@ -10,6 +10,7 @@ from dash_hpc.ops.events import ScoreJob, SelectJob, score_pack, select_pack
 from dash_hpc.ops.gradients import GradientJob
 from dash_hpc.ops.solver import SolveJob, solve_arrays
 from dash_hpc.ops.torch_gradients import TorchGradientJob
+from dash_hpc.ops.torch_jobs import TorchEpochJob, TorchSolveJob
 from dash_hpc.ops.train import EpochJob, train_pack
 
 __all__ = ["KINDS", "Kind", "do_alone", "run_course"]
@@ -66,6 +67,9 @@ KINDS = (
     Kind(GradientJob, GradientJob.run, "gradients_many", precision=lambda job: str(job.dtype)),
     Kind(TorchGradientJob, TorchGradientJob.run, "", precision=lambda job: str(job.dtype)),
     Kind(SolveJob, _solve, "solve_pack", precision=lambda job: str(job.dtype), ends_epoch=True),
+    # Of models without native operators.
+    Kind(TorchEpochJob, TorchEpochJob.run, "", precision=lambda job: ""),
+    Kind(TorchSolveJob, TorchSolveJob.run, "", precision=lambda job: "", ends_epoch=True),
 )
 
 

@@ -43,6 +43,10 @@ class PhoenixFamily(Family):
         """Genes, and hidden units per branch."""
         return {"genes": n_genes, "hidden": int(model["hidden"])}
 
+    def told(self, model: Mapping[str, Any]) -> str:
+        """Name and size."""
+        return f"PHOENIX, {model['hidden']} hidden units in each branch"
+
     def initial(
         self, model: Mapping[str, Any], n_genes: int, rng: np.random.Generator, structure: csr_array | None = None
     ) -> dict[str, Matrix]:

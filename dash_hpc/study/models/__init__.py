@@ -12,15 +12,16 @@ from typing import Any
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from dash_hpc.study.models.mlp import MlpSection
 from dash_hpc.study.models.phoenix import PhoenixSection
 from dash_hpc.study.models.section import DEFAULT_FAMILY, ModelSection
 from dash_hpc.study.sections import Section
 from dash_hpc.study.sweep import distinct, listed
 
-__all__ = ["DEFAULT_FAMILY", "MODELS", "ModelSection", "PhoenixSection", "by_family", "section_of"]
+__all__ = ["DEFAULT_FAMILY", "MODELS", "MlpSection", "ModelSection", "PhoenixSection", "by_family", "section_of"]
 
 #: Family name -> model of its ``[model]`` section.
-MODELS: dict[str, type[ModelSection]] = {"phoenix": PhoenixSection}
+MODELS: dict[str, type[ModelSection]] = {"phoenix": PhoenixSection, "mlp": MlpSection}
 
 
 def section_of(raw: Any) -> type[ModelSection]:

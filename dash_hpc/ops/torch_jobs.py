@@ -1,0 +1,128 @@
+"""The work of models without native operators, as jobs: an epoch, and a solution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dash_hpc.errors import SolveError
+from dash_hpc.ops.solver import SolverOptions
+from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, Tensors, values
+from dash_hpc.ops.train import EpochJob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dash_hpc.ops.odeint import Dynamics
+
+__all__ = ["TorchEpochJob", "TorchSolveJob"]
+
+_DIVERGED = 3
+
+
+@dataclass(frozen=True)
+class TorchSolveJob:
+    """Solve intervals ``dt`` (B,) from states ``y0`` (B, G) of a model that ``dynamics`` describes."""
+
+    dynamics: Dynamics
+    weights: Tensors
+    y0: np.ndarray
+    dt: np.ndarray
+    solver: Mapping[str, Any] | SolverOptions
+
+    def run(self) -> Solution:
+        """Return the solution, as :func:`dash_hpc.ops.solve_arrays` does for PHOENIX."""
+        from dash_hpc.ops.odeint import solve_dense
+
+        return solve_dense(self.dynamics, self.weights, self.y0, self.dt, self.solver)
+
+
+@dataclass(frozen=True)
+class TorchEpochJob:
+    """One epoch in PyTorch: what :func:`dash_hpc.ops.train_epoch` does, for any differentiable loss.
+
+    Attributes
+    ----------
+    epoch : EpochJob
+        What is to be done.
+    loss : callable
+        Takes tensors, start and end states, intervals and solver of a batch; returns its data loss.
+    """
+
+    epoch: EpochJob
+    loss: Callable[..., Tensor]
+
+    def run(self) -> EpochResult:
+        """Train in place: Adam on the state's arrays and moments, gradients masked.
+
+        ``evaluations`` of the result is 0: they are not counted here. Compressed matrices are spread out for the epoch
+        and taken back.
+        """
+        import torch
+
+        from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
+        from dash_hpc.ops.odeint import status_of
+
+        job, state = self.epoch, self.epoch.state
+        state.check()
+        weights = dense_tensors(state.weights)
+        moments = [dense_like(state.weights, moment) for moment in (state.moment1, state.moment2)]
+        masks = dense_like(state.weights, state.masks)
+        trained = {name: tensor.requires_grad_() for name, tensor in weights.items() if job.lr[name] > 0}
+        params = {**weights, **trained}
+        adam = _adam(trained, moments, state.step, job)
+        starts, ends, intervals = (torch.from_numpy(np.ascontiguousarray(part)) for part in (job.y0, job.y1, job.dt))
+        losses = np.full(len(job.batch_ptr) - 1, np.nan)
+        status, reason = 0, None
+        for k in range(len(losses)):
+            chosen = torch.from_numpy(job.batch_index[job.batch_ptr[k] : job.batch_ptr[k + 1]])
+            try:
+                data = self.loss(params, starts[chosen], ends[chosen], intervals[chosen], job.solver)
+                total = data
+                if job.prior is not None and job.tau < 1.0:
+                    total = job.tau * data + (1.0 - job.tau) * job.prior(params)
+                adam.zero_grad()
+                total.backward()
+            except SolveError as error:
+                status, reason = _DIVERGED, str(error)
+                break
+            except AssertionError as error:  # torchdiffeq, on the way back
+                if (found := status_of(error)) is None:
+                    raise
+                status, reason = found, f"the gradient was not found: {STATUS_REASONS[found]}"
+                break
+            for name, tensor in trained.items():
+                if tensor.grad is None:
+                    tensor.grad = torch.zeros_like(tensor)
+                if name in masks:
+                    tensor.grad.mul_(masks[name])
+            gradients = [tensor.grad for tensor in trained.values() if tensor.grad is not None]
+            if not all(bool(torch.isfinite(part).all()) for part in (total, *gradients)):
+                status, reason = _DIVERGED, "the loss or its gradient became infinite or NaN (lower training.lr)"
+                break
+            losses[k] = float(data.detach())
+            adam.step()
+            state.step += 1
+        plain = {name: tensor.detach() for name, tensor in params.items()}
+        take_back(state.weights, plain, {name: values(tensor) for name, tensor in state.weights.items()})
+        for dense, own in zip(moments, (state.moment1, state.moment2), strict=True):
+            take_back(state.weights, dense, own)
+        return EpochResult(losses, 0, status, reason)
+
+
+def _adam(trained: Mapping[str, Tensor], moments: list[dict[str, Tensor]], step: int, job: EpochJob) -> Any:
+    """Adam whose moments share memory with the state, so that it updates them where they are."""
+    import torch
+
+    groups = [{"params": [tensor], "lr": job.lr[name]} for name, tensor in trained.items()]
+    adam = torch.optim.Adam(groups, betas=(job.betas[0], job.betas[1]), eps=job.eps, foreach=False)
+    for name, tensor in trained.items():
+        adam.state[tensor] = {
+            "step": torch.tensor(float(step)),
+            "exp_avg": moments[0][name],
+            "exp_avg_sq": moments[1][name],
+        }
+    return adam
