@@ -18,6 +18,7 @@ from dash_hpc.data.filesize import MAX_CELLS, MAX_FILE_BYTES, MAX_LINE_BYTES
 from dash_hpc.data.readers import READERS
 from dash_hpc.study import MAX_RUNS, STRATEGIES
 from dash_hpc.study.limits import LIMITS
+from dash_hpc.study.models import MODELS
 from dash_hpc.study.phrases import number_text
 from dash_hpc.study.schema import SECTIONS
 from dash_hpc.study.sections import MAX_PATH
@@ -96,6 +97,11 @@ def study_reference() -> str:
             for kind, source in DATA_KINDS.items():
                 parts += [f'### kind = "{kind}"', _told(source), _table(source)]
             parts += ["### Files of expression", READERS_HEAD, *_readers()]
+        if name == "model":
+            parts += ["## [model]", "One of several families of models; `family` says which."]
+            for family, section in MODELS.items():
+                parts += [f'### family = "{family}"', _told(section), _table(section)]
+            continue
         parts += [f"## [{name}]", _told(model), _table(model)]
     parts += ["## [[strategy]]", "One table per strategy; a name may come again with other options."]
     for name, options in STRATEGIES.items():

@@ -28,6 +28,7 @@ class ScoreOptions(StrategyOptions):
     """How prior knowledge becomes pruning scores; shared by DASH and BioPrune (Hossain et al., NeurIPS 2024)."""
 
     needs_prior: ClassVar[bool] = True
+    needs_relation: ClassVar[bool] = True
 
     omega0: Literal["uniform", "gaussian"] = Field(
         default="uniform",

@@ -25,6 +25,7 @@ class StructuredOptions(StrategyOptions):
     """The prior as architecture: a unit per regulator and a product per target, sparse from the start."""
 
     needs_prior: ClassVar[bool] = True
+    needs_structure: ClassVar[bool] = True
 
     prune: bool = Field(default=False, description="remove small weights by the schedule, as imp does")
 

@@ -34,6 +34,10 @@ class StrategyOptions(BaseModel):
     """True when the strategy cannot work without prior knowledge."""
     symbols: ClassVar[Mapping[str, str]] = {}
     """Letters that formulas use for options, for the headings of tables and figures."""
+    needs_relation: ClassVar[bool] = False
+    """True when it needs a model family whose layers have a relation to the prior."""
+    needs_structure: ClassVar[bool] = False
+    """True when it needs a model family that can be built on a given structure."""
 
     def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Return the phases of a run with the section ``[training]``: here one, of ``training["epochs"]``."""

@@ -160,6 +160,7 @@ class Study(Section):
             if table.scalar.needs_prior and self.data.first().without_prior:
                 message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
                 raise problem_at(f"strategy.{index}.name", message)
+            self._check_family(index, table)
         self._check_rewind()
         seen: dict[str, list[tuple[int, set[tuple[Any, ...]]]]] = {}
         for index, table in enumerate(self.strategy):
@@ -175,6 +176,17 @@ class Study(Section):
                     raise problem_at(f"strategy.{index}.name", f"{message}: every run must be different")
             earlier.append((index, points))
         return self
+
+    def _check_family(self, index: int, table: StrategyTable) -> None:
+        family = self.model.first().family
+        model = MODELS[family]
+        for needed, offered, what in (
+            (table.scalar.needs_relation, model.relates_to_prior, "layers that have a relation to prior networks"),
+            (table.scalar.needs_structure, model.takes_structure, "a model that can be built on a structure"),
+        ):
+            if needed and not offered:
+                message = f"needs {what}, which model.family = {family} has not: choose another strategy or family"
+                raise problem_at(f"strategy.{index}.name", message)
 
     def _check_rewind(self) -> None:
         first = min(self.schedule.axes["first_epoch"])

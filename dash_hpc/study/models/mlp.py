@@ -21,3 +21,6 @@ class MlpSection(ModelSection):
     takes_structure: ClassVar[bool] = True
 
     family: Literal["mlp"] = Field(default="mlp", description="kind of model")
+    hidden: int = Field(
+        default=40, ge=1, le=100_000, description="m of a PHOENIX of as many parameters: 2·m hidden units"
+    )
