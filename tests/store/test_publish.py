@@ -218,7 +218,7 @@ def test_no_other_way_of_writing() -> None:
     allowed = {("envelope.py", '"x", driver="core"')}
     own = {"write_text(group", "write_text(file", "def write_text("}
     for folder in ("store", "execution"):
-        for path in (package / folder).glob("*.py"):
+        for path in (package / folder).rglob("*.py"):
             for line in path.read_text().splitlines() if path.name != "files.py" else ():
                 bypasses = folder == "store" and re.search(r"os\.(rename|replace|unlink)\(", line)
                 if (bypasses or forbidden.search(line)) and not any(text in line for text in own):
