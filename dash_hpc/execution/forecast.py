@@ -278,11 +278,11 @@ def _record_bytes(shape_text: str, genes: int) -> int:
     shape = json.loads(shape_text)
     rng = np.random.default_rng(0)
     epochs, model = int(shape["epochs"]), shape["model"]
-    course = densities(shape["schedule"], epochs)
-    events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
+    density = densities(shape["schedule"], epochs)
+    events = sum(a != b for a, b in zip([1.0, *density], density, strict=False))
     family = family_of_spec(model)
     sizes = family.shapes(model, genes)
-    masks = {name: rng.random(sizes[name]) < (course[-1] if course else 1.0) for name in family.prunable}
+    masks = {name: rng.random(sizes[name]) < (density[-1] if density else 1.0) for name in family.prunable}
     weights = {name: rng.standard_normal(size) for name, size in sizes.items()}
     weights |= {name: np.where(mask, weights[name], 0.0) for name, mask in masks.items()}
     rows = rng.random((len(masks) * events, 10)).tolist()

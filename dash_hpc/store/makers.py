@@ -65,11 +65,11 @@ def made_with(provenance: Mapping[str, Any]) -> dict[str, str]:
     steps = [(str(step.get("at")), step.get("before")) for step in _steps(provenance, "resumed")]
     steps += [(str(step.get("at")), {"device": step.get("from")}) for step in _steps(provenance, "moved")]
     state = dict(provenance)
-    course = [_values(state)]
+    states = [_values(state)]
     for _, before in sorted(steps, key=lambda step: step[0], reverse=True):
         state |= before if isinstance(before, Mapping) else {}
-        course.insert(0, _values(state))
-    return {column: _THEN.join(dict.fromkeys(_plain(values[column]) for values in course)) for column in MADE_WITH}
+        states.insert(0, _values(state))
+    return {column: _THEN.join(dict.fromkeys(_plain(values[column]) for values in states)) for column in MADE_WITH}
 
 
 def mixtures(rows: Iterable[Mapping[str, Any]]) -> list[Mixture]:

@@ -108,7 +108,7 @@ class OneRun:
         self.folder, self.run_id = folder, run_id
         self.device, self.side_by_side = device, side_by_side
         self.notes: list[str] = []
-        self._job: _Job | None = None
+        self._leased: _LeasedRun | None = None
 
     def course(self, stop: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> Generator[Any, Any, str]:
         """Give out the work of the run; end with its status, as :func:`run_one` returns it.
@@ -134,8 +134,8 @@ class OneRun:
                 CheckpointFile(self.folder, self.run_id, guard=lease.check).remove()
                 status = "done"
             else:
-                self._job = _Job(self, spec, header, lease, record, interval)
-                status = yield from self._job.run(stop)
+                self._leased = _LeasedRun(self, spec, header, lease, record, interval)
+                status = yield from self._leased.run(stop)
         except LeaseLost as error:
             self.notes.append(f"given up: {error}")
             return "held"
@@ -145,8 +145,8 @@ class OneRun:
 
     def moved(self, device: str, reason: str) -> None:
         """Note that the run goes on elsewhere: last bits may depend on it."""
-        if self._job is not None:
-            self._job.moved(device, reason)
+        if self._leased is not None:
+            self._leased.moved(device, reason)
         self.device = device
 
 
@@ -157,7 +157,7 @@ def _acquire(lease: Lease, patience: float) -> Held | None:
     return held
 
 
-class _Job:
+class _LeasedRun:
     """One run under its lease."""
 
     def __init__(

@@ -37,11 +37,11 @@ def densities(schedule: Mapping[str, Any] | None, epochs: int) -> list[float]:
     if schedule is None:
         return [1.0] * epochs
     rule = LatticeSchedule.from_dict(schedule)
-    share, course = 1.0, []
+    share, found = 1.0, []
     for epoch in range(1, epochs + 1):
         share *= 1.0 - (rule.fraction_at(epoch, epochs) or 0.0)
-        course.append(share)
-    return course
+        found.append(share)
+    return found
 
 
 def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict[str, Any]:
@@ -103,10 +103,10 @@ def _probe(specs: Sequence[Mapping[str, Any]], base: Path, seconds: float) -> di
     strategies = {}
     for name, (spec, rows, event) in found.items():
         epochs = total_epochs(spec)
-        course = densities(spec["schedule"] if event is not None else None, epochs)
+        density = densities(spec["schedule"] if event is not None else None, epochs)
         shares, costs = np.array(sorted(rows)).T
-        events = sum(a != b for a, b in zip([1.0, *course], course, strict=False))
-        total = float(np.interp(course, shares, costs).sum()) + events * (event or 0.0)
+        events = sum(a != b for a, b in zip([1.0, *density], density, strict=False))
+        total = float(np.interp(density, shares, costs).sum()) + events * (event or 0.0)
         strategies[name] = {"seconds": total + data_seconds + (evaluation or 0.0), "epoch": float(costs[-1])}
     return {
         "pairs": pairs,
@@ -142,12 +142,14 @@ def _times(
     scale_train = whole / len(part.train.pairs())
     scale_validation = len(dataset.validation.pairs()) / len(part.validation.pairs())
     history = fit.history
-    course = densities(_quick(spec)["schedule"], len(history["epoch"])) if fit.events else [1.0] * len(history["epoch"])
+    density = (
+        densities(_quick(spec)["schedule"], len(history["epoch"])) if fit.events else [1.0] * len(history["epoch"])
+    )
     samples: dict[float, list[float]] = {}
     # The first epoch also loads libraries and fills caches.
-    for k in range(1 if len(course) > 2 else 0, len(course)):
+    for k in range(1 if len(density) > 2 else 0, len(density)):
         cost = history["seconds_train"][k] * scale_train + history["seconds_validation"][k] * scale_validation
-        samples.setdefault(round(course[k], 6), []).append(cost)
+        samples.setdefault(round(density[k], 6), []).append(cost)
     rows = [(share, float(np.median(costs))) for share, costs in samples.items()]
     if not fit.events:
         return rows, None, fit
