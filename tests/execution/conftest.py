@@ -95,24 +95,23 @@ def crash_some(folder, run_id):
 
 def fail_some(folder, run_id):
     """Raise in the middle of the runs that <folder>/../fails names."""
-    import dash_hpc.training as training
-    whole = training.Trainer
+    import dash_hpc.training.phases as phases
+    whole = phases.validate
     if run_id not in (Path(folder).parent / "fails").read_text():
         return run_one(folder, run_id)
 
-    class Failing(whole):
-        def _validate(self, epoch, *arguments):
-            if epoch == 3:
-                if self.seed:
-                    raise ZeroDivisionError("a bug\\non two lines")
-                raise RunFailed("epoch 3, validation pair 0: the step became too small")
-            return super()._validate(epoch, *arguments)
+    def failing(trainer, epoch, *arguments):
+        if epoch == 3:
+            if trainer.seed:
+                raise ZeroDivisionError("a bug\\non two lines")
+            raise RunFailed("epoch 3, validation pair 0: the step became too small")
+        return whole(trainer, epoch, *arguments)
 
-    training.Trainer = Failing
+    phases.validate = failing
     try:
         return run_one(folder, run_id)
     finally:
-        training.Trainer = whole
+        phases.validate = whole
 '''
 
 

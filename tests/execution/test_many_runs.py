@@ -22,10 +22,11 @@ from dash_hpc.execution.packing import Packing
 from dash_hpc.execution.study_run import prepare
 from dash_hpc.execution.work import many_runs
 from dash_hpc.execution.work.many_runs import run_pack
+from dash_hpc.ids import spec_id
 from dash_hpc.store import Store, compare_runs, find_record, open_store, run_path, write_plan
 from dash_hpc.store.checkpoint import checkpoint_paths, read_checkpoint
 from dash_hpc.study import load_study, plan
-from dash_hpc.study.plan import run_id as id_of
+from dash_hpc.training import Trainer, phases
 
 EPOCHS = 6
 
@@ -84,7 +85,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Store:
     none = next(spec for spec in specs if spec["strategy"]["name"] == "none")
     for change in ({"early_stop": 1, "lr": 0.5}, {"epochs": 2}, {"lr": 1e20}):
         specs.append({**none, "training": {**none["training"], **change}})
-    pairs = [(id_of(spec), spec) for spec in specs]
+    pairs = [(spec_id(spec), spec) for spec in specs]
     write_plan(folder / "out", pairs, study=study.name, base=study.base)
     for run_id, _ in pairs:
         run_one(str(folder / "out"), run_id)
@@ -156,18 +157,15 @@ def test_runs_that_others_hold_or_take_over_leave_the_pack(
     held, lost = alone.planned[0], alone.planned[1]
     lease = Lease(planned, held)
     assert lease.acquire() is None
-    import dash_hpc.training as training
+    validate = phases.validate
 
-    whole = training.Trainer
+    def taken_over(trainer: Trainer, epoch: int, *rest: Any) -> Any:
+        if epoch == 3 and trainer.strategy.name == "dash":
+            (path,) = (planned / "lease").rglob(f"{lost}.*.lease")
+            shutil.copy(path, path.with_name(f"{lost}.000009.lease"))
+        return validate(trainer, epoch, *rest)
 
-    class TakenOver(whole):  # type: ignore[misc, valid-type]
-        def _validate(self, epoch: int, *rest: Any) -> Any:
-            if epoch == 3 and self.strategy.name == "dash":
-                (path,) = (planned / "lease").rglob(f"{lost}.*.lease")
-                shutil.copy(path, path.with_name(f"{lost}.000009.lease"))
-            return super()._validate(epoch, *rest)
-
-    monkeypatch.setattr(training, "Trainer", TakenOver)
+    monkeypatch.setattr(phases, "validate", taken_over)
     monkeypatch.setenv("DASH_HPC_CHECKPOINT_SECONDS", "0")
     assert alone.record(lost).spec["strategy"]["name"] == "dash"
     answer = run_pack(str(planned), alone.planned)

@@ -27,6 +27,7 @@ from dash_hpc.execution.machine.signals import StopFlag
 from dash_hpc.execution.work import one_run
 from dash_hpc.store import Store, compare_runs, open_store, read_run, run_path
 from dash_hpc.store.checkpoint import CheckpointFile, checkpoint_paths, read_checkpoint
+from dash_hpc.training import Trainer, phases
 
 Interrupt = Callable[[Path, str, int], str]
 
@@ -206,17 +207,15 @@ def test_a_holder_that_lost_its_lease_writes_no_more(
     whole: Store, planned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = whole.planned[0]
-    training = __import__("dash_hpc.training").training
-    trainer = training.Trainer
+    validate = phases.validate
 
-    class TakenOver(trainer):  # type: ignore[misc, valid-type]
-        def _validate(self, epoch: int, *rest: Any) -> Any:
-            if epoch == 3:
-                (path,) = (planned / "lease").rglob(f"{run_id}.*.lease")
-                shutil.copy(path, path.with_name(f"{run_id}.000009.lease"))
-            return super()._validate(epoch, *rest)
+    def taken_over(trainer: Trainer, epoch: int, *rest: Any) -> Any:
+        if epoch == 3:
+            (path,) = (planned / "lease").rglob(f"{run_id}.*.lease")
+            shutil.copy(path, path.with_name(f"{run_id}.000009.lease"))
+        return validate(trainer, epoch, *rest)
 
-    monkeypatch.setattr(training, "Trainer", TakenOver)
+    monkeypatch.setattr(phases, "validate", taken_over)
     monkeypatch.setenv("DASH_HPC_CHECKPOINT_SECONDS", "0")
     note = one_run.run_noted(str(planned), run_id)
     assert note["status"] == "held"
