@@ -67,15 +67,20 @@ def data_root() -> Path:
     return Path(root)
 
 
+_strict: set[object] = set()
+
+
 @pytest.fixture(autouse=True)
-def strict_promotion() -> Iterator[None]:
+def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
     """No operation of PyTorch may mix float32 with float64: one of the two would be a mistake. Scalars may.
 
-    NumPy has no such switch; the operators' dtypes are checked by the tests of each.
+    Looking at each operation takes ten times as long as a small one itself, so that of the cases of a test only the
+    first is looked at. NumPy has no such switch; the operators' dtypes are checked by the tests of each.
     """
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules or request.function in _strict:
         yield
         return
+    _strict.add(request.function)
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves

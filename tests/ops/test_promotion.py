@@ -37,3 +37,13 @@ def test_scalars_integers_and_casts_are_none() -> None:
     assert single.double().add(torch.ones(3, dtype=torch.float64)).dtype == torch.float64
     target = torch.empty(3, dtype=torch.float64)
     target.copy_(single)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_first_case_of_a_test_is_looked_at(strict: bool) -> None:
+    try:
+        torch.ones(3) * torch.ones(3, dtype=torch.float64)
+    except AssertionError:
+        assert strict
+    else:
+        assert not strict
