@@ -1,11 +1,9 @@
 """How far gradients are off: the discrete adjoint of the accepted steps alone ("before"), and with the check of its
 own error (docs/numerics.md), over interval, model, state and precision.
 
-The right values: RK4 in float64 with a stable step. A sample that was not solved counts in neither column. Then SIM350,
-with a checkout of an earlier version whose native module is built: evaluations of a run's epochs and the time of the
-median one, both versions in turns.
+The right values: RK4 in float64 with a stable step. A sample that was not solved counts in neither column.
 
-    DASH_HPC_DATA=… python benchmarks/gradient.py [--before CHECKOUT] [--out benchmarks/results/gradient.json]
+    DASH_HPC_DATA=… python benchmarks/gradient.py [--out benchmarks/results/gradient.json]
 """
 
 from __future__ import annotations
@@ -14,15 +12,12 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import subprocess
-import sys
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from common import ROOT, parser, publish, sim350_spec
+from common import parser, publish, sim350_spec
 
 from dash_hpc.data import build
 from dash_hpc.models import initial_weights
@@ -36,29 +31,6 @@ NATIVE = native_module()
 STATES = ("at rest", "near rest", "far")
 TIMES = (1e-3, 1.0, 7.0, 60.0, 1e3, 1e4)  # times the largest v
 PAIRS = 4
-# SIM350 with one of the strategies: evaluations of all epochs, milliseconds of the median one. Run by either version.
-EPOCHS = """
-import sys, time
-from dash_hpc.data import build
-from dash_hpc.ops.train import EpochJob
-from dash_hpc.study import load_study, plan
-from dash_hpc.training import Trainer
-from dash_hpc.training.work import do_alone
-study = load_study(sys.argv[1], ["sweep.seeds=[0]", "training.epochs=" + sys.argv[3]])
-spec = next(run.spec for run in plan(study, "") if run.spec["strategy"]["name"] == sys.argv[2])
-steps = Trainer(build(spec["data"], seed=0, base="."), spec).course()
-job, evaluations, times = next(steps), 0, []
-try:
-    while True:
-        start = time.perf_counter()
-        result = do_alone(job)
-        if isinstance(job, EpochJob):
-            times.append(1000 * (time.perf_counter() - start))
-            evaluations += result.evaluations
-        job = steps.send(result)
-except StopIteration:
-    print(evaluations, sorted(times)[len(times) // 2])
-"""
 
 
 def gradients(
@@ -74,13 +46,12 @@ def gradients(
     return np.concatenate([np.asarray(found[name], dtype=float).ravel() for name in TENSORS]), shorter
 
 
-def exact(weights: dict, y0: np.ndarray, t: float, bar: np.ndarray) -> np.ndarray | None:
-    """The same by RK4 in float64: steps of 0.05 / the largest rate that occurs."""
+def exact(weights: dict, y0: np.ndarray, t: float, bar: np.ndarray) -> np.ndarray:
+    """The same by RK4 in float64: steps of 0.05 / the largest v, or 0.125 where those would be too many for memory."""
     weights = {name: a.astype(np.float64) for name, a in weights.items()}
-    rate = 4 * float(weights["v"].max())
-    steps = max(20, int(np.ceil(t * rate / 0.2)))
-    if steps * len(weights["v"]) > 8_000_000:
-        return None
+    steps = max(20, int(np.ceil(t * float(weights["v"].max()) / 0.05)))
+    if steps * len(weights["v"]) > 10_000_000:
+        steps = int(np.ceil(0.4 * steps))
     sizes = np.full((len(y0), steps), t / steps)
     _, found, _ = NATIVE.solve_backward(weights, y0.astype(np.float64), sizes, bar.astype(np.float64), "rk4")
     return np.concatenate([found[name].ravel() for name in TENSORS])
@@ -121,8 +92,6 @@ def errors(kind: str, chosen: list[dict], state: str, dtype: type) -> list[dict[
             for k in np.flatnonzero(solved.status == 0):
                 one = slice(k, k + 1)
                 wanted = exact(weights, y0[one], t, bar[one])
-                if wanted is None:
-                    continue
                 for checked in (False, True):
                     found, shorter = gradients(weights, y0[one], solved.step_sizes[one], bar[one], checked)
                     error = float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
@@ -136,42 +105,16 @@ def errors(kind: str, chosen: list[dict], state: str, dtype: type) -> list[dict[
     return rows
 
 
-def epochs(before: Path, repeats: int) -> list[dict[str, Any]]:
-    """Both versions in turns."""
-    rows = []
-    for strategy in ("dash", "none"):
-        evaluations, times = {}, {"before": [], "after": []}
-        for _ in range(repeats):
-            for version, checkout in (("before", before), ("after", ROOT)):
-                command = [sys.executable, "-c", EPOCHS, str(ROOT / "examples" / "sim350.toml"), strategy, "200"]
-                environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
-                done = subprocess.run(
-                    command, env=environment, cwd=checkout, check=True, capture_output=True, text=True
-                )
-                count, milliseconds = done.stdout.split()
-                evaluations[version] = int(count)
-                times[version].append(float(milliseconds))
-        rows.append({"model": f"SIM350, {strategy}", "evaluations_before": evaluations["before"],
-                     "evaluations_after": evaluations["after"], "ms_before": median(times["before"]),
-                     "ms_after": median(times["after"])})  # fmt: skip
-    return rows
-
-
 def main() -> None:
-    options = parser(__doc__, 5)
-    options.add_argument("--before", type=Path, help="a checkout of an earlier version, its native module built")
-    arguments = options.parse_args()
+    arguments = parser(__doc__, 1).parse_args()
     torch.set_num_threads(1)
     rows = []
     for kind, chosen in {kind: models(kind) for kind in ("1 gene", "20 genes", "350 genes, trained")}.items():
         for state in STATES:
             for dtype in (np.float32, np.float64):
                 rows += errors(kind, chosen, state, dtype)
-    if arguments.before:
-        rows += epochs(arguments.before, arguments.repeats)
     columns = {"model": "", "state": "", "dtype": "", "reach": "g", "before": ".1e", "after": ".1e", "shorter": ".0%"}
-    columns |= {"evaluations_before": ",", "evaluations_after": ",", "ms_before": ".1f", "ms_after": ".1f"}
-    publish("gradient", rows, columns, arguments.out, arguments.repeats)
+    publish("gradient", rows, columns, arguments.out)
 
 
 if __name__ == "__main__":
