@@ -16,6 +16,7 @@ from dash_hpc.models.layers import Influence, Layer
 from dash_hpc.ops.mse import observed_counts
 from dash_hpc.ops.state import Matrix, Tensors, values
 from dash_hpc.ops.torch_gradients import TorchGradientJob
+from dash_hpc.study.models.section import ModelSection
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -77,11 +78,12 @@ class Examples:
 class Family(ABC):
     """A kind of model. Objects have no state: the tensors alone say what a model computes.
 
-    A subclass states ``name`` (that of ``model.family`` in a study), ``tensors`` and ``per_time``, and gives what is
-    abstract here. Everything else follows from these.
+    A subclass states ``name`` (that of ``model.family`` in a study), ``Section`` (the model of ``[model]``),
+    ``tensors`` and ``per_time``, and gives what is abstract here. Everything else follows from these.
     """
 
     name: ClassVar[str] = ""
+    Section: ClassVar[type[ModelSection]]
     #: In the order of the optimiser's parameter groups. Each axis has a tensor of that axis alone (a bias, say), so
     #: that a file shows how long it is.
     tensors: ClassVar[tuple[Tensor, ...]] = ()

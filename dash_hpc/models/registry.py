@@ -11,12 +11,17 @@ from dash_hpc.models.family import Family
 from dash_hpc.models.mlp.family import MlpFamily
 from dash_hpc.models.phoenix.family import PhoenixFamily
 from dash_hpc.ops.state import Tensors
-from dash_hpc.study.models import DEFAULT_FAMILY
+from dash_hpc.study.models.section import DEFAULT_FAMILY
 
 __all__ = ["FAMILIES", "family_named", "family_of", "family_of_spec"]
 
-#: Every family by the name that a study file uses; its options are in ``dash_hpc.study.models`` under the same name.
-FAMILIES: dict[str, Family] = {family.name: family for family in (PhoenixFamily(), MlpFamily())}
+_ALL: tuple[Family, ...] = (
+    PhoenixFamily(),
+    MlpFamily(),
+)
+
+#: Every family by the name that a study file uses.
+FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 
 
 def family_named(name: str) -> Family:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler, SerializeAsAny, mo
 from pydantic_core import CoreSchema
 
 from dash_hpc.study.count import SCALARS, count_runs
-from dash_hpc.study.models import MODELS, by_family
+from dash_hpc.study.models import MODELS, PhoenixSection, by_family
 from dash_hpc.study.options import StrategyOptions
 from dash_hpc.study.sections import Section, StudySection, SweepSection, problem_at
 from dash_hpc.study.sources import DATA_KINDS
@@ -90,6 +90,12 @@ def tables() -> dict[str, type[StrategyTable]]:
     }
 
 
+@cache
+def families() -> dict[str, type[SweptSection]]:
+    """Return, by family, the model of ``[model]``."""
+    return {name: _PHOENIX if own is PhoenixSection else swept(own, SweptSection) for name, own in MODELS.items()}
+
+
 class _OfItsName:
     """Validates a table by the model that its name calls for."""
 
@@ -102,7 +108,7 @@ class _OfItsName:
 AnyTable = Annotated[StrategyTable, _OfItsName]
 
 _DATA = {kind: swept(model, SweptSection) for kind, model in DATA_KINDS.items()}
-_MODELS = {family: swept(model, SweptSection) for family, model in MODELS.items()}
+_PHOENIX = swept(PhoenixSection, SweptSection)
 _SWEPT = {name: swept(model, SweptSection) for name, model in SCALARS.items()}
 
 
@@ -137,7 +143,7 @@ class Study(Section):
 
     study: StudySection
     data: Annotated[SweptSection, _OfItsKind]
-    model: Annotated[SerializeAsAny[SweptSection], by_family(_MODELS, ModelTable)] = _MODELS["phoenix"]()
+    model: Annotated[SerializeAsAny[SweptSection], by_family(families, ModelTable)] = _PHOENIX()
     solver: Annotated[SweptSection, _Of(_SWEPT["solver"])] = _SWEPT["solver"]()
     training: Annotated[SweptSection, _Of(_SWEPT["training"])] = _SWEPT["training"]()
     schedule: Annotated[SweptSection, _Of(_SWEPT["schedule"])] = _SWEPT["schedule"]()
@@ -178,15 +184,19 @@ class Study(Section):
         return self
 
     def _check_family(self, index: int, table: StrategyTable) -> None:
-        family = self.model.first().family
-        model = MODELS[family]
-        for needed, offered, what in (
-            (table.scalar.needs_relation, model.relates_to_prior, "layers that have a relation to prior networks"),
-            (table.scalar.needs_structure, model.takes_structure, "a model that can be built on a structure"),
-        ):
-            if needed and not offered:
-                message = f"needs {what}, which model.family = {family} has not: choose another strategy or family"
-                raise problem_at(f"strategy.{index}.name", message)
+        relation, structure = (
+            "layers that have a relation to prior networks",
+            "a model that can be built on a structure",
+        )
+        for family in dict.fromkeys(one.family for one in self.model.combinations()):
+            model = MODELS[family]
+            for needed, offered, what in (
+                (table.scalar.needs_relation, model.relates_to_prior, relation),
+                (table.scalar.needs_structure, model.takes_structure, structure),
+            ):
+                if needed and not offered:
+                    message = f"needs {what}, which model.family = {family} has not: choose another strategy or family"
+                    raise problem_at(f"strategy.{index}.name", message)
 
     def _check_rewind(self) -> None:
         first = min(self.schedule.axes["first_epoch"])
@@ -247,7 +257,7 @@ class Study(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "study": StudySection,
-    "model": MODELS["phoenix"],
+    "model": PhoenixSection,
     **SCALARS,
     "sweep": SweepSection,
 }

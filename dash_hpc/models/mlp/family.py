@@ -12,6 +12,8 @@ from dash_hpc.models.family import Tensor
 from dash_hpc.models.layers import Layer
 from dash_hpc.models.torch_family import TorchFamily
 from dash_hpc.ops.state import Matrix, Tensors
+from dash_hpc.study.models.mlp import MlpSection
+from dash_hpc.study.models.section import ModelSection
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -28,6 +30,7 @@ class MlpFamily(TorchFamily):
     """
 
     name: ClassVar[str] = "mlp"
+    Section: ClassVar[type[ModelSection]] = MlpSection
     tensors: ClassVar[tuple[Tensor, ...]] = (
         Tensor("mlp_in", ("hidden", "genes"), prunable=True),
         Tensor("mlp_in_bias", ("hidden",)),

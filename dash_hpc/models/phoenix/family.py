@@ -15,6 +15,8 @@ from dash_hpc.ops.gradients import GradientJob
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolveJob, SolverOptions
 from dash_hpc.ops.state import Matrix, Tensors, values
+from dash_hpc.study.models.phoenix import PhoenixSection
+from dash_hpc.study.models.section import ModelSection
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
@@ -28,6 +30,7 @@ class PhoenixFamily(Family):
     """``dg/dt = relu(v) * (c(g) - g)``, c the sum of a branch of sums and one of products; see :class:`Phoenix`."""
 
     name: ClassVar[str] = "phoenix"
+    Section: ClassVar[type[ModelSection]] = PhoenixSection
     tensors: ClassVar[tuple[Tensor, ...]] = (
         Tensor("W_sums", ("hidden", "genes"), prunable=True),
         Tensor("b_sums", ("hidden",)),
