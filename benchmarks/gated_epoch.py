@@ -27,7 +27,7 @@ from torch import Tensor
 
 from dash_hpc.data import build
 from dash_hpc.ops import PRUNABLE, TENSORS, EpochJob, EpochResult, train_epoch
-from dash_hpc.pruning import Strategy
+from dash_hpc.pruning import Step, Strategy
 from dash_hpc.training import Trainer, epoch_batches
 from dash_hpc.training.autograd_epoch import AutogradEpoch
 
@@ -39,18 +39,19 @@ class Gated(Strategy):
     """A gate per weight, all in one tensor of the four matrices' [hidden, genes], and a penalty on it."""
 
     def __init__(self, strength: float, hidden: int, genes: int) -> None:
+        self.seed = 0
         self.strength = strength
         self.gates = torch.full((len(PRUNABLE), hidden * genes), OPEN, dtype=torch.float32, requires_grad=True)
 
-    def parameters(self) -> list[Tensor]:
-        return [self.gates]
+    def parameters(self) -> list[tuple[Tensor, float | None]]:
+        return [(self.gates, None)]
 
-    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, params: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
         self._open = torch.sigmoid(self.gates)
         opened = zip(PRUNABLE, self._open.unbind(), strict=True)
         return params | {name: params[name] * gate.view(params[name].shape) for name, gate in opened}
 
-    def penalty(self, params: dict[str, Tensor]) -> Tensor:
+    def penalty(self, params: dict[str, Tensor], step: Step) -> Tensor:
         return self.strength * self._open.sum()
 
 
@@ -72,6 +73,8 @@ class WrittenOut(Gated):
 
 class Bare(Strategy):
     """No hooks."""
+
+    seed = 0
 
     def __init__(self) -> None:
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dash_hpc.pruning.base import Context, Strategy, closed
+from dash_hpc.pruning.base import Context, Step, Strategy, closed
 from dash_hpc.pruning.bioprune import BioPrune, BioPruneOptions
 from dash_hpc.pruning.dash import Dash, DashOptions
 from dash_hpc.pruning.events import EVENT_COLUMNS, EVENT_TIMES, play
@@ -25,6 +25,7 @@ __all__ = [
     "ImpOptions",
     "LatticeSchedule",
     "NoneOptions",
+    "Step",
     "Strategy",
     "Structured",
     "StructuredOptions",

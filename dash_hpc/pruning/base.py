@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.events import Selection, SelectJob
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors, values
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
+from dash_hpc.rng import stream
 from dash_hpc.study.options import StrategyOptions
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from dash_hpc.data import DataSet, Pairs, Prior
 
-__all__ = ["Context", "EventScores", "Strategy", "closed", "pulls_back"]
+__all__ = ["Context", "EventScores", "Step", "Strategy", "closed", "pulls_back"]
 
 #: Scores by tensor, in processing order, and what the event records of each.
 EventScores = tuple[dict[str, np.ndarray], list[dict[str, Any]]]
@@ -39,13 +41,40 @@ class Context:
     seed: int
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of the optimiser.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    batch : int
+        From 0, in the order in which the epoch visits them.
+    seed : int
+        The run's.
+    rng : numpy.random.Generator
+        The stream of this step alone: what is drawn in its hooks, in their order, does not depend on anything before,
+        so that a resumed run draws the same. One generator for all hooks of the step.
+    """
+
+    epoch: int
+    batch: int
+    seed: int
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        return stream(self.seed, "step", self.epoch, self.batch)
+
+
 class Strategy:
     """Base of all strategies; as it stands it prunes nothing.
 
     A subclass sets ``name`` and ``Options`` and overrides the hooks it needs. Training calls, in this order:
     :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scoring`,
-    :meth:`select`, :meth:`after_event`, :meth:`rates`; the epoch's steps, with :meth:`effective` and :meth:`penalty`
-    when ``needs_autograd``; :meth:`after_epoch`; :meth:`final` before each validation.
+    :meth:`select`, :meth:`after_event`, :meth:`rates`; the epoch's steps with :meth:`tau`, and with :meth:`effective`,
+    :meth:`penalty` and :meth:`after_step` where the strategy has one of these; :meth:`after_epoch`; :meth:`final`
+    before each validation. :meth:`enter` begins each phase but the first.
 
     Work that :meth:`scoring` yields and :meth:`select_job` describes is done for many runs at once, on a GPU if there
     is one.
@@ -73,8 +102,6 @@ class Strategy:
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     #: True when the strategy prunes at the epochs of its schedule.
     scheduled: ClassVar[bool] = False
-    #: True when effective() or penalty() is used: an epoch then goes batch by batch, with these pulled back by PyTorch.
-    needs_autograd: bool = False
 
     def __init__(self, options: StrategyOptions, schedule: Mapping[str, Any], dataset: DataSet, seed: int) -> None:
         if not isinstance(options, self.Options):
@@ -169,16 +196,26 @@ class Strategy:
         """
         return None
 
-    def parameters(self) -> list[Tensor]:
-        """Return trainable tensors of the strategy's own (gates, thresholds); Adam steps them with the weights."""
+    @property
+    def stepwise(self) -> bool:
+        """Whether an epoch goes batch by batch: where one of the hooks of a step is the strategy's own."""
+        hooks = ("parameters", "effective", "penalty", "after_step")
+        return any(getattr(type(self), hook) is not getattr(Strategy, hook) for hook in hooks)
+
+    def parameters(self) -> list[tuple[Tensor, float | None]]:
+        """Return the strategy's own trainable tensors (gates, thresholds), each with its learning rate.
+
+        Adam steps them with the weights. None is the weights' base rate, with its plateau rule and its restarts; a
+        number stays as it is. Always the same tensors in the same order, but for :meth:`enter`.
+        """
         return []
 
-    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, params: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
         """Forward hook: return the weights with which the model runs, differentiable in ``params``."""
         return params
 
-    def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
-        """Loss hook: return a scalar to add to the loss of each batch, or None."""
+    def penalty(self, params: dict[str, Tensor], step: Step) -> Tensor | None:
+        """Loss hook: return a scalar to add to the loss of each batch, or None. Called after :meth:`effective`."""
         return None
 
     def pull_back(
@@ -202,6 +239,12 @@ class Strategy:
             Gradients for all of ``params`` and for each of :meth:`parameters`.
         """
         raise NotImplementedError
+
+    def after_step(self, state: TrainState, step: Step) -> None:
+        """Change weights in place after the optimiser's step (project, threshold), or the strategy's own tensors.
+
+        What a mask has removed must stay 0.
+        """
 
     def final(
         self, weights: Tensors, masks: Mapping[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""One epoch batch by batch, for gates and penalties: these pull back through PyTorch, all else is native."""
+"""One epoch batch by batch, with a strategy's hooks: these pull back through PyTorch, all else is native."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dash_hpc.ops.adam import AdamTensor, adam_step
 from dash_hpc.ops.gradients import BatchGradients
 from dash_hpc.ops.state import EpochResult, Matrix, copy_tensor, values
 from dash_hpc.ops.train import EpochJob
-from dash_hpc.pruning.base import Strategy, pulls_back
+from dash_hpc.pruning.base import Step, Strategy, pulls_back
 from dash_hpc.training.work import run_course
 
 __all__ = ["AutogradEpoch"]
@@ -25,17 +25,18 @@ _DIVERGED = 3
 
 @dataclass
 class _Own:
-    """A tensor of the strategy's own and its Adam state, which share no memory."""
+    """A tensor of the strategy's own, its learning rate (None: the base rate) and its Adam state."""
 
     tensor: torch.Tensor
+    rate: float | None
     moment1: np.ndarray
     moment2: np.ndarray
     step: int = 0
 
     @classmethod
-    def of(cls, tensor: torch.Tensor) -> _Own:
+    def of(cls, tensor: torch.Tensor, rate: float | None) -> _Own:
         value = tensor.detach().numpy()
-        return cls(tensor, np.zeros_like(value), np.zeros_like(value))
+        return cls(tensor, rate, np.zeros_like(value), np.zeros_like(value))
 
 
 class AutogradEpoch:
@@ -43,8 +44,8 @@ class AutogradEpoch:
 
     The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The family's work gives gradients for
     the effective weights; PyTorch takes them back through :meth:`Strategy.effective` and adds those of the penalty;
-    Adam's step is the operator's again, with the base rate for tensors of the strategy's own, whose Adam state lives as
-    long as this object. Without hooks an epoch has the bits of ``train_epoch``.
+    Adam's step is the operator's again, also for tensors of the strategy's own, whose Adam state lives here. Without
+    hooks an epoch has the bits of ``train_epoch``.
 
     Parameters
     ----------
@@ -53,13 +54,13 @@ class AutogradEpoch:
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
-        self._own: list[_Own] | None = None
+        self._own: list[_Own] = []
 
-    def __call__(self, job: EpochJob) -> EpochResult:
+    def __call__(self, job: EpochJob, epoch: int = 1) -> EpochResult:
         """Train one epoch in place, on the CPU."""
-        return run_course(self.steps(job))
+        return run_course(self.steps(job, epoch))
 
-    def steps(self, job: EpochJob) -> Generator[Any, BatchGradients, EpochResult]:
+    def steps(self, job: EpochJob, epoch: int) -> Generator[Any, BatchGradients, EpochResult]:
         """Train one epoch in place: yields each batch, takes its gradients, and returns the result.
 
         What the job and the result are: :class:`dash_hpc.ops.EpochJob`; ``loss`` holds the data MSE alone.
@@ -67,15 +68,15 @@ class AutogradEpoch:
         state, pointer = job.state, job.batch_ptr
         family, by_hand = family_of(state.weights), pulls_back(self.strategy)
         params = {name: torch.from_numpy(values(tensor)).requires_grad_() for name, tensor in state.weights.items()}
-        if self._own is None:
-            self._own = [_Own.of(tensor) for tensor in self.strategy.parameters()]
+        self._look_for_own()
         rate = family.base_rate(job.lr)
         losses = np.full(len(pointer) - 1, np.nan)
         widest, evaluations = int(np.diff(pointer).max()), 0
         for k in range(len(losses)):
+            step = Step(epoch, k, self.strategy.seed)
             with torch.set_grad_enabled(not by_hand):
-                effective = self.strategy.effective(params)
-                penalty = self.strategy.penalty(params)
+                effective = self.strategy.effective(params, step)
+                penalty = self.strategy.penalty(params, step)
             weights = {name: _like(state.weights[name], effective[name], param) for name, param in params.items()}
             chosen = job.batch_index[pointer[k] : pointer[k + 1]]
             found = yield family.gradient_job(weights, state.masks, job, chosen, widest)
@@ -89,13 +90,14 @@ class AutogradEpoch:
             if not (np.isfinite(total) and self._step(job, rate, *pulled)):
                 reason = "the loss or its gradient became infinite or NaN (lower training.lr)"
                 return EpochResult(losses, evaluations, _DIVERGED, reason)
+            self.strategy.after_step(state, step)
             losses[k] = found.loss
         return EpochResult(losses, evaluations)
 
     def own_state(self) -> dict[str, np.ndarray]:
         """Return values, steps and moments of the strategy's own tensors, in their order; empty before any step."""
         arrays: dict[str, np.ndarray] = {}
-        for k, own in enumerate(self._own or ()):
+        for k, own in enumerate(self._own):
             arrays[f"{k}/value"] = own.tensor.detach().numpy().copy()
             arrays[f"{k}/moment1"], arrays[f"{k}/moment2"] = own.moment1.copy(), own.moment2.copy()
             arrays[f"{k}/step"] = np.array(own.step)
@@ -105,12 +107,20 @@ class AutogradEpoch:
         """Take over what :meth:`own_state` returned; the strategy must have as many tensors of the same shapes."""
         if not arrays:
             return
-        self._own = [_Own.of(tensor) for tensor in self.strategy.parameters()]
+        self._look_for_own()
         for k, own in enumerate(self._own):
             with torch.no_grad():
                 own.tensor.copy_(torch.from_numpy(arrays[f"{k}/value"]))
             own.moment1[...], own.moment2[...] = arrays[f"{k}/moment1"], arrays[f"{k}/moment2"]
             own.step = int(arrays[f"{k}/step"])
+
+    def _look_for_own(self) -> None:
+        """Take over the tensors that the strategy has now; those that it had before keep their Adam state."""
+        known = {id(own.tensor): own for own in self._own}
+        given = self.strategy.parameters()
+        self._own = [known.get(id(tensor), _Own.of(tensor, rate)) for tensor, rate in given]
+        for own, (_, rate) in zip(self._own, given, strict=True):
+            own.rate = rate
 
     def _step(
         self, job: EpochJob, rate: float, gradients: dict[str, np.ndarray], own_gradients: list[np.ndarray | None]
@@ -124,10 +134,17 @@ class AutogradEpoch:
             )
             for name, tensor in state.weights.items()
         ]  # fmt: skip
-        reached = [own for own, found in zip(self._own or [], own_gradients, strict=True) if found is not None]
+        reached = [own for own, found in zip(self._own, own_gradients, strict=True) if found is not None]
         tensors += [
-            AdamTensor(own.tensor.detach().numpy(), own.moment1, own.moment2, found, rate, own.step + 1)
-            for own, found in zip(self._own or [], own_gradients, strict=True)
+            AdamTensor(
+                own.tensor.detach().numpy(),
+                own.moment1,
+                own.moment2,
+                found,
+                rate if own.rate is None else own.rate,
+                own.step + 1,
+            )
+            for own, found in zip(self._own, own_gradients, strict=True)
             if found is not None
         ]
         if not adam_step(tensors, betas=job.betas, eps=job.eps):

@@ -51,10 +51,10 @@ def train(trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str
         trainer.state, found.y0, found.y1, found.dt, pointer, index, dict(lr), betas, eps, trainer.solver,
         trainer.tau(epoch), trainer.prior,
     )  # fmt: skip
-    if trainer.epoch_in_torch is None:
+    if trainer.stepwise is None:
         result = yield trainer.family.epoch_job(job)
     else:
-        result = yield from trainer.epoch_in_torch.steps(job)
+        result = yield from trainer.stepwise.steps(job, epoch)
     clock["train"] += perf_counter() - began
     if result.reason is not None or not np.isfinite(result.loss).all():
         batch = int(np.argmax(~np.isfinite(result.loss)))

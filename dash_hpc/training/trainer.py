@@ -95,15 +95,15 @@ class Trainer:
         if any(phase.start == "initial" for phase in self.phases):
             self._initial = {name: copy_tensor(tensor) for name, tensor in self.state.weights.items()}
 
-        self.epoch_in_torch: AutogradEpoch | None = None
+        self.stepwise: AutogradEpoch | None = None
         self.prior: PriorLoss | None = None
         for number in range(1, len(self.phases)):
             self._take_options(number)  # what it lacks is said before the first begins
         self.begin(0)
-        if self.strategy.needs_autograd:
+        if self.strategy.stepwise:
             from dash_hpc.training.autograd_epoch import AutogradEpoch
 
-            self.epoch_in_torch = AutogradEpoch(self.strategy)
+            self.stepwise = AutogradEpoch(self.strategy)
 
     def fit(
         self,
@@ -165,12 +165,12 @@ class Trainer:
 
     def own_state(self) -> dict[str, np.ndarray]:
         """Return the strategy's own trainable tensors with their Adam state; empty without such."""
-        return {} if self.epoch_in_torch is None else self.epoch_in_torch.own_state()
+        return {} if self.stepwise is None else self.stepwise.own_state()
 
     def load_own_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`own_state` returned."""
-        if self.epoch_in_torch is not None:
-            self.epoch_in_torch.load_own_state(arrays)
+        if self.stepwise is not None:
+            self.stepwise.load_own_state(arrays)
 
     def fresh_plateau(self, *, after_event: bool) -> Plateau:
         """Return the learning rates as they are at the start of a phase, or right after a pruning event."""

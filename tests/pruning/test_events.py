@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import UsageError
+from dash_hpc.ops.autograd import batch_loss
+from dash_hpc.ops.gradients import GradientJob
 from dash_hpc.ops.state import TrainState
-from dash_hpc.pruning import EVENT_COLUMNS, EVENT_TIMES, LatticeSchedule, Strategy, closed, play
+from dash_hpc.pruning import EVENT_COLUMNS, EVENT_TIMES, Context, LatticeSchedule, Strategy, closed, play
+from dash_hpc.pruning.base import EventScores
 from dash_hpc.study import StrategyOptions
 
+SOLVER = {"method": "rk4", "step": 0.25}
 Start = Callable[..., tuple[Strategy, TrainState]]
 
 
@@ -63,6 +68,39 @@ def test_scores_without_their_diagnosis_are_refused(start: Start, dataset: DataS
     _, state = start({"name": "none"})
     with pytest.raises(UsageError, match="1 tensors have scores, 0 a diagnosis"):
         next(play(Silent(dataset, {}), state, [0.5]))
+
+
+class Sensitivity(Strategy):
+    """Scores a weight by |w · dL/dw| of one batch, whose gradients are worked out elsewhere (Lee et al. 2019)."""
+
+    scheduled = True
+
+    def start(self, weights: Any, masks: Any, context: Context) -> None:
+        pairs = context.pairs
+        self.data = (pairs.y0.astype(np.float32), pairs.y1.astype(np.float32), pairs.t1 - pairs.t0)
+
+    def scoring(self, weights: Any, masks: Any) -> Generator[Any, Any, EventScores]:
+        found = yield GradientJob(weights, masks, *self.data, np.arange(4), SOLVER)
+        scores = {name: np.abs(weights[name] * found.gradients[name]).astype(np.float64) for name in masks}
+        return scores, [{"loss": found.loss} for _ in scores]
+
+
+def test_an_event_may_ask_for_gradients(start: Start, dataset: DataSet) -> None:
+    _, state = start({"name": "none"})
+    strategy = Sensitivity(StrategyOptions(), {}, dataset, 0)
+    strategy.start(state.weights, state.masks, Context(dataset, dataset.train.pairs(), SOLVER, 0))
+    params = {
+        name: torch.tensor(tensor, dtype=torch.float64, requires_grad=True) for name, tensor in state.weights.items()
+    }
+    loss = batch_loss(params, *(torch.from_numpy(array[:4].astype(np.float64)) for array in strategy.data), SOLVER)
+    loss.backward()
+    records = next(play(strategy, state, [0.5]))
+    assert records[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for name, mask in state.masks.items():
+        assert params[name].grad is not None
+        saliency = (params[name] * params[name].grad).abs().detach().numpy()
+        assert saliency[mask].min() >= saliency[~mask].max() * (1 - 1e-4)
+        assert mask.sum() == mask.size / 2
 
 
 def test_a_schedule_lists_its_events() -> None:

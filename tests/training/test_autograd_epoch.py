@@ -17,7 +17,7 @@ from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import TrainState, values
 from dash_hpc.ops.train import EpochJob, train_epoch
-from dash_hpc.pruning import Strategy, create
+from dash_hpc.pruning import Step, Strategy, create
 from dash_hpc.rng import stream
 from dash_hpc.study import StrategyOptions
 from dash_hpc.training import epoch_batches
@@ -108,20 +108,19 @@ class Gated(Strategy):
     """One trainable gate for all of W_sums, and a penalty on it."""
 
     name: ClassVar[str] = "gated"
-    needs_autograd = True
 
     def __init__(self, dataset: DataSet, strength: float) -> None:
         super().__init__(StrategyOptions(), {}, dataset, 0)
         self.gate = torch.ones((), dtype=torch.float64, requires_grad=True)
         self.strength = strength
 
-    def parameters(self) -> list[Tensor]:
-        return [self.gate]
+    def parameters(self) -> list[tuple[Tensor, float | None]]:
+        return [(self.gate, None)]
 
-    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, params: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
         return params | {"W_sums": params["W_sums"] * self.gate}
 
-    def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
+    def penalty(self, params: dict[str, Tensor], step: Step) -> Tensor | None:
         return self.strength * self.gate.abs()
 
 
@@ -143,7 +142,6 @@ class Sigmoids(Strategy):
     """A gate per weight of all four matrices, and the sum of the gates as a penalty."""
 
     name: ClassVar[str] = "sigmoids"
-    needs_autograd = True
 
     def start(self, weights: Any, masks: Any, context: Any) -> None:
         self.gates = {
@@ -153,13 +151,13 @@ class Sigmoids(Strategy):
             for name in PRUNABLE
         }
 
-    def parameters(self) -> list[Tensor]:
-        return list(self.gates.values())
+    def parameters(self) -> list[tuple[Tensor, float | None]]:
+        return [(gate, None) for gate in self.gates.values()]
 
-    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, params: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
         return params | {name: params[name] * torch.sigmoid(gate) for name, gate in self.gates.items()}
 
-    def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
+    def penalty(self, params: dict[str, Tensor], step: Step) -> Tensor | None:
         return 1e-3 * sum((torch.sigmoid(gate).sum() for gate in self.gates.values()), torch.zeros(())) + (
             1e-2 * params["v"].square().sum()
         )
@@ -196,9 +194,9 @@ def test_gradients_are_those_of_pytorch(dataset: DataSet, tau: float, kind: type
     strategy = kind(StrategyOptions(), {}, dataset, 0)
     strategy.start(state.weights, state.masks, None)
     params = {name: torch.tensor(state.weights[name], requires_grad=True) for name in TENSORS}
-    effective, chosen = strategy.effective(params), torch.from_numpy(index[:4])
+    effective, chosen = strategy.effective(params, Step(1, 0, 0)), torch.from_numpy(index[:4])
     data = batch_loss(effective, *(torch.from_numpy(array)[chosen] for array in (y0, y1, dt)), SOLVER)
-    penalty = strategy.penalty(params)
+    penalty = strategy.penalty(params, Step(1, 0, 0))
     assert penalty is not None
     (tau * data + (1 - tau) * prior(effective) + penalty).backward()
     wanted = [params[name].grad for name in TENSORS] + [gate.grad for gate in strategy.gates.values()]
@@ -218,7 +216,7 @@ def test_gradients_are_those_of_pytorch(dataset: DataSet, tau: float, kind: type
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> None:
     class Poisoned(Gated):
-        def penalty(self, params: dict[str, Tensor]) -> Tensor | None:
+        def penalty(self, params: dict[str, Tensor], step: Step) -> Tensor | None:
             return params["v"].sum() * float("nan")
 
     state = masked_state()

@@ -16,7 +16,7 @@ from dash_hpc.data import DataSet
 from dash_hpc.errors import StoreError
 from dash_hpc.ops.state import values
 from dash_hpc.pruning import registry
-from dash_hpc.pruning.base import Strategy
+from dash_hpc.pruning.base import Step, Strategy
 from dash_hpc.store.checkpoint import CheckpointFile
 from dash_hpc.training import Checkpoint, Fit, Trainer
 from dash_hpc.training.checkpoint import CheckpointTimer
@@ -42,7 +42,6 @@ class Gated(Strategy):
 
     name: ClassVar[str] = "gated"
     scheduled: ClassVar[bool] = True
-    needs_autograd = True
 
     def start(self, weights: Any, masks: Any, context: Any) -> None:
         self.gate = torch.ones((), dtype=torch.float32, requires_grad=True)
@@ -50,10 +49,10 @@ class Gated(Strategy):
     def scores(self, weights: Any, masks: Any) -> Any:
         return {"W_sums": np.abs(weights["W_sums"].astype(np.float64))}, [{"method": "none"}]
 
-    def parameters(self) -> list[Tensor]:
-        return [self.gate]
+    def parameters(self) -> list[tuple[Tensor, float | None]]:
+        return [(self.gate, None)]
 
-    def effective(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, params: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
         return params | {"W_sums": params["W_sums"] * self.gate}
 
 

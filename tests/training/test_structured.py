@@ -100,9 +100,10 @@ def test_gates_act_on_the_values_of_a_compressed_model(
     dataset: DataSet, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = torch.full((), 0.5, requires_grad=True)
-    monkeypatch.setattr(Structured, "needs_autograd", True)
-    monkeypatch.setattr(Structured, "parameters", lambda self: [gate])
-    monkeypatch.setattr(Structured, "effective", lambda self, params: params | {"U_sums": params["U_sums"] * gate})
+    monkeypatch.setattr(Structured, "parameters", lambda self: [(gate, None)])
+    monkeypatch.setattr(
+        Structured, "effective", lambda self, params, step: params | {"U_sums": params["U_sums"] * gate}
+    )
     trainer = Trainer(dataset, make_spec(strategy={"name": "structured"}))
     fit = trainer.fit()
     assert issparse(trainer.state.weights["U_sums"])
