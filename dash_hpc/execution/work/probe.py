@@ -54,9 +54,9 @@ def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict
     Returns
     -------
     dict
-        ``pairs``; ``training_bytes`` and ``evaluation_bytes``, the peaks of this process in either; ``prior``,
-        ``truth``: whether the data have them; ``evaluated``: whether evaluation was measured; ``strategies``: for each
-        name the ``seconds`` of a run to its last epoch and those of its dense ``epoch``.
+        ``pairs``; ``training_bytes`` and ``evaluation_bytes``, the peaks of this process in either;
+        ``evaluated``: whether evaluation was measured; ``strategies``: for each name the ``seconds`` of a run to its
+        last epoch and those of its dense ``epoch``.
     """
     from dash_hpc.execution.machine.threads import one_thread
 
