@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 from dash_hpc.errors import DataError
 from dash_hpc.files import NotRegular, open_regular
 
-__all__ = ["MAX_CELLS", "MAX_FILE_BYTES", "MAX_LINE_BYTES", "read_within", "refuse_wide", "unpack"]
+__all__ = ["MAX_CELLS", "MAX_FILE_BYTES", "MAX_LINE_BYTES", "digest_of", "read_within", "refuse_wide", "unpack"]
 
 MAX_FILE_BYTES = 1 << 30
 """Of a file, and of what a compressed file holds."""
@@ -36,20 +40,47 @@ def read_within(path: str | Path, error: type[DataError] = DataError) -> bytes:
     error
         The file is missing, a folder, a device or pipe, unreadable, too large, or has a line that is too long.
     """
+    with _opened(path, error) as file:
+        size = os.fstat(file.fileno()).st_size
+        _refuse_large(size, path, error)
+        packed = file.peek(2)[:2] == b"\x1f\x8b"
+        if size > MAX_LINE_BYTES and not packed:
+            _pass_over(file, path, error)
+            file.seek(0)
+        data = file.read(size)
+        # It may have grown, and files of /proc say that they have no size.
+        while more := file.read(_PIECE):
+            data += more
+            _refuse_large(len(data), path, error)
+        return data
+
+
+def digest_of(path: str | Path, max_bytes: int | None = None) -> str:
+    """Return the SHA-256 of a file; of text without ``max_bytes``, of any other file of at most so many bytes.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_within` does; a file that is not text has no lines.
+    """
+    if max_bytes is None:
+        return hashlib.sha256(read_within(path)).hexdigest()
+    total, size = hashlib.sha256(), 0
+    with _opened(path, DataError) as file:
+        while piece := file.read(_PIECE):
+            total.update(piece)
+            size += len(piece)
+            if max(size, os.fstat(file.fileno()).st_size) > max_bytes:
+                raise DataError(f"{path}: more than {max_bytes:,} bytes, which is more than is read of such files")
+    return total.hexdigest()
+
+
+@contextmanager
+def _opened(path: str | Path, error: type[DataError]) -> Iterator[BufferedReader]:
+    """Open a regular file; tell in one line of ``error`` what is wrong with it."""
     try:
         with open_regular(path, links=True) as file:
-            size = os.fstat(file.fileno()).st_size
-            _refuse_large(size, path, error)
-            packed = file.peek(2)[:2] == b"\x1f\x8b"
-            if size > MAX_LINE_BYTES and not packed:
-                _pass_over(file, path, error)
-                file.seek(0)
-            data = file.read(size)
-            # It may have grown, and files of /proc say that they have no size.
-            while more := file.read(_PIECE):
-                data += more
-                _refuse_large(len(data), path, error)
-            return data
+            yield file
     except NotRegular as found:
         remedy = "" if str(found) == "a folder" else "; write the data to a file"
         raise error(f"{path}: is {found}, not a file{remedy}") from None

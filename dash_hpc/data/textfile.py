@@ -17,18 +17,13 @@ from dash_hpc.data.cells import MISSING, Remarks, clip, count_cells, read_number
 from dash_hpc.data.filesize import read_within, refuse_wide, unpack
 from dash_hpc.errors import DataError
 
-__all__ = ["Lines", "number_table", "read_lines", "read_raw", "split_cells"]
+__all__ = ["Lines", "number_table", "read_lines", "split_cells"]
 
 _NEWLINE = 10
 _SAMPLE = 50
 _WORDS = {"\t": "tabs", ";": "semicolons", " ": "blanks"}
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
-
-
-def read_raw(path: str | Path, error: type[DataError] = DataError) -> bytes:
-    """The bytes of a file as they lie on disk; raises as :func:`dash_hpc.data.filesize.read_within` does."""
-    return read_within(path, error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +104,7 @@ def read_lines(path: str | Path, error: type[DataError] = DataError, *, numbers:
     error
         The file is missing, a folder, unreadable, too large, damaged gzip, not UTF-8 (or marked UTF-16) text, or empty.
     """
-    data = read_raw(path, error)
+    data = read_within(path, error)
     if data[:2] == b"\x1f\x8b":
         data = unpack(data, path, error)
     elif Path(path).suffix == ".gz":

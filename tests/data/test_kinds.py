@@ -170,3 +170,18 @@ def test_trajectories_are_published_like_all_files(tmp_path: Path, monkeypatch: 
         TimeCourse.from_arrays([[[5, 6]]], [[0]]).write_csv(tmp_path / "x.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
     assert (tmp_path / "x.csv").read_bytes() == before
+
+
+def test_a_file_that_is_not_text_has_a_size_and_no_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {"kind": "files", "train": {"file": "x.pair", "side": "two"}}
+    data = bytes(5 << 20)  # no line break in 5 MiB
+    (folder / "x.pair").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.pair: a line of more than 4 MiB"):
+        digest(spec, base=folder)
+    monkeypatch.setattr(Pair, "max_bytes", len(data))
+    parts = (hashlib.sha256(data).hexdigest(), hashlib.sha256(b"2").hexdigest())
+    whole = f"train:{parts[0]}\ntrain.side:{parts[1]}\n"
+    assert digest(spec, base=folder) == hashlib.sha256(whole.encode()).hexdigest()
+    (folder / "x.pair").write_bytes(data + b"x")
+    with pytest.raises(DataError, match=r"x\.pair: more than 5,242,880 bytes"):
+        digest(spec, base=folder)

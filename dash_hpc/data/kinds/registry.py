@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dash_hpc.data.filesize import digest_of
 from dash_hpc.data.kinds.base import DataKind
 from dash_hpc.data.kinds.catalogue import CatalogueKind
 from dash_hpc.data.kinds.files import FilesKind
 from dash_hpc.data.kinds.simulated import SimulatedKind
-from dash_hpc.data.textfile import read_raw
+from dash_hpc.data.readers import reader_of
 from dash_hpc.errors import DataError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def digest(spec: Mapping[str, Any], *, base: Path) -> str:
         return ""
     total = hashlib.sha256()
     for role, path in files.items():
-        total.update(f"{role}:{hashlib.sha256(read_raw(path)).hexdigest()}\n".encode())
+        total.update(f"{role}:{digest_of(path, reader_of(path).max_bytes)}\n".encode())
     return total.hexdigest()
 
 

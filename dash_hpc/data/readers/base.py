@@ -77,11 +77,14 @@ class Reader(ABC):
         Ends of file names, lower case, with the dot. The longest that fits decides.
     Keys : class
         Its keys in the study file.
+    max_bytes : int or None
+        Largest file that it reads, where that is not text; None: text, which has limits of its own.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     Keys: ClassVar[type[ReaderKeys]] = ReaderKeys
+    max_bytes: ClassVar[int | None] = None
 
     def files(self, path: Path, keys: Any) -> dict[str, Path]:
         """Return the further files that :meth:`read` opens, by a name for each; they are part of the data's digest."""
