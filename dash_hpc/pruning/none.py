@@ -11,7 +11,7 @@ __all__ = ["NoneOptions", "Unpruned"]
 
 
 class NoneOptions(StrategyOptions):
-    """PHOENIX without pruning (Hossain et al. 2024, Genome Biology 25:127)."""
+    """The model without pruning (Hossain et al. 2024, Genome Biology 25:127)."""
 
     prunes: ClassVar[bool] = False
 

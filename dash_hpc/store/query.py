@@ -207,7 +207,7 @@ class Store:
         return record.network
 
     def weights(self, run_id: str) -> dict[str, Any]:
-        """Return the seven tensors of the kept network by name, and ``"masks"``: the dict of the four masks."""
+        """Return the tensors of the kept network by name, and ``"masks"``: the dict of the masks."""
         network = self.network(run_id)
         return {**network.weights, "masks": network.masks}
 

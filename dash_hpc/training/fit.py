@@ -31,9 +31,9 @@ class Kept:
     Attributes
     ----------
     weights : dict of ndarray or csr_array
-        The seven tensors, run dtype; pruned entries are exactly 0. v is per unit of the data's time.
+        The model's tensors, run dtype; pruned entries are exactly 0. Rates are per unit of the data's time.
     masks : dict of bool ndarray
-        Active entries of the four prunable tensors at that epoch, in the shape of the tensors' values.
+        Active entries of the prunable tensors at that epoch, in the shape of the tensors' values.
     epoch : int
         From 1.
     validation_mse : float
