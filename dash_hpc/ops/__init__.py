@@ -13,7 +13,7 @@ from dash_hpc.ops.gradients import BatchGradients, GradientJob, gradients, gradi
 from dash_hpc.ops.native import native_info
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.scores import dash_scores, magnitudes, prior_terms
+from dash_hpc.ops.scores import dash_scores, prior_terms
 from dash_hpc.ops.select import select
 from dash_hpc.ops.solver import SolveJob, SolverOptions, solve_arrays, solve_pack
 from dash_hpc.ops.state import EpochResult, Solution, TrainState
@@ -40,7 +40,6 @@ __all__ = [
     "dash_scores",
     "gradients",
     "gradients_many",
-    "magnitudes",
     "native_info",
     "prior_terms",
     "score_pack",

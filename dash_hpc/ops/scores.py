@@ -7,7 +7,6 @@ weights, and the G×G priors stay sparse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -29,7 +28,6 @@ __all__ = [
     "PriorTerms",
     "Scores",
     "dash_scores",
-    "magnitudes",
     "normal_equations",
     "prior_terms",
     "single_layer_scores",
@@ -169,21 +167,6 @@ def _truncated_svd(S: np.ndarray, C: csr_array | None, P: csr_array | None, cond
         first = None if C is None else left @ ((right @ C) / sigma[:, None])
         second = None if P is None else ((P @ right.T) / sigma) @ left.T
     return PriorTerms(first, second, condition, "svd", 0.0)
-
-
-def magnitudes(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the normalised magnitudes W̃ of the four prunable tensors, each with sum 1.
-
-    |W_sums|, exp(W_prods) (that layer lives in log space), ReLU(v)[j]·|U[j, h]| for both U: float64, the shapes of
-    the tensors. A tensor whose magnitudes are all zero stays zero. Pass weights whose masked entries are 0.
-    """
-    v = weights["v"]
-    return {
-        "W_sums": _first_layer(weights["W_sums"], "sums"),
-        "W_prods": _first_layer(weights["W_prods"], "prods"),
-        "U_sums": _second_layer(weights["U_sums"], v),
-        "U_prods": _second_layer(weights["U_prods"], v),
-    }
 
 
 def dash_scores(

@@ -20,6 +20,7 @@ from dash_hpc.evaluation import (
     select_setting,
     setting_columns,
 )
+from dash_hpc.pruning.schedule import LatticeSchedule
 from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
 
 __all__ = ["MOST_LEVELS", "collect", "collect_levels", "first_level"]
@@ -198,8 +199,7 @@ def _untrained(
 ) -> tuple[pd.DataFrame | None, int | None]:
     """The untrained control by event, and the event that stands beside the models."""
     schedule = spec["schedule"]
-    every, last = int(schedule["every"]), int(spec["training"]["epochs"])
-    later = sum(1 for epoch in range(every, last, every) if epoch > schedule["first_epoch"]) if every else 0
+    events = len(LatticeSchedule.from_dict(schedule).events(int(spec["training"]["epochs"])))
 
     def curve(draws: range, events: int, only: Sequence[int] | None = None) -> pd.DataFrame:
         hidden = int(spec["model"]["hidden"])
@@ -207,7 +207,7 @@ def _untrained(
         return bioprune_curve(dataset.prior, dataset.truth, only=only, **options)
 
     try:
-        course = curve(range(_COURSE_DRAWS), 1 + later)
+        course = curve(range(_COURSE_DRAWS), max(events, 1))
         event = _nearest(course.groupby("event")["sparsity"].mean(), groups)
         # Comparing takes most of the time, and the spread is read at one event alone.
         more = curve(range(_COURSE_DRAWS, _SPREAD_DRAWS), event + 1, (event,))
