@@ -131,9 +131,11 @@ def _line(
             y.append(mean)
             spread.append(0.0 if np.isnan(sd) else sd)
     order = np.argsort(x)
+    joined = "-" if _are_numbers(places) else ""  # between names there is no way
     axis.errorbar(
         np.array(x)[order], np.array(y)[order], yerr=np.array(spread)[order], color=colour(strategy),
-        marker=marker(strategy), ms=5, mec="white", mew=0.7, lw=1.4, elinewidth=0.9, zorder=3,
+        marker=marker(strategy), ms=5, mec="white", mew=0.7, ls=joined, lw=1.4,
+        elinewidth=0.9, zorder=3,
     )  # fmt: skip
 
 
