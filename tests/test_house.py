@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -173,6 +174,16 @@ def test_no_circle_between_files() -> None:
 
 def test_no_file_is_too_long() -> None:
     assert too_long(sources()) == {}
+
+
+def test_quick_choice_has_tests_of_every_room() -> None:
+    """``make test-quick``: every file named exists, and no folder of tests that needs nothing special is left out."""
+    (choice,) = re.findall(r"^QUICK := ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    chosen = choice.replace("\\\n", " ").split()
+    assert all(any(ROOT.glob(pattern.partition("::")[0])) for pattern in chosen)
+    special = {"cluster", "cuda", "faults", "fuzz"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py"))} - special
+    assert folders == {pattern.split("/")[1] for pattern in chosen} - {"test_*.py"}
 
 
 def make(folder: Path, files: Mapping[str, str]) -> Path:
