@@ -13,6 +13,7 @@ from dash_hpc.models.registry import family_named
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.scores import dash_scores, normal_equations, prior_terms, single_layer_scores
 from dash_hpc.ops.select import select
+from dash_hpc.pruning.imp import magnitude_scores
 
 M, G = 6, 20
 
@@ -173,7 +174,7 @@ def test_magnitudes(rng: np.random.Generator) -> None:
         "U_prods": rng.normal(size=(G, M)).astype(np.float32),
         "v": np.linspace(-1, 1, G, dtype=np.float32),
     }
-    found = magnitudes(weights)
+    found = magnitude_scores(weights)[0]
     for name, values in found.items():
         assert values.dtype == np.float64
         assert values.sum() == pytest.approx(1.0)
@@ -190,7 +191,7 @@ def test_magnitudes(rng: np.random.Generator) -> None:
 
 def test_magnitudes_of_zeros_are_zero() -> None:
     zero = np.zeros((2, 3))
-    found = magnitudes({"W_sums": zero, "W_prods": zero, "U_sums": zero.T, "U_prods": zero.T, "v": np.ones(3)})
+    found = magnitude_scores({"W_sums": zero, "W_prods": zero, "U_sums": zero.T, "U_prods": zero.T, "v": np.ones(3)})[0]
     assert (found["W_sums"] == 0).all()
     assert (found["U_prods"] == 0).all()
     np.testing.assert_allclose(found["W_prods"], 1 / 6)
@@ -248,7 +249,7 @@ def test_lambda_zero_is_the_plain_magnitude_whatever_the_prior(rng: np.random.Ge
     bad = csr_array(np.full((G, G), np.nan))
     result = dash_scores(**given, C=bad, P=None, branch=branch, lambda_ppi=0.0, lambda_motif=0.0, omega_damping=0.5)
     weights = {f"{layer}_{b}": given[layer] for layer in "WU" for b in ("sums", "prods")} | {"v": given["v"]}
-    plain = magnitudes(weights)
+    plain = magnitude_scores(weights)[0]
     assert result.omega.tobytes() == plain[f"W_{branch}"].tobytes()
     assert result.psi.tobytes() == plain[f"U_{branch}"].tobytes()
     assert result.omega_diagnostics.method == "none"
