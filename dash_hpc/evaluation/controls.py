@@ -125,6 +125,7 @@ def bioprune_curve(
     events: int = 20,
     universe: str = "all",
     only: Collection[int] | None = None,
+    family: str = "phoenix",
 ) -> pd.DataFrame:
     """Prune by the prior alone, without training (DASH with λ = (1, 1); Hossain et al. 2024, "BioPrune").
 
@@ -137,7 +138,7 @@ def bioprune_curve(
         With ``interactions()`` and ``target_by_regulator()``.
     truth : regulator × target network (G, G)
     hidden : int
-        m, hidden units per branch.
+        ``model.hidden`` of the study.
     schedule : mapping
         ``first_fraction`` and ``fraction``: shares of the active weights removed at the first and at later
         events.
@@ -148,6 +149,8 @@ def bioprune_curve(
     universe : as in `confusion`
     only : collection of int, optional
         Measure the network after these events alone: pruning goes through all, but comparing takes the most time.
+    family : str, default "phoenix"
+        ``model.family`` of the study; its layers must have a relation to the prior.
 
     Returns
     -------
@@ -165,14 +168,14 @@ def bioprune_curve(
     if hidden < 1 or events < 1:
         raise UsageError(f"hidden and events must be 1 or more, got {hidden} and {events}")
     n_genes = truth.shape[0]
-    family = family_named("phoenix")
+    pruned = family_named(family)
     known: Any = SimpleNamespace(name="the prior's", prior=prior)  # all of a data set that the scores depend on
     fractions = [schedule["first_fraction"], *[schedule["fraction"]] * (events - 1)]
     rows: list[dict[str, float]] = []
     for seed in seeds:
         strategy = BioPrune(BioPruneOptions(), {}, known, seed)
         # With λ = 1 the weights only have to be admissible.
-        shapes = family.shapes({"hidden": hidden}, n_genes)
+        shapes = pruned.shapes({"hidden": hidden}, n_genes)
         state = TrainState.fresh({name: np.ones(shape, dtype=np.float32) for name, shape in shapes.items()})
         strategy.start(state.weights, state.masks, Context(known, known, {}, seed))
         for event, _ in enumerate(play(strategy, state, fractions)):

@@ -20,6 +20,7 @@ from dash_hpc.evaluation import (
     select_setting,
     setting_columns,
 )
+from dash_hpc.models.registry import family_of_spec
 from dash_hpc.pruning.schedule import LatticeSchedule
 from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
 
@@ -198,12 +199,15 @@ def _untrained(
     dataset: Any, spec: Mapping[str, Any], groups: Sequence[Group]
 ) -> tuple[pd.DataFrame | None, int | None]:
     """The untrained control by event, and the event that stands beside the models."""
-    schedule = spec["schedule"]
+    schedule, family = spec["schedule"], family_of_spec(spec["model"])
+    if not family.Section.relates_to_prior:
+        return None, None
     events = len(LatticeSchedule.from_dict(schedule).events(int(spec["training"]["epochs"])))
 
     def curve(draws: range, events: int, only: Sequence[int] | None = None) -> pd.DataFrame:
         hidden = int(spec["model"]["hidden"])
         options: dict[str, Any] = {"hidden": hidden, "schedule": schedule, "seeds": draws, "events": events}
+        options["family"] = family.name
         return bioprune_curve(dataset.prior, dataset.truth, only=only, **options)
 
     try:

@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse import issparse
 
 from dash_hpc.data import DataSet
-from dash_hpc.evaluation import evaluate, structural_edges
+from dash_hpc.evaluation import bioprune_curve, evaluate, structural_edges
 from dash_hpc.models import family_named
 from dash_hpc.ops.state import TrainState, values
 from dash_hpc.pruning import create
@@ -112,6 +112,18 @@ def test_dash_scores_are_those_of_two_layers(dataset: DataSet) -> None:
     np.testing.assert_allclose(scores["mlp_in"], first, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(scores["mlp_out"], second, rtol=1e-8, atol=1e-12)
     assert len(records) == 2
+
+
+def test_bioprune_needs_no_training(dataset: DataSet, make_spec: MakeSpec) -> None:
+    trainer = Trainer(dataset, make_spec(MLP, {"name": "bioprune"}))
+    trainer.fit()
+    edges = structural_edges(trainer.state.weights, trainer.state.masks)
+    curve = bioprune_curve(
+        dataset.prior, dataset.prior.motif, hidden=3, schedule={"first_fraction": 0.5, "fraction": 0.2}, seeds=(0,),
+        events=2, family="mlp",
+    )  # fmt: skip
+    assert curve["out_degree"].iloc[-1] * dataset.n_genes == edges.sum() < dataset.n_genes**2
+    assert curve["active_weights"].iloc[-1] == sum(int(mask.sum()) for mask in trainer.state.masks.values())
 
 
 def test_dash_without_a_prior_is_magnitude_pruning(dataset: DataSet, make_spec: MakeSpec) -> None:
