@@ -73,8 +73,8 @@ def play(strategy: Strategy, state: TrainState, fractions: Iterable[float]) -> I
     state : TrainState
         Changed in place.
     fractions : iterable of float
-        Share of the active weights that each event removes (``strategy.schedule.fractions`` has those of a run). Its
-        number, from 1, stands in the place of the epoch.
+        Share of the active weights that each event removes; ``strategy.schedule.events(last_epoch)`` has those of a
+        run. The number of an event, from 1, stands in the place of the epoch.
     """
     for number, fraction in enumerate(fractions, start=1):
         yield alone(event(strategy, state, number, fraction))
