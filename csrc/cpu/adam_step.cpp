@@ -10,11 +10,16 @@ static bool finite(const AdamTensor& t) {
     return all_finite(static_cast<const T*>(t.grad), t.size);
 }
 
+// A mask that takes nothing away is none.
+static const uint8_t* mask_of(const AdamTensor& t) {
+    return t.mask && std::memchr(t.mask, 0, t.size) ? t.mask : nullptr;
+}
+
 template <class T>
 static void step(const AdamArgs& args, const AdamTensor& t) {
     AdamStep<T>(args.beta1, args.beta2, args.eps, t.step)
         .run(t.lr, t.size, static_cast<T*>(t.value), static_cast<T*>(t.moment1), static_cast<T*>(t.moment2),
-             static_cast<T*>(t.grad), t.mask);
+             static_cast<T*>(t.grad), mask_of(t));
 }
 
 void adam_step(AdamArgs& args) {

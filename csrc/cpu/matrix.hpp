@@ -53,8 +53,7 @@ class Matrix {
                 if (genes_first_)
                     transposed(from, kPanel, hidden, genes, array + g * to_row + h, to_row);
                 else
-                    for (int64_t i = 0; i < hidden; ++i)
-                        std::memcpy(array + (h + i) * to_row + g, from + i * kPanel, genes * sizeof(T));
+                    for (int64_t i = 0; i < hidden; ++i) copy_row(from + i * kPanel, genes, array + (h + i) * to_row + g);
             });
             return;
         }
@@ -208,8 +207,7 @@ class Matrix {
             if (genes_first_)
                 transposed(array + g * row + h, row, genes, hidden, to, kPanel);
             else
-                for (int64_t i = 0; i < hidden; ++i)
-                    std::memcpy(to + i * kPanel, array + (h + i) * row + g, genes * sizeof(S));
+                for (int64_t i = 0; i < hidden; ++i) copy_row(array + (h + i) * row + g, genes, to + i * kPanel);
         });
     }
 
@@ -274,6 +272,15 @@ class Matrix {
             total += some;
         }
         return total;
+    }
+
+    // At most a panel's row of numbers; a whole one takes no call.
+    template <class S>
+    static void copy_row(const S* from, int64_t n, S* to) {
+        if (n == kPanel)
+            std::memcpy(to, from, kPanel * sizeof(S));
+        else
+            std::memcpy(to, from, n * sizeof(S));
     }
 
     // to[j][i] = from[i][j] for rows i and columns j, both at most 16

@@ -213,7 +213,7 @@ def _apart(tensors: Sequence[torch.Tensor | None]) -> list[np.ndarray | None]:
             found.append(None)
             continue
         array = tensor.contiguous().numpy()
-        address = tensor.untyped_storage().data_ptr()
+        address = tensor.data_ptr()
         found.append(array.copy() if address in known else array)
         known.add(address)
     return found
