@@ -36,23 +36,25 @@ OPEN = 8.0  # a gate of 0.9997
 
 
 class Gated(Strategy):
-    """A gate per weight, all in one tensor of the four matrices' [hidden, genes], and a penalty on it."""
+    """A gate per weight and a penalty on it."""
 
-    def __init__(self, strength: float, hidden: int, genes: int) -> None:
+    def __init__(self, strength: float, shapes: dict[str, tuple[int, ...]]) -> None:
         self.seed = 0
         self.strength = strength
-        self.gates = torch.full((len(PRUNABLE), hidden * genes), OPEN, dtype=torch.float32, requires_grad=True)
+        self.gates = {
+            name: torch.full(shape, OPEN, dtype=torch.float32, requires_grad=True) for name, shape in shapes.items()
+        }
 
     def parameters(self) -> list[tuple[Tensor, float | None]]:
-        return [(self.gates, None)]
+        return [(gate, None) for gate in self.gates.values()]
 
     def effective(self, params: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
-        self._open = torch.sigmoid(self.gates)
-        opened = zip(PRUNABLE, self._open.unbind(), strict=True)
-        return params | {name: params[name] * gate.view(params[name].shape) for name, gate in opened}
+        self._open = {name: torch.sigmoid(gate) for name, gate in self.gates.items()}
+        self._effective = {name: params[name] * gate for name, gate in self._open.items()}
+        return params | self._effective
 
     def penalty(self, params: dict[str, Tensor], step: Step) -> Tensor:
-        return self.strength * self._open.sum()
+        return self.strength * sum((gate.sum() for gate in self._open.values()), torch.zeros(()))
 
 
 class WrittenOut(Gated):
@@ -61,14 +63,12 @@ class WrittenOut(Gated):
     def pull_back(
         self, params: dict[str, Tensor], gradients: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
-        found = dict(gradients)
-        of_gates = torch.empty_like(self.gates)
-        for name, gate, of_gate in zip(PRUNABLE, self._open, of_gates, strict=True):
-            gate = gate.view(gradients[name].shape)
-            torch.mul(gradients[name], params[name], out=of_gate.view(gate.shape))
-            found[name] = gradients[name].mul_(gate)
-        of_gates.add_(self.strength).mul_(self._open * (1 - self._open))
-        return found, [of_gates]
+        own = []
+        for name, gate in self._open.items():  # in place: of the gate (g w + strength) s (1 - s), of the weight g s
+            of_gate = self._effective[name].mul_(gradients[name]).add_(gate, alpha=self.strength)
+            own.append(of_gate.addcmul_(of_gate, gate, value=-1))
+            gradients[name].mul_(gate)
+        return gradients, own
 
 
 class Bare(Strategy):
@@ -88,6 +88,7 @@ def main() -> None:
     found = trainer.train_examples
     pointer, index = epoch_batches(found.trajectory, "trajectory", 0, np.random.default_rng(0))
     rates = dict.fromkeys(TENSORS, 1e-3)
+    shapes = {name: trainer.state.weights[name].shape for name in PRUNABLE}
 
     def job() -> EpochJob:
         return EpochJob(
@@ -107,7 +108,7 @@ def main() -> None:
     trained = []
     for kind in (Gated, WrittenOut):
         work = job()
-        AutogradEpoch(kind(1e-4, 40, dataset.n_genes))(work)
+        AutogradEpoch(kind(1e-4, shapes))(work)
         trained.append(work.state.weights)
     if any(np.abs(trained[0][name] - trained[1][name]).max() > 1e-3 for name in TENSORS):
         raise SystemExit("the gates pulled back by hand do not learn what autograd teaches them")
@@ -127,9 +128,9 @@ def main() -> None:
             "native": timed("native", native),
             "batch by batch": timed("batch by batch", lambda work: AutogradEpoch(Bare())(work)),
             "gated, written out": timed(
-                "gated, written out", lambda work: AutogradEpoch(WrittenOut(1e-4, 40, dataset.n_genes))(work)
+                "gated, written out", lambda work: AutogradEpoch(WrittenOut(1e-4, shapes))(work)
             ),
-            "gated": timed("gated", lambda work: AutogradEpoch(Gated(1e-4, 40, dataset.n_genes))(work)),
+            "gated": timed("gated", lambda work: AutogradEpoch(Gated(1e-4, shapes))(work)),
         },
         arguments.repeats,
     )

@@ -223,8 +223,8 @@ class Strategy:
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Take gradients for :meth:`effective` back, and add those of :meth:`penalty`, without PyTorch's autograd.
 
-        A strategy need not have it: autograd then does the same. Written out, it saves most of what gates cost. It
-        comes after both hooks of the same batch, whose intermediate results a strategy may keep.
+        A strategy need not have it: autograd then does the same. Written out, it saves half of what gates cost. It
+        comes after :meth:`effective` of the same batch, whose results it may use up; :meth:`penalty` is not called.
 
         Parameters
         ----------

@@ -76,7 +76,7 @@ class AutogradEpoch:
             step = Step(epoch, k, self.strategy.seed)
             with torch.set_grad_enabled(not by_hand):
                 effective = self.strategy.effective(params, step)
-                penalty = self.strategy.penalty(params, step)
+                penalty = None if by_hand else self.strategy.penalty(params, step)
             weights = {name: _like(state.weights[name], effective[name], param) for name, param in params.items()}
             chosen = job.batch_index[pointer[k] : pointer[k + 1]]
             found = yield family.gradient_job(weights, state.masks, job, chosen, widest)
@@ -197,11 +197,13 @@ def _by_hand(
     gradients: dict[str, np.ndarray],
 ) -> _Pulled:
     """The same, as the strategy works them out."""
+    given = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
     with torch.no_grad():
-        given = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
         pulled, of_own = strategy.pull_back(dict(params), given)
-    found = _apart([*(pulled[name] for name in params), *of_own])
-    return {name: part for name, part in zip(params, found, strict=False) if part is not None}, found[len(params) :]
+    for name, tensor in given.items():
+        if pulled[name] is not tensor:
+            gradients[name] = pulled[name].contiguous().numpy()
+    return gradients, [tensor.contiguous().numpy() for tensor in of_own]
 
 
 def _apart(tensors: Sequence[torch.Tensor | None]) -> list[np.ndarray | None]:
