@@ -187,6 +187,14 @@ DASH_PHASE void adam(B block, Context<T, K>* c) {
     block.barrier();
 }
 
+// What follows the gradients of a batch: Adam's step, or their way to the caller. A phase of its own, for its registers.
+template <class B, class T, int K>
+DASH_PHASE void take_step(B block, Context<T, K>* c) {
+    if (c->run->grad.v == nullptr) return adam(block, c);
+    give_gradients(block, c, c->run->grad);
+    block.apart(1, [=](int) { *c->run->prior_loss = c->prior; });
+}
+
 // Set *c->bad when a gradient or the loss is not finite; it was cleared before. Ends with a barrier.
 template <class B, class T, int K>
 DASH_PHASE void check_finite(B block, Context<T, K>* c) {
@@ -229,12 +237,7 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
         block.own(1, [=](int) { c->outcome.status = kNonFinite; });
         return false;
     }
-    if (c->run->grad.v != nullptr) {
-        give_gradients(block, c, c->run->grad);
-        block.apart(1, [=](int) { *c->run->prior_loss = c->prior; });
-    } else {
-        adam(block, c);
-    }
+    take_step(block, c);
     block.own(1, [=](int) {
         if (block.rank() == 0) c->run->loss[c->outcome.next_batch] = c->loss;
         ++c->outcome.next_batch;
