@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-SOURCES := $(wildcard csrc/*.* csrc/*/*.*) setup.py pyproject.toml constraints.txt
+SOURCES := $(wildcard csrc/*/*.* csrc/*/*/*.*) setup.py pyproject.toml constraints.txt
 
 .PHONY: setup run test test-quick openmpi faults fuzz sanitize lint format bench gpu-check docs clean
 

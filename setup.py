@@ -25,9 +25,17 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-#: Compiled once per instruction set; everything else of the CPU module once.
-PER_LEVEL = ("solve", "adjoint", "batch", "train_epoch", "gradients", "adam_step", "prior_terms", "table")
-ONCE = ("cpu/dispatch", "cpu/order", "cpu/select", "python/gradients", "python/module")
+CSRC = ROOT / "csrc"
+
+
+def sources(pattern: str) -> list[str]:
+    """Files of csrc/ that match, without their suffix, as csrc/ names them."""
+    return sorted(str(path.relative_to(CSRC).with_suffix("")) for path in CSRC.glob(pattern))
+
+
+#: Compiled once per instruction set: the operators. Everything else of the CPU module once.
+PER_LEVEL = sources("cpu/ops/*.cpp")
+ONCE = [*sources("cpu/*.cpp"), *sources("python/*.cpp")]
 X86_LEVELS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma", "-DDASH_VECTOR_BYTES=32"],
@@ -35,8 +43,8 @@ X86_LEVELS = {
                "-mprefer-vector-width=512", "-DDASH_VECTOR_BYTES=64"],
 }  # fmt: skip
 #: The CUDA module: what nvcc compiles, and what the host's compiler does (the latter also in the emulation).
-CUDA_KERNELS = ("train_team", "train_epoch", "solve_team", "solve", "adjoint", "scores", "select", "device")
-CUDA_HOST = ("pack", "train_pack", "solve_pack", "prune_pack", "prune_bindings", "gradients_bindings", "bindings")
+CUDA_KERNELS = sources("cuda/*.cu")
+CUDA_HOST = [name for name in sources("cuda/*.cpp") if name != "cuda/emulate"]
 CUDA_ARCHITECTURES = ("80", "90")
 
 SANITIZE = os.environ.get("DASH_HPC_SANITIZE", "0") == "1"
@@ -134,7 +142,7 @@ class NinjaBuild(build_ext):
         objects = [self._compile(f"{source}.cpp", source.replace("/", "_"), []) for source in ONCE]
         for level, extra in flags.items():
             objects += [
-                self._compile(f"cpu/{source}.cpp", f"{level}_{source}", [f"-DDASH_ISA={level}", *extra])
+                self._compile(f"{source}.cpp", f"{level}_{Path(source).name}", [f"-DDASH_ISA={level}", *extra])
                 for source in PER_LEVEL
             ]
         self.lines.append(f"build {target}: link {' '.join(objects)}")
@@ -159,8 +167,8 @@ class NinjaBuild(build_ext):
             "rule resources",
             f"  command = {sys.executable} {ROOT / 'csrc/cuda/resources.py'} $out $in",
         ]
-        kernels = [self._compile(f"cuda/{name}.cu", f"cuda_{name}", [what], "nvcc") for name in CUDA_KERNELS]
-        host = [self._compile(f"cuda/{name}.cpp", f"cuda_host_{name}", [what]) for name in CUDA_HOST]
+        kernels = [self._compile(f"{name}.cu", name.replace("/", "_"), [what], "nvcc") for name in CUDA_KERNELS]
+        host = [self._compile(f"{name}.cpp", f"cuda_host_{Path(name).name}", [what]) for name in CUDA_HOST]
         self.lines += [
             f"build cuda_resources.cpp: resources {' '.join(kernels)}",
             "build cuda_resources.o: compile cuda_resources.cpp",
@@ -169,8 +177,8 @@ class NinjaBuild(build_ext):
 
     def _emulation(self, target: Path) -> None:
         objects = [
-            self._compile(f"cuda/{name}.cpp", f"emulation_{name}", ["-DDASH_CUDA_EMULATION"])
-            for name in (*CUDA_HOST, "emulate")
+            self._compile(f"{name}.cpp", f"emulation_{Path(name).name}", ["-DDASH_CUDA_EMULATION"])
+            for name in (*CUDA_HOST, "cuda/emulate")
         ]
         self.lines.append(f"build {target}: link {' '.join(objects)}")
 

@@ -195,19 +195,4 @@ struct PriorTermsArgs {
     bool ok;           // out: false when Cholesky broke down
 };
 
-// The operators of one instruction set.
-struct Operators {
-    const char* isa;
-    void (*solve_f32)(SolveArgs<float>&);
-    void (*solve_f64)(SolveArgs<double>&);
-    void (*adjoint_f32)(AdjointArgs<float>&);
-    void (*adjoint_f64)(AdjointArgs<double>&);
-    void (*train_f32)(TrainArgs<float>&);
-    void (*train_f64)(TrainArgs<double>&);
-    void (*gradients_f32)(GradientArgs<float>&);
-    void (*gradients_f64)(GradientArgs<double>&);
-    void (*adam_step)(AdamArgs&);
-    void (*prior_terms)(PriorTermsArgs&);
-};
-
 }  // namespace dash

@@ -2,60 +2,50 @@
 
 namespace dash {
 
-namespace baseline { extern const Operators operators; }
+static const char* const kNames[] = {"baseline", "avx2", "avx512"};
 #ifdef DASH_WITH_X86_LEVELS
-namespace avx2 { extern const Operators operators; }
-namespace avx512 { extern const Operators operators; }
+static constexpr int kBuilt = 3;
+#else
+static constexpr int kBuilt = 1;
 #endif
 
-static std::vector<const Operators*> built() {
-    std::vector<const Operators*> levels{&baseline::operators};
+static bool runs_here(Level level) {
 #ifdef DASH_WITH_X86_LEVELS
-    levels.push_back(&avx2::operators);
-    levels.push_back(&avx512::operators);
-#endif
-    return levels;
-}
-
-static bool runs_here(const std::string& name) {
-#ifdef DASH_WITH_X86_LEVELS
-    if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (name == "avx512")
+    if (level == Level::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (level == Level::avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 #endif
-    return name == "baseline";
+    return level == Level::baseline;
 }
 
-static const Operators*& chosen() {
-    static const Operators* level = [] {
-        const Operators* best = nullptr;
-        for (const Operators* candidate : built())
-            if (runs_here(candidate->isa)) best = candidate;
+static Level& chosen() {
+    static Level level = [] {
+        Level best = Level::baseline;
+        for (int i = 0; i < kBuilt; ++i)
+            if (runs_here(Level(i))) best = Level(i);
         return best;
     }();
     return level;
 }
 
-const Operators& operators() { return *chosen(); }
+Level level() { return chosen(); }
 
-std::vector<std::string> built_levels() {
-    std::vector<std::string> names;
-    for (const Operators* level : built()) names.emplace_back(level->isa);
-    return names;
-}
+std::string level_name() { return kNames[int(chosen())]; }
+
+std::vector<std::string> built_levels() { return {kNames, kNames + kBuilt}; }
 
 std::vector<std::string> runnable_levels() {
     std::vector<std::string> names;
-    for (const std::string& name : built_levels())
-        if (runs_here(name)) names.push_back(name);
+    for (int i = 0; i < kBuilt; ++i)
+        if (runs_here(Level(i))) names.emplace_back(kNames[i]);
     return names;
 }
 
 bool choose_level(const std::string& name) {
-    for (const Operators* level : built())
-        if (name == level->isa && runs_here(name)) {
-            chosen() = level;
+    for (int i = 0; i < kBuilt; ++i)
+        if (name == kNames[i] && runs_here(Level(i))) {
+            chosen() = Level(i);
             return true;
         }
     return false;

@@ -1,4 +1,5 @@
-// The operators of this instruction set, one per file.
+// How an operator of the CPU is registered: its file in ops/ is compiled once per instruction set, and dash::run(args)
+// (dispatch.hpp) calls the one of the level that was chosen.
 #pragma once
 #include "../core/types.hpp"
 
@@ -9,16 +10,25 @@
 namespace dash {
 namespace DASH_ISA {
 
-void solve_f32(SolveArgs<float>&);
-void solve_f64(SolveArgs<double>&);
-void adjoint_f32(AdjointArgs<float>&);
-void adjoint_f64(AdjointArgs<double>&);
-void train_f32(TrainArgs<float>&);
-void train_f64(TrainArgs<double>&);
-void gradients_f32(GradientArgs<float>&);
-void gradients_f64(GradientArgs<double>&);
-void adam_step(AdamArgs&);
-void prior_terms(PriorTermsArgs&);
+template <class Args>
+void execute(Args& args);
 
 }  // namespace DASH_ISA
 }  // namespace dash
+
+// Both inside namespace dash::DASH_ISA. function(Args<T>&) for float and double:
+#define DASH_OPERATOR(Args, function)                                \
+    template <>                                                      \
+    void execute(Args<float>& args) {                                \
+        function(args);                                              \
+    }                                                                \
+    template <>                                                      \
+    void execute(Args<double>& args) {                               \
+        function(args);                                              \
+    }
+// function(Args&), whose arguments have one type:
+#define DASH_OPERATOR_OF(Args, function) \
+    template <>                          \
+    void execute(Args& args) {           \
+        function(args);                  \
+    }

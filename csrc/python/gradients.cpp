@@ -12,7 +12,7 @@ namespace {
 
 template <class T>
 py::tuple gradients_as(const Given& given, const GivenObjective& objective, const py::object& index,
-                       const py::object& widest, dash::StopToken* stop, void (*run)(dash::GradientArgs<T>&)) {
+                       const py::object& widest, dash::StopToken* stop) {
     return guarded("gradients", [&](dash::Extent& extent) {
         Arrays arrays;
         dash::GradientArgs<T> args{};
@@ -38,7 +38,7 @@ py::tuple gradients_as(const Given& given, const GivenObjective& objective, cons
         args.watch = &watch;
         {
             py::gil_scoped_release release;
-            run(args);
+            dash::run(args);
         }
         return py::make_tuple(args.loss, args.prior, grads, args.evaluations, args.status);
     });
@@ -50,10 +50,9 @@ py::tuple gradients(const py::object& weights, const py::object& masks, const py
                     const py::object& prior, const py::object& method, const py::object& rtol, const py::object& atol,
                     const py::object& step, const py::object& max_steps, dash::StopToken* stop) {
     const GivenObjective objective{y0, y1, dt, tau, prior, options_of(method, rtol, atol, step, max_steps)};
-    const dash::Operators& ops = dash::operators();
     const Given given = given_of(weights, masks);
-    return given.single ? gradients_as<float>(given, objective, index, widest, stop, ops.gradients_f32)
-                        : gradients_as<double>(given, objective, index, widest, stop, ops.gradients_f64);
+    return given.single ? gradients_as<float>(given, objective, index, widest, stop)
+                        : gradients_as<double>(given, objective, index, widest, stop);
 }
 
 template <class T>
@@ -96,7 +95,7 @@ bool adam_step(const py::object& given, const py::object& beta1, const py::objec
         args.beta1 = number(beta1, "beta1", 0, kBelowOne), args.beta2 = number(beta2, "beta2", 0, kBelowOne);
         args.eps = number(eps, "eps", 0, HUGE_VAL, false);
         py::gil_scoped_release release;
-        dash::operators().adam_step(args);
+        dash::run(args);
         return args.finite;
     });
 }

@@ -1,6 +1,6 @@
 // solve: integrate B samples, forward only.
-#include "integrate.hpp"
-#include "operators.hpp"
+#include "../integrate.hpp"
+#include "../operators.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -46,8 +46,7 @@ static void solve_any(SolveArgs<T>& args) {
     });
 }
 
-void solve_f32(SolveArgs<float>& args) { solve_any(args); }
-void solve_f64(SolveArgs<double>& args) { solve_any(args); }
+DASH_OPERATOR(SolveArgs, solve_any)
 
 }  // namespace DASH_ISA
 }  // namespace dash

@@ -1,6 +1,6 @@
 // gradients: loss and gradients of one batch, for whoever makes the step himself.
-#include "batch.hpp"
-#include "operators.hpp"
+#include "../batch.hpp"
+#include "../operators.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -62,8 +62,7 @@ static void gradients_any(GradientArgs<T>& args) {
     kept.settle(args.status == kSolved);
 }
 
-void gradients_f32(GradientArgs<float>& args) { gradients_any(args); }
-void gradients_f64(GradientArgs<double>& args) { gradients_any(args); }
+DASH_OPERATOR(GradientArgs, gradients_any)
 
 }  // namespace DASH_ISA
 }  // namespace dash

@@ -2,8 +2,8 @@
 // (Hossain et al. 2024, Algorithm 1), float64. Sums over genes and hidden units run in ascending order, blocks or not.
 #include <vector>
 
-#include "cholesky.hpp"
-#include "operators.hpp"
+#include "../cholesky.hpp"
+#include "../operators.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -136,7 +136,7 @@ static void map_and_solve(const Cholesky& cholesky, const SparseMap& map, int64_
     for (int64_t i = 0; i < n_out; ++i) put(out.all[i], X + i * stride);
 }
 
-void prior_terms(PriorTermsArgs& args) {
+static void prior_terms(PriorTermsArgs& args) {
     const int64_t m = args.m, G = args.G;
     const int64_t width = gram_width(m);
     Buffer<double> wide, square;
@@ -171,6 +171,8 @@ void prior_terms(PriorTermsArgs& args) {
     }
     args.ok = true;
 }
+
+DASH_OPERATOR_OF(PriorTermsArgs, prior_terms)
 
 }  // namespace DASH_ISA
 }  // namespace dash

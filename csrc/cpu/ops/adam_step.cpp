@@ -1,6 +1,6 @@
 // adam_step: one step of Adam on arrays with given gradients, bit for bit that of train_epoch.
-#include "adam.hpp"
-#include "operators.hpp"
+#include "../adam.hpp"
+#include "../operators.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -22,13 +22,15 @@ static void step(const AdamArgs& args, const AdamTensor& t) {
              static_cast<T*>(t.grad), mask_of(t));
 }
 
-void adam_step(AdamArgs& args) {
+static void adam_step(AdamArgs& args) {
     args.finite = true;
     for (int64_t i = 0; i < args.count && args.finite; ++i)
         args.finite = args.tensors[i].single ? finite<float>(args.tensors[i]) : finite<double>(args.tensors[i]);
     for (int64_t i = 0; i < args.count && args.finite; ++i)
         args.tensors[i].single ? step<float>(args, args.tensors[i]) : step<double>(args, args.tensors[i]);
 }
+
+DASH_OPERATOR_OF(AdamArgs, adam_step)
 
 }  // namespace DASH_ISA
 }  // namespace dash

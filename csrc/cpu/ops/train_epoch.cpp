@@ -1,7 +1,7 @@
 // train_epoch: solve, mean squared error, discrete adjoint and masked Adam for every batch of an epoch.
-#include "adam.hpp"
-#include "batch.hpp"
-#include "operators.hpp"
+#include "../adam.hpp"
+#include "../batch.hpp"
+#include "../operators.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -56,8 +56,7 @@ static void train_any(TrainArgs<T>& args) {
     }
 }
 
-void train_f32(TrainArgs<float>& args) { train_any(args); }
-void train_f64(TrainArgs<double>& args) { train_any(args); }
+DASH_OPERATOR(TrainArgs, train_any)
 
 }  // namespace DASH_ISA
 }  // namespace dash

@@ -1,8 +1,8 @@
 // The work of a batch, compiled once for all operators that use it.
-#include "batch.hpp"
+#include "../batch.hpp"
 
-#include "../core/observed.hpp"
-#include "adam.hpp"
+#include "../../core/observed.hpp"
+#include "../adam.hpp"
 
 namespace dash {
 namespace DASH_ISA {

@@ -1,6 +1,6 @@
 // solve_backward: take recorded steps again, then sweep back through them.
-#include "adjoint.hpp"
-#include "operators.hpp"
+#include "../adjoint.hpp"
+#include "../operators.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -80,8 +80,7 @@ static void adjoint_any(AdjointArgs<T>& args) {
     for (int i = 0; i < N_TENSORS; ++i) model.unload(i, grads.of(i), args.grad[i]);
 }
 
-void adjoint_f32(AdjointArgs<float>& args) { adjoint_any(args); }
-void adjoint_f64(AdjointArgs<double>& args) { adjoint_any(args); }
+DASH_OPERATOR(AdjointArgs, adjoint_any)
 
 }  // namespace DASH_ISA
 }  // namespace dash
