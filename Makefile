@@ -84,7 +84,7 @@ format: setup
 
 # About ten minutes on a quiet machine; renews the tables of docs/performance.md. DASH_HPC_DATA: the published data.
 bench: setup
-	for name in train_step roofline genome_scale whole_run overhead; do \
+	for name in train_step roofline genome_scale whole_run overhead gated_epoch; do \
 	  $(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit 1; \
 	done
 	$(BIN)/mpiexec -n 16 $(BIN)/python benchmarks/ranks.py --check

@@ -126,11 +126,11 @@ def main() -> None:
     times = alternate(
         {
             "native": timed("native", native),
-            "batch by batch": timed("batch by batch", lambda work: AutogradEpoch(Bare())(work)),
+            "batch by batch, no hooks": timed("batch by batch, no hooks", lambda work: AutogradEpoch(Bare())(work)),
             "gated, written out": timed(
                 "gated, written out", lambda work: AutogradEpoch(WrittenOut(1e-4, shapes))(work)
             ),
-            "gated": timed("gated", lambda work: AutogradEpoch(Gated(1e-4, shapes))(work)),
+            "gated, by autograd": timed("gated, by autograd", lambda work: AutogradEpoch(Gated(1e-4, shapes))(work)),
         },
         arguments.repeats,
     )

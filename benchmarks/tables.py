@@ -143,6 +143,15 @@ def overhead(report: Report) -> str:
     return table(columns, report["rows"])
 
 
+def gated_epoch(report: Report) -> str:
+    columns: Columns = {
+        "epoch": lambda row: row["epoch"],
+        "median": lambda row: number(row["ms"], ".0f", " ms"),
+        "of the native one": lambda row: number(row["ratio"], ".2f"),
+    }
+    return table(columns, report["rows"])
+
+
 def tolerance(report: Report) -> str:
     def p(value: float | None) -> str:
         return "-" if value is None else f"{value:.2g}"
@@ -195,7 +204,17 @@ def gradient_cost(report: Report) -> str:
 
 TABLES: dict[str, Callable[[Report], str]] = {
     made.__name__: made
-    for made in (train_step, whole_run, genome_scale, roofline, overhead, tolerance, gradient, gradient_cost)
+    for made in (
+        train_step,
+        whole_run,
+        genome_scale,
+        roofline,
+        overhead,
+        gated_epoch,
+        tolerance,
+        gradient,
+        gradient_cost,
+    )
 }
 
 
