@@ -101,10 +101,10 @@ class Pack:
                     advance(k, None)
                 while jobs:
                     for kind in KINDS:
-                        if kind.ends_epoch:  # what follows is the question whether to stop: one answer for all
-                            self._look()
                         # batch by batch, where an epoch is many jobs
                         while chosen := {k: jobs.pop(k) for k in list(jobs) if isinstance(jobs[k], kind.job)}:
+                            if kind.ends_epoch:  # what follows is the question whether to stop: one answer for all
+                                self._look()
                             for k, result in self._done(kind, chosen, pool).items():
                                 advance(k, result)
         finally:
