@@ -12,7 +12,9 @@ from dash_hpc.data import DataSet
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops import EpochJob, TrainState, train_pack
 from dash_hpc.ops.phoenix import TENSORS
+from dash_hpc.pruning import registry
 from dash_hpc.training import Fit, Pack, Trainer
+from tests.training.test_checkpoint import Gated
 
 MakeSpec = Callable[..., dict[str, Any]]
 DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3}
@@ -45,6 +47,19 @@ def test_each_run_has_the_bits_that_it_has_alone(dataset: DataSet, make_spec: Ma
     alone = [Trainer(dataset, spec).fit() for spec in specs(make_spec)]
     pack = Pack(threads=threads)
     fits = pack.run([Trainer(dataset, spec).course(stop=pack.stopping) for spec in specs(make_spec)])
+    for found, wanted in zip(fits, alone, strict=True):
+        assert_same(found, wanted)
+
+
+def test_runs_with_gates_have_their_bits_beside_others(
+    dataset: DataSet, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their epochs are as many jobs as batches, and the others wait for the last."""
+    monkeypatch.setitem(registry.STRATEGIES, "gated", Gated)
+    made = [make_spec(seed=k, strategy=strategy) for k, strategy in enumerate([{"name": "gated"}, DASH] * 2)]
+    alone = [Trainer(dataset, spec).fit() for spec in made]
+    pack = Pack(threads=2)
+    fits = pack.run([Trainer(dataset, spec).course(stop=pack.stopping) for spec in made])
     for found, wanted in zip(fits, alone, strict=True):
         assert_same(found, wanted)
 
