@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import issparse
 
 from dash_hpc.data import DataSet
 from dash_hpc.evaluation import bioprune_curve, evaluate, structural_edges
 from dash_hpc.models import family_named
 from dash_hpc.ops.state import TrainState, values
-from dash_hpc.pruning import create
+from dash_hpc.pruning import Step, Strategy, create, registry
 from dash_hpc.pruning.base import Context
 from dash_hpc.store import RunWriter, read_run
 from dash_hpc.training import Checkpoint, Fit, Pack, Trainer
@@ -161,3 +162,32 @@ def test_a_state_of_any_family_is_trained_in_place_or_not_at_all(dataset: DataSe
     before = trainer.state.weights["mlp_in"]
     trainer.fit()
     assert trainer.state.weights["mlp_in"] is before
+
+
+class Gated(Strategy):
+    """A gate for the first matrix, whatever the family."""
+
+    name: ClassVar[str] = "gated"
+
+    def start(self, weights: Any, masks: Any, context: Any) -> None:
+        self.first = next(iter(masks))
+        self.gate = torch.ones((), dtype=torch.float32, requires_grad=True)
+
+    def parameters(self) -> list[tuple[torch.Tensor, float | None]]:
+        return [(self.gate, None)]
+
+    def effective(self, params: dict[str, torch.Tensor], step: Step) -> dict[str, torch.Tensor]:
+        return params | {self.first: params[self.first] * self.gate}
+
+
+def test_gates_pull_back_through_it_and_resume(
+    dataset: DataSet, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.STRATEGIES, "gated", Gated)
+    spec = make_spec(MLP, {"name": "gated"})
+    made: list[Checkpoint] = []
+    trainer = Trainer(dataset, spec)
+    whole = trainer.fit(checkpoint=made.append, checkpoint_seconds=0)
+    assert whole.history["train_mse"][-1] < whole.history["train_mse"][0]
+    assert trainer.strategy.gate.item() != 1.0
+    same(whole, Trainer(dataset, spec).fit(resume=made[1]))
