@@ -86,12 +86,13 @@ def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
     from torch.utils._pytree import tree_leaves
 
     casts = {torch.ops.aten.copy_, torch.ops.aten._to_copy}
+    own = "dash_hpc"  # our operators take intervals in float64 beside states of any precision, and check them
 
     class Strict(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             tensors = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, torch.Tensor)]
             kinds = {str(each.dtype) for each in tensors if each.dim() and each.dtype.is_floating_point}
-            if len(kinds) > 1 and func.overloadpacket not in casts:
+            if len(kinds) > 1 and func.namespace != own and func.overloadpacket not in casts:
                 raise AssertionError(f"{func} mixes {' and '.join(sorted(kinds))}; cast one of them on purpose")
             return func(*args, **(kwargs or {}))
 

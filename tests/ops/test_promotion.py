@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+
+from dash_hpc.models import initial_weights
+from dash_hpc.ops import solve
 
 
 def test_mixed_floats_are_an_error() -> None:
@@ -37,6 +41,12 @@ def test_scalars_integers_and_casts_are_none() -> None:
     assert single.double().add(torch.ones(3, dtype=torch.float64)).dtype == torch.float64
     target = torch.empty(3, dtype=torch.float64)
     target.copy_(single)
+
+
+def test_operators_of_our_own_take_intervals_in_float64() -> None:
+    weights = initial_weights(4, 3, np.random.default_rng(0))
+    params = {name: torch.from_numpy(value) for name, value in weights.items()}
+    assert solve(params, torch.full((2, 4), 0.5), 0.0, torch.ones(2, dtype=torch.float64)).y1.dtype == torch.float32
 
 
 @pytest.mark.parametrize("strict", [True, False])
