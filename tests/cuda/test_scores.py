@@ -174,7 +174,7 @@ def test_wrong_jobs_are_refused_before_anything_runs(gpu):
         ({"prior": ScorePrior()}, "needs the interactions"),
         ({"prior": prior(19)}, r"C must be \[20, 20\], got \[19, 19\]"),
         ({"omega": {branch: np.ones((6, 19)) for branch in BRANCHES}}, "omega of sums must be"),
-        ({"weights": {**good.weights, "v": np.ones(3)}}, r"v must be \[20\]"),
+        ({"weights": {**good.weights, "v": np.ones(3)}}, r"multipliers of U_sums must be \[20\], got \[3\]"),
     ]:
         for pack in (gpu.score_pack, score_pack):
             with pytest.raises(UsageError, match=match):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import time
 from itertools import product
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 from pydantic import Field
 
 from dash_hpc.errors import StudyError
+from dash_hpc.models.registry import FAMILIES
 from dash_hpc.study import Plan, check_spec, parse_study, plan, schema
 from dash_hpc.study.count import count_runs
-from dash_hpc.study.models import MODELS, ModelSection
-from dash_hpc.study.schema import SweptSection
-from dash_hpc.study.swept import swept
+from dash_hpc.study.models import ModelSection
 
 STUDY = """\
 [data]
@@ -172,8 +172,10 @@ class ToySection(ModelSection):
 
 @pytest.fixture
 def toy(monkeypatch):
-    monkeypatch.setitem(MODELS, "toy", ToySection)
-    monkeypatch.setitem(schema._MODELS, "toy", swept(ToySection, SweptSection))
+    monkeypatch.setitem(FAMILIES, "toy", SimpleNamespace(Section=ToySection))
+    schema.families.cache_clear()
+    yield
+    schema.families.cache_clear()
 
 
 def test_families_stand_in_one_study_each_with_the_keys_it_knows(toy) -> None:
