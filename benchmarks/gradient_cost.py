@@ -7,12 +7,16 @@ one, beside a checkout of an earlier version whose native module is built, both 
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from common import ROOT, parser, publish
 
 # SIM350 with one of the strategies: evaluations of all epochs, milliseconds of the median one. Run by either version.
@@ -67,7 +71,7 @@ def main() -> None:
         "--before", type=Path, required=True, help="a checkout of an earlier version, its native module built"
     )
     arguments = options.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
     columns = {
         "model": "", "evaluations_before": ",", "evaluations_after": ",", "ms_before": ".1f", "ms_after": ".1f"
     }  # fmt: skip

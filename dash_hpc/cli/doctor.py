@@ -132,8 +132,8 @@ def _gpu() -> str:
 
 
 def _cores() -> str:
-    from dash_hpc.execution.machine.cgroup import quota_cores
-    from dash_hpc.execution.machine.threads import available_cores
+    from dash_hpc.execution.cgroup import quota_cores
+    from dash_hpc.execution.threads import available_cores
 
     quota = quota_cores()
     limit = "" if quota is None else f" (CPU quota of the control group: {quota})"

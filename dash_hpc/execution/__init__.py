@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from dash_hpc.execution.driver import drive
     from dash_hpc.execution.local.executor import LocalExecutor
     from dash_hpc.execution.machine.signals import StopFlag, process_flag
-    from dash_hpc.execution.machine.threads import available_cores
     from dash_hpc.execution.mpi.executor import MPIExecutor
     from dash_hpc.execution.mpi.session import mpi_session
     from dash_hpc.execution.progress import Progress, Snapshot, line, snapshot, table
     from dash_hpc.execution.slurm.executor import SlurmExecutor
     from dash_hpc.execution.slurm.options import JobOptions
     from dash_hpc.execution.study_run import run_study
+    from dash_hpc.execution.threads import available_cores
     from dash_hpc.execution.work.one_run import run_one
 
 __all__ = [
@@ -47,7 +47,7 @@ _HOMES = {
     "driver": ("drive",),
     "local.executor": ("LocalExecutor",),
     "machine.signals": ("StopFlag", "process_flag"),
-    "machine.threads": ("available_cores",),
+    "threads": ("available_cores",),
     "mpi.executor": ("MPIExecutor",),
     "mpi.session": ("mpi_session",),
     "progress": ("Progress", "Snapshot", "line", "snapshot", "table"),

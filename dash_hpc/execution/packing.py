@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dash_hpc.errors import UsageError
 from dash_hpc.execution.local.executor import LocalExecutor
 from dash_hpc.execution.machine.binding import visible_gpus
-from dash_hpc.execution.machine.threads import available_cores
+from dash_hpc.execution.threads import available_cores
 from dash_hpc.execution.work.many_runs import look_at_device
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.cuda import parse_device

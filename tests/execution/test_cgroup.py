@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dash_hpc.execution.machine import binding, threads
-from dash_hpc.execution.machine.cgroup import quota_cores
+from dash_hpc.execution import threads
+from dash_hpc.execution.cgroup import quota_cores
+from dash_hpc.execution.machine import binding
 
 V2_MOUNT = "31 23 0:27 {inside} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNT = "32 31 0:29 {inside} /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
@@ -130,7 +131,7 @@ def test_quota_of_this_machine(tmp_path: Path) -> None:
         try:
             for name, text in quota.items():
                 (group / name).write_text(text)
-            code = "from dash_hpc.execution.machine.threads import available_cores; print(available_cores())"
+            code = "from dash_hpc.execution.threads import available_cores; print(available_cores())"
             words = ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh", sys.executable, "-c", code]
             done = subprocess.run(words, capture_output=True, text=True, check=True)
             assert done.stdout.strip() == "1"

@@ -26,7 +26,7 @@ from dash_hpc.errors import DashHpcError, Interrupted, UsageError, WorkerDied
 from dash_hpc.execution.calls import Call, CallExecutor, value_of
 from dash_hpc.execution.machine.journal import open_log
 from dash_hpc.execution.machine.signals import EXIT_CODE, SIGNALS, START_SECONDS
-from dash_hpc.execution.machine.threads import ONE_THREAD
+from dash_hpc.execution.threads import ONE_THREAD
 
 __all__ = ["START_TRIES", "LocalExecutor"]
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dash_hpc.execution.machine.cgroup import quota_cores
+from dash_hpc.execution.cgroup import quota_cores
 
 __all__ = ["Binding", "Place", "apply", "bindings", "describe", "here", "visible_gpus", "warnings_of"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import dash_hpc
 from dash_hpc.execution.machine.container import image_of_this_process
-from dash_hpc.execution.machine.threads import thread_count
+from dash_hpc.execution.threads import thread_count
 
 __all__ = ["now", "provenance"]
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.execution.machine.signals import process_flag
-from dash_hpc.execution.machine.threads import one_thread
+from dash_hpc.execution.threads import one_thread
 from dash_hpc.execution.work.one_run import PATIENCE_SECONDS, OneRun
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dash_hpc.execution.claims.lease import Held, Lease, LeaseLost, Observer, le
 from dash_hpc.execution.machine.provenance import now, provenance
 from dash_hpc.execution.machine.signals import nothing_to_lose, process_flag
 from dash_hpc.execution.machine.streams import say
-from dash_hpc.execution.machine.threads import one_thread
+from dash_hpc.execution.threads import one_thread
 from dash_hpc.names import as_utf8
 from dash_hpc.shown import shown_block
 from dash_hpc.store import RunRecord, RunWriter, canonical_json, find_record, plan_header, planned_spec

@@ -58,7 +58,7 @@ def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict
         ``evaluated``: whether evaluation was measured; ``strategies``: for each name the ``seconds`` of a run to its
         last epoch and those of its dense ``epoch``.
     """
-    from dash_hpc.execution.machine.threads import one_thread
+    from dash_hpc.execution.threads import one_thread
 
     with one_thread():
         return _probe(specs, Path(base), seconds)

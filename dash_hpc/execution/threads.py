@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from dash_hpc.execution.machine.cgroup import quota_cores
+from dash_hpc.execution.cgroup import quota_cores
 
 __all__ = ["ONE_THREAD", "available_cores", "one_thread", "thread_count"]
 
