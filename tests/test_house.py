@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"ops"},
-            {"models"},
+            {"models", "evidence"},
             {"pruning"},
             {"training"},
             {"evaluation"},

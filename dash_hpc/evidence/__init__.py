@@ -1,0 +1,1 @@
+"""A network with probabilities, read out of time courses and a noisy prior."""
