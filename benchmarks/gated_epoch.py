@@ -26,7 +26,7 @@ from common import alternate, parser, publish, sim350_spec
 from torch import Tensor
 
 from dash_hpc.data import build
-from dash_hpc.ops import PRUNABLE, TENSORS, EpochJob, EpochResult, train_epoch
+from dash_hpc.ops import PRUNABLE, TENSORS, EpochResult, EpochTask, train_epoch
 from dash_hpc.pruning import Step, Strategy
 from dash_hpc.training import Trainer, epoch_batches
 from dash_hpc.training.autograd_epoch import AutogradEpoch
@@ -90,33 +90,33 @@ def main() -> None:
     rates = dict.fromkeys(TENSORS, 1e-3)
     shapes = {name: trainer.state.weights[name].shape for name in PRUNABLE}
 
-    def job() -> EpochJob:
-        return EpochJob(
+    def task() -> EpochTask:
+        return EpochTask(
             copy.deepcopy(trainer.state), found.y0, found.y1, found.dt, pointer, index, rates, solver=trainer.solver
         )
 
-    def native(work: EpochJob) -> EpochResult:
+    def native(work: EpochTask) -> EpochResult:
         fields = {name: getattr(work, name) for name in work.__dataclass_fields__}
         return train_epoch(**fields)
 
-    native(EpochJob(trainer.state, found.y0, found.y1, found.dt, pointer, index, rates, solver=trainer.solver))
-    one, two = job(), job()
+    native(EpochTask(trainer.state, found.y0, found.y1, found.dt, pointer, index, rates, solver=trainer.solver))
+    one, two = task(), task()
     results = native(one), AutogradEpoch(Bare())(two)
     same = all(one.state.weights[name].tobytes() == two.state.weights[name].tobytes() for name in TENSORS)
     if not same or results[0].loss.tobytes() != results[1].loss.tobytes():
         raise SystemExit("the epoch batch by batch has not the bits of the native one")
     trained = []
     for kind in (Gated, WrittenOut):
-        work = job()
+        work = task()
         AutogradEpoch(kind(1e-4, shapes))(work)
         trained.append(work.state.weights)
     if any(np.abs(trained[0][name] - trained[1][name]).max() > 1e-3 for name in TENSORS):
         raise SystemExit("the gates pulled back by hand do not learn what autograd teaches them")
     evaluations: dict[str, int] = {}
 
-    def timed(name: str, run: Callable[[EpochJob], EpochResult]) -> Callable[[], float]:
+    def timed(name: str, run: Callable[[EpochTask], EpochResult]) -> Callable[[], float]:
         def once() -> float:
-            work = job()
+            work = task()
             began = time.perf_counter()
             evaluations[name] = run(work).evaluations
             return time.perf_counter() - began

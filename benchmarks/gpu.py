@@ -32,9 +32,9 @@ import numpy as np
 import torch
 from common import parser, publish, random_problem
 
-from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, TrainState, select, train_epoch, train_pack
+from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, TrainState, select, train_epoch, train_many
 from dash_hpc.ops.cuda import Gpu, open_gpu
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 
 PAIRS, LARGE_PAIRS = 4, 16
 SOLVER = SolverOptions(rtol=1e-5, atol=1e-7)
@@ -60,14 +60,14 @@ FULL = Sizes()
 REHEARSAL = Sizes(genes=40, hidden=6, steps=4, packs=(1, 2), others=(1,), large=(100, 12), device="cpu")
 
 
-def epoch_job(
+def epoch_task(
     state: TrainState, data: Sequence[np.ndarray], steps: int, lr: float = 1e-4, pairs: int = PAIRS
-) -> EpochJob:
+) -> EpochTask:
     """`steps` batches of as many pairs each; the state is used as it is."""
     y0, y1, dt = data
     pointer = np.arange(0, pairs * steps + 1, pairs)
     index = np.resize(np.arange(len(dt)), pairs * steps)
-    return EpochJob(state, y0, y1, dt, pointer, index, lr=dict.fromkeys(TENSORS, lr), solver=SOLVER)
+    return EpochTask(state, y0, y1, dt, pointer, index, lr=dict.fromkeys(TENSORS, lr), solver=SOLVER)
 
 
 def problem(sizes: Sizes, density: float) -> tuple[TrainState, tuple[np.ndarray, ...]]:
@@ -82,10 +82,10 @@ def agreement(gpu: Gpu, sizes: Sizes, density: float, epochs: int) -> dict[str, 
     mine, cpu = copy.deepcopy(start), copy.deepcopy(start)
     worst = 0.0
     for _ in range(epochs):
-        job = epoch_job(mine, data, sizes.steps)
-        found = gpu.train_pack([job])[0].loss
+        task = epoch_task(mine, data, sizes.steps)
+        found = gpu.train_many([task])[0].loss
         wanted = train_epoch(
-            cpu, job.y0, job.y1, job.dt, job.batch_ptr, job.batch_index, lr=job.lr, solver=job.solver
+            cpu, task.y0, task.y1, task.dt, task.batch_ptr, task.batch_index, lr=task.lr, solver=task.solver
         ).loss
         worst = max(worst, float(np.abs(found / wanted - 1).max()))
     both = either = 0
@@ -130,10 +130,10 @@ def pack_row(
     states = [copy.deepcopy(start) for _ in range(runs)]
 
     def take() -> tuple[float, int, dict[str, float]]:
-        jobs = [epoch_job(state, data, sizes.steps) for state in states]
+        tasks = [epoch_task(state, data, sizes.steps) for state in states]
         gpu.take_timings()
         began = time.perf_counter()
-        results = gpu.train_pack(jobs)
+        results = gpu.train_many(tasks)
         took = time.perf_counter() - began
         failed = [result.reason for result in results if result.status]
         if failed:
@@ -168,10 +168,10 @@ def cpu_row(sizes: Sizes, density: float) -> dict[str, Any]:
     """This machine's CPU path, a thread to a core."""
     start, data = problem(sizes, density)
     cores, steps = len(os.sched_getaffinity(0)), sizes.steps // 4
-    jobs = [epoch_job(copy.deepcopy(start), data, steps) for _ in range(cores)]
-    train_pack(jobs[:1])
+    tasks = [epoch_task(copy.deepcopy(start), data, steps) for _ in range(cores)]
+    train_many(tasks[:1])
     began = time.perf_counter()
-    train_pack(jobs, threads=cores)
+    train_many(tasks, threads=cores)
     took = time.perf_counter() - began
     return {"what": f"CPU, {density:.0%}", "runs": cores, "steps": steps, "seconds": took,
             "run_epochs_per_s": cores * steps / sizes.steps / took}  # fmt: skip
@@ -236,10 +236,10 @@ def large_rows(gpu: Gpu, sizes: Sizes, density: float, ceiling: dict[str, float]
     team = dataclasses.replace(gpu, team=True)
     steps, rows = 4, []
     for device, count in (("GPU", 1), ("GPU", steps), ("CPU", 1)):
-        job = epoch_job(copy.deepcopy(start), (y0, y1, dt), count, 1e-6, LARGE_PAIRS)
+        task = epoch_task(copy.deepcopy(start), (y0, y1, dt), count, 1e-6, LARGE_PAIRS)
         team.take_timings()
         began = time.perf_counter()
-        [result] = team.train_pack([job]) if device == "GPU" else train_pack([job])
+        [result] = team.train_many([task]) if device == "GPU" else train_many([task])
         took = time.perf_counter() - began
         if result.status:
             raise SystemExit(f"benchmark: {what}, {device}: {result.reason}")

@@ -52,9 +52,9 @@ from dash_hpc.ops import SolverOptions
 from dash_hpc.ops.cuda import open_gpu
 gpu = open_gpu()
 solver = SolverOptions(rtol=1e-4, atol=1e-6)
-works = [problems.job(problems.model(65, 9, d, "f4"), *problems.pairs(65, 6, "f4"), solver=solver) for d in (1.0, 0.1)]
+works = [problems.task(problems.model(65, 9, d, "f4"), *problems.pairs(65, 6, "f4"), solver=solver) for d in (1.0, 0.1)]
 for team in (False, True):
-    assert not any(result.status for result in replace(gpu, team=team).train_pack(works))
+    assert not any(result.status for result in replace(gpu, team=team).train_many(works))
 """
 
 

@@ -23,22 +23,22 @@ from common import ROOT, parser, publish
 EPOCHS = """
 import sys, time
 from dash_hpc.data import build
-from dash_hpc.ops.train import EpochJob
 from dash_hpc.study import load_study, plan
 from dash_hpc.training import Trainer
 from dash_hpc.training.work import do_alone
 study = load_study(sys.argv[1], ["sweep.seeds=[0]", "training.epochs=" + sys.argv[3]])
 spec = next(run.spec for run in plan(study, "") if run.spec["strategy"]["name"] == sys.argv[2])
-steps = Trainer(build(spec["data"], seed=0, base="."), spec).course()
-job, evaluations, times = next(steps), 0, []
+trainer = Trainer(build(spec["data"], seed=0, base="."), spec)
+steps = (trainer.steps if hasattr(trainer, "steps") else trainer.course)()  # whichever the version calls it
+task, evaluations, times = next(steps), 0, []
 try:
     while True:
         start = time.perf_counter()
-        result = do_alone(job)
-        if isinstance(job, EpochJob):
+        result = do_alone(task)
+        if type(task).__name__ in ("EpochTask", "EpochJob"):
             times.append(1000 * (time.perf_counter() - start))
             evaluations += result.evaluations
-        job = steps.send(result)
+        task = steps.send(result)
 except StopIteration:
     print(evaluations, sorted(times)[len(times) // 2])
 """

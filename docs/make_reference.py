@@ -70,8 +70,8 @@ LIMITS_HEAD = f"""What goes beyond these is refused in one line before it is par
 have the bounds of the tables above, a path has at most {MAX_PATH:,} characters, a study at most {MAX_RUNS:,} runs, and
 simulated data at most {MAX_VALUES:,} values (genes × times × trajectories). A study whose one run cannot fit into
 the memory of the machine, by its genes, hidden units, prior points and trajectories, is refused before anything is
-allocated. A data file is a regular file of at most {_mib(MAX_FILE_BYTES)}, also of what it holds when it is packed; a
-line of it has at most {_mib(MAX_LINE_BYTES)} and {MAX_CELLS:,} cells."""
+allocated. A data file is a regular file of at most {_mib(MAX_FILE_BYTES)}, also of what it
+holds when compressed; a line of it has at most {_mib(MAX_LINE_BYTES)} and {MAX_CELLS:,} cells."""
 
 
 READERS_HEAD = """`train`, `test` and, where it is a file, `validation` are paths, or tables with keys for the reader

@@ -28,7 +28,7 @@ _COMMANDS = {
     "report": ("results", "Write the report of a study."),
     "verify": ("store", "Check every byte of a study's folder."),
     "rerun": ("store", "Repeat one recorded run and compare the bits."),
-    "compact": ("store", "Pack ended runs into few large files."),
+    "compact": ("store", "Bundle ended runs into few large files."),
     "reindex": ("store", "Write the index of a study's folder anew."),
     "simulate": ("simulate", "Simulate a network and its time courses."),
     "doctor": ("doctor", "Check this installation and this machine."),

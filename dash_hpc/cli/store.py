@@ -84,7 +84,7 @@ def reindex(folder: Path, as_json: bool) -> None:
 @_folder
 @json_option
 def compact(folder: Path, as_json: bool) -> None:
-    """Pack ended runs into few large files (bundles/), for file systems that count files.
+    """Bundle ended runs into few large files (bundles/), for file systems that count files.
 
     Everything reads bundles as it reads run files, and running the study again skips what is done. A run's own file
     is removed only after its bundle was written, read back and compared. Interrupted, the same command goes on.
@@ -95,14 +95,14 @@ def compact(folder: Path, as_json: bool) -> None:
     """
     from dash_hpc.errors import StoreError
     from dash_hpc.execution.claims.folder import held_by_driver
-    from dash_hpc.store import compact as pack
+    from dash_hpc.store import compact as compact_store
     from dash_hpc.store import is_store
 
     if not is_store(folder):
         raise StoreError(f"{folder}: not the output folder of a study, it has no plan.jsonl")
     # Two at a time might each take the other's bundle for the one that stays.
     with held_by_driver(folder, "compact") as lease:
-        done = pack(folder)
+        done = compact_store(folder)
         lease.check()
     if as_json:
         print_json(
@@ -117,7 +117,7 @@ def compact(folder: Path, as_json: bool) -> None:
         return
     for problem in done.problems:
         say(f"left alone: {problem}")
-    say(f"{folder}: {done.runs} runs packed, {done.bundles} bundles now, {done.files_removed} files removed")
+    say(f"{folder}: {done.runs} runs bundled, {done.bundles} bundles now, {done.files_removed} files removed")
 
 
 @click.command(cls=Command)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dash_hpc.errors import DataError
 from dash_hpc.files import NotRegular, open_regular
 
-__all__ = ["MAX_CELLS", "MAX_FILE_BYTES", "MAX_LINE_BYTES", "digest_of", "read_within", "refuse_wide", "unpack"]
+__all__ = ["MAX_CELLS", "MAX_FILE_BYTES", "MAX_LINE_BYTES", "decompressed", "digest_of", "read_within", "refuse_wide"]
 
 MAX_FILE_BYTES = 1 << 30
 """Of a file, and of what a compressed file holds."""
@@ -92,7 +92,7 @@ def _opened(path: str | Path, error: type[DataError]) -> Iterator[BufferedReader
         raise error(f"{path}: file not found ({reason})") from None
 
 
-def unpack(data: bytes, path: str | Path, error: type[DataError] = DataError) -> bytes:
+def decompressed(data: bytes, path: str | Path, error: type[DataError] = DataError) -> bytes:
     """Return what gzip data hold; a small file may hold more than any memory.
 
     Raises

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dash_hpc.data.cells import MISSING, Remarks, clip, count_cells, read_number, tidy
-from dash_hpc.data.filesize import read_within, refuse_wide, unpack
+from dash_hpc.data.filesize import decompressed, read_within, refuse_wide
 from dash_hpc.errors import DataError
 
 __all__ = ["Lines", "number_table", "read_lines", "split_cells"]
@@ -106,7 +106,7 @@ def read_lines(path: str | Path, error: type[DataError] = DataError, *, numbers:
     """
     data = read_within(path, error)
     if data[:2] == b"\x1f\x8b":
-        data = unpack(data, path, error)
+        data = decompressed(data, path, error)
     elif Path(path).suffix == ".gz":
         raise error(f"{path}: the name ends in .gz, but the file is not gzip")
     remarks: list[str] = []

@@ -129,7 +129,7 @@ def bioprune_curve(
 ) -> pd.DataFrame:
     """Prune by the prior alone, without training (DASH with λ = (1, 1); Hossain et al. 2024, "BioPrune").
 
-    With λ = 1 the scores do not depend on the weights, so the whole course of masks follows from the prior,
+    With λ = 1 the scores do not depend on the weights, so all masks follow from the prior,
     the start Ω(0) (uniform) and the schedule.
 
     Parameters

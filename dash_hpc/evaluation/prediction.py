@@ -53,7 +53,7 @@ def predict_pairs(
     intervals = unit.intervals(pairs.t1 - pairs.t0)
     family = family_of(weights)
     inside = family.rescaled(weights, unit.size)
-    solution = family.predict_job(inside, pairs.y0, intervals, unit.solver(solver)).run()
+    solution = family.predict_task(inside, pairs.y0, intervals, unit.solver(solver)).run()
     ok = np.asarray(solution.ok)
     if not ok.all():
         bad = int(np.flatnonzero(~ok)[0])

@@ -33,9 +33,9 @@ def drive(
     window: int,
     journal: Journal,
     tick: Callable[[Collection[str]], None] = lambda active: None,
-    task: Callable[[str, str], Any] = run_noted,
+    call: Callable[[str, str], Any] = run_noted,
     packing: Packing = Packing(),  # noqa: B008 - frozen
-    pack_task: Callable[..., Any] = run_pack,
+    pack_call: Callable[..., Any] = run_pack,
     stop: StopFlag | None = None,
     on_stop: Callable[[str], None] = lambda reason: None,
 ) -> None:
@@ -52,17 +52,17 @@ def drive(
     run_ids : sequence of str
         In the order in which they shall start.
     executor : concurrent.futures.Executor
-        Calls ``task(folder, run_id)`` somewhere.
+        Calls ``call(folder, run_id)`` somewhere.
     window : int
         At most so many runs, or packs, are handed out and not back: enough to keep all workers busy.
     journal : Journal
     tick : callable
         Called about twice a second with the ids that are handed out.
-    task : callable
+    call : callable
         Returns the status of the run ("done", "failed", "stopped", "held"), or a dict with ``status`` and ``notes``.
     packing : Packing, optional
         Runs that a worker gets at a time, and where it works on them; default one, on the CPU.
-    pack_task : callable
+    pack_call : callable
         Called as :func:`dash_hpc.execution.work.many_runs.run_pack` unless runs go one by one to the CPU.
     stop : StopFlag, optional
         Once it is set, no run is handed out any more, ``on_stop(reason)`` is called, which shall make the calls under
@@ -94,10 +94,10 @@ def drive(
                 if not_before.get(unit[0], 0.0) > time.monotonic():
                     waiting.append(unit)
                 elif packing.plain:
-                    active[executor.submit(task, str(folder), *unit)] = unit
+                    active[executor.submit(call, str(folder), *unit)] = unit
                 else:
                     arguments = (str(folder), list(unit), packing.device, packing.threads)
-                    active[executor.submit(pack_task, *arguments)] = unit
+                    active[executor.submit(pack_call, *arguments)] = unit
             begun = True
         if stop is not None and stop.is_set():
             waiting.clear()

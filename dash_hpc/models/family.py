@@ -15,7 +15,7 @@ from dash_hpc.errors import UsageError
 from dash_hpc.models.layers import Influence, Layer
 from dash_hpc.ops.mse import observed_counts
 from dash_hpc.ops.state import Matrix, Tensors, values
-from dash_hpc.ops.torch_gradients import TorchGradientJob
+from dash_hpc.ops.torch_gradients import TorchGradientTask
 from dash_hpc.study.models.section import ModelSection
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dash_hpc.ops.prior_loss import PriorLoss
     from dash_hpc.ops.solver import SolverOptions
     from dash_hpc.ops.timeunit import TimeUnit
-    from dash_hpc.ops.train import EpochJob
+    from dash_hpc.ops.train import EpochTask
 
 __all__ = ["Examples", "Family", "Tensor"]
 
@@ -128,37 +128,37 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def epoch_job(self, epoch: EpochJob) -> Any:
-        """Return the job that does what ``epoch`` describes: one of those that training knows how to do.
+    def epoch_task(self, epoch: EpochTask) -> Any:
+        """Return the task that does what ``epoch`` describes: one of those that training knows how to do.
 
-        Native operators do an ``EpochJob`` as it is.
+        Native operators do an ``EpochTask`` as it is.
         """
 
-    def gradient_job(
-        self, weights: Tensors, masks: Mapping[str, np.ndarray], epoch: EpochJob, index: np.ndarray, widest: int
+    def gradient_task(
+        self, weights: Tensors, masks: Mapping[str, np.ndarray], epoch: EpochTask, index: np.ndarray, widest: int
     ) -> Any:
-        """Describe loss and gradients of one batch of ``epoch``: a job that gives ``BatchGradients``, here by PyTorch.
+        """Describe loss and gradients of one batch of ``epoch``: a task that gives ``BatchGradients``, here by PyTorch.
 
         Parameters
         ----------
         weights, masks
             Those with which the model runs, in the form of the state's.
-        epoch : EpochJob
+        epoch : EpochTask
             Gives pairs, solver, τ and prior loss.
         index : (B,) int array
             The pairs of the batch.
         widest : int
             Pairs of the epoch's largest batch.
         """
-        return TorchGradientJob(
+        return TorchGradientTask(
             self.loss, weights, masks, epoch.y0, epoch.y1, epoch.dt, index, epoch.solver, epoch.tau, epoch.prior
         )
 
     @abstractmethod
-    def predict_job(
+    def predict_task(
         self, weights: Tensors, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, Any] | SolverOptions
     ) -> Any:
-        """Describe the solution of intervals ``dt`` (B,) from states ``y0`` (B, G): a job whose ``run`` returns it."""
+        """Describe the solution of intervals ``dt`` (B,) from states ``y0`` (B, G): a task whose ``run`` returns it."""
 
     @abstractmethod
     def loss(

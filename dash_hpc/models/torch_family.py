@@ -13,12 +13,12 @@ from dash_hpc.models.family import Family
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.state import Tensors
-from dash_hpc.ops.torch_jobs import TorchEpochJob, TorchSolveJob
+from dash_hpc.ops.torch_tasks import TorchEpochTask, TorchSolveTask
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
 
-    from dash_hpc.ops.train import EpochJob
+    from dash_hpc.ops.train import EpochTask
 
 __all__ = ["TorchFamily"]
 
@@ -34,15 +34,15 @@ class TorchFamily(Family):
     def target(self, params: Mapping[str, TorchTensor], y: TorchTensor) -> TorchTensor:
         """Return the states (B, G) that the model drives states ``y`` to: its rate of change without decay."""
 
-    def epoch_job(self, epoch: EpochJob) -> TorchEpochJob:
+    def epoch_task(self, epoch: EpochTask) -> TorchEpochTask:
         """Return the epoch as work for PyTorch."""
-        return TorchEpochJob(epoch, self.loss)
+        return TorchEpochTask(epoch, self.loss)
 
-    def predict_job(
+    def predict_task(
         self, weights: Tensors, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, Any] | SolverOptions
-    ) -> TorchSolveJob:
+    ) -> TorchSolveTask:
         """Describe a solution by torchdiffeq."""
-        return TorchSolveJob(self.rhs, weights, y0, dt, solver)
+        return TorchSolveTask(self.rhs, weights, y0, dt, solver)
 
     def loss(
         self,

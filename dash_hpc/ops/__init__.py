@@ -8,31 +8,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dash_hpc.ops.adam import AdamTensor, adam_step
-from dash_hpc.ops.events import ScoreJob, ScorePrior, SelectJob, score_pack, select_pack
-from dash_hpc.ops.gradients import BatchGradients, GradientJob, gradients, gradients_many
+from dash_hpc.ops.events import ScorePrior, ScoreTask, SelectTask, score_many, select_many
+from dash_hpc.ops.gradients import BatchGradients, GradientTask, gradients, gradients_many
 from dash_hpc.ops.native import native_info
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.scores import dash_scores, prior_terms
 from dash_hpc.ops.select import select
-from dash_hpc.ops.solver import SolveJob, SolverOptions, solve_arrays, solve_pack
+from dash_hpc.ops.solver import SolverOptions, SolveTask, solve_arrays, solve_many
 from dash_hpc.ops.state import EpochResult, Solution, TrainState
-from dash_hpc.ops.train import EpochJob, train_epoch, train_pack
+from dash_hpc.ops.train import EpochTask, train_epoch, train_many
 
 __all__ = [
     "PRUNABLE",
     "TENSORS",
     "AdamTensor",
     "BatchGradients",
-    "EpochJob",
     "EpochResult",
-    "GradientJob",
+    "EpochTask",
+    "GradientTask",
     "PriorLoss",
-    "ScoreJob",
     "ScorePrior",
-    "SelectJob",
+    "ScoreTask",
+    "SelectTask",
     "Solution",
-    "SolveJob",
+    "SolveTask",
     "SolverOptions",
     "TrainState",
     "adam_step",
@@ -42,14 +42,14 @@ __all__ = [
     "gradients_many",
     "native_info",
     "prior_terms",
-    "score_pack",
+    "score_many",
     "select",
-    "select_pack",
+    "select_many",
     "solve",
     "solve_arrays",
-    "solve_pack",
+    "solve_many",
     "train_epoch",
-    "train_pack",
+    "train_many",
 ]
 
 if TYPE_CHECKING:

@@ -16,19 +16,19 @@ import numpy as np
 from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, RunFailed, UsageError
 from dash_hpc.ops.events import (
     BranchScores,
-    ScoreJob,
+    ScoreTask,
     Selection,
-    SelectJob,
+    SelectTask,
     branch_forms,
     branch_scores,
-    score_pack,
+    score_many,
 )
-from dash_hpc.ops.gradients import BatchGradients, GradientJob, batch_gradients, checked_gradient_jobs
+from dash_hpc.ops.gradients import BatchGradients, GradientTask, batch_gradients, checked_gradient_tasks
 from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.ops.select import checked_selection
-from dash_hpc.ops.solver import SolveJob, SolverOptions, checked_intervals
+from dash_hpc.ops.solver import SolverOptions, SolveTask, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, native_form
-from dash_hpc.ops.train import EpochJob, checked_jobs
+from dash_hpc.ops.train import EpochTask, checked_tasks
 
 __all__ = ["Gpu", "choose_device", "gpu_info", "open_gpu", "parse_device"]
 
@@ -68,89 +68,89 @@ class Gpu:
     state_limit: int = 0
     team: bool | None = None
 
-    def train_pack(self, jobs: Sequence[EpochJob]) -> list[EpochResult]:
-        """Train one epoch of each of many runs in one launch; like :func:`dash_hpc.ops.train_pack`.
+    def train_many(self, tasks: Sequence[EpochTask]) -> list[EpochResult]:
+        """Train one epoch of each of many runs in one launch; like :func:`dash_hpc.ops.train_many`.
 
         Each run has the bits that it has alone, whatever the pack, and the same ones every time.
 
         Raises
         ------
         UsageError
-            Before any run is touched, when a job is wrong or float32 and float64 are mixed.
+            Before any run is touched, when a task is wrong or float32 and float64 are mixed.
         GpuUnavailable, GpuMemoryError, GpuFault
             No state has been changed then.
         """
-        checked = checked_jobs(jobs)
-        _one_dtype([job.state.weights for job in checked])
-        packed: list[dict[str, Any]] = []
-        for job in checked:
-            state = job.state
-            packed.append(
+        checked = checked_tasks(tasks)
+        _one_dtype([task.state.weights for task in checked])
+        forms: list[dict[str, Any]] = []
+        for task in checked:
+            state = task.state
+            forms.append(
                 {
                     "weights": native_form(state.weights), "moment1": state.moment1, "moment2": state.moment2,
-                    "masks": state.masks, "step": state.step, "y0": job.y0, "y1": job.y1, "dt": job.dt,
-                    "batch_ptr": job.batch_ptr, "batch_index": job.batch_index,
-                    "lr": [float(job.lr[name]) for name in TENSORS],
-                    "beta1": float(job.betas[0]), "beta2": float(job.betas[1]), "eps": float(job.eps),
-                    "solver": SolverOptions.of(job.solver).as_dict(), "tau": float(job.tau),
-                    "prior": job.prior.native_form if job.prior is not None and job.tau < 1.0 else None,
-                    "loss": np.full(len(job.batch_ptr) - 1, np.nan),
+                    "masks": state.masks, "step": state.step, "y0": task.y0, "y1": task.y1, "dt": task.dt,
+                    "batch_ptr": task.batch_ptr, "batch_index": task.batch_index,
+                    "lr": [float(task.lr[name]) for name in TENSORS],
+                    "beta1": float(task.betas[0]), "beta2": float(task.betas[1]), "eps": float(task.eps),
+                    "solver": SolverOptions.of(task.solver).as_dict(), "tau": float(task.tau),
+                    "prior": task.prior.native_form if task.prior is not None and task.tau < 1.0 else None,
+                    "loss": np.full(len(task.batch_ptr) - 1, np.nan),
                 }
             )  # fmt: skip
-        found = self._call("train_pack", packed, self._choices())
+        found = self._call("train_pack", forms, self._choices())
         results = []
-        for job, form, (step, evaluations, status) in zip(checked, packed, found, strict=True):
-            job.state.step = step
+        for task, form, (step, evaluations, status) in zip(checked, forms, found, strict=True):
+            task.state.step = step
             reason = STATUS_REASONS[status] if status else None
             results.append(EpochResult(form["loss"], int(evaluations), int(status), reason))
         return results
 
-    def gradients_many(self, jobs: Sequence[GradientJob]) -> list[BatchGradients]:
+    def gradients_many(self, tasks: Sequence[GradientTask]) -> list[BatchGradients]:
         """Loss and gradients of a batch of each of many runs in one launch; like :func:`dash_hpc.ops.gradients_many`.
 
-        They are those of :meth:`train_pack`, bit for bit. ``widest`` plays no part.
+        They are those of :meth:`train_many`, bit for bit. ``widest`` plays no part.
 
         Raises
         ------
         UsageError
-            When a job is wrong or float32 and float64 are mixed.
+            When a task is wrong or float32 and float64 are mixed.
         GpuUnavailable, GpuMemoryError, GpuFault
         """
-        checked = checked_gradient_jobs(jobs)
-        _one_dtype([job.weights for job in checked])
-        packed = [
+        checked = checked_gradient_tasks(tasks)
+        _one_dtype([task.weights for task in checked])
+        forms = [
             {
-                "weights": native_form(job.weights), "masks": dict(job.masks), "y0": job.y0, "y1": job.y1, "dt": job.dt,
-                "index": job.index, "solver": SolverOptions.of(job.solver).as_dict(), "tau": job.tau,
-                "prior": job.prior.native_form if job.prior is not None and job.tau < 1.0 else None,
+                "weights": native_form(task.weights), "masks": dict(task.masks), "y0": task.y0, "y1": task.y1,
+                "dt": task.dt, "index": task.index, "solver": SolverOptions.of(task.solver).as_dict(), "tau": task.tau,
+                "prior": task.prior.native_form if task.prior is not None and task.tau < 1.0 else None,
             }
-            for job in checked
+            for task in checked
         ]  # fmt: skip
-        found = self._call("gradients_many", packed, self._choices())
-        return [batch_gradients(job, *parts) for job, parts in zip(checked, found, strict=True)]
+        found = self._call("gradients_many", forms, self._choices())
+        return [batch_gradients(task, *parts) for task, parts in zip(checked, found, strict=True)]
 
-    def solve_pack(self, jobs: Sequence[SolveJob]) -> list[Solution]:
-        """Solve many models' intervals in one launch; like :func:`dash_hpc.ops.solve_pack`.
+    def solve_many(self, tasks: Sequence[SolveTask]) -> list[Solution]:
+        """Solve many models' intervals in one launch; like :func:`dash_hpc.ops.solve_many`.
 
         Raises
         ------
         UsageError
-            When a job is wrong or float32 and float64 are mixed.
+            When a task is wrong or float32 and float64 are mixed.
         GpuUnavailable, GpuMemoryError, GpuFault
         """
-        return self.solve_masked(jobs, [{}] * len(jobs))
+        return self.solve_masked(tasks, [{}] * len(tasks))
 
-    def solve_masked(self, jobs: Sequence[SolveJob], masks: Sequence[Mapping[str, np.ndarray]]) -> list[Solution]:
-        """Do what :meth:`solve_pack` does with masks for each job, as :func:`dash_hpc.ops.solve_arrays` takes them."""
-        _one_dtype([job.weights for job in jobs])
-        packed = []
-        for job, own in zip(jobs, masks, strict=True):
-            y0, dt = checked_intervals(job.weights, job.y0, job.dt)
-            solver = SolverOptions.of(job.solver).as_dict()
-            packed.append(
-                {"weights": native_form(job.weights), "masks": dict(own), "y0": y0, "dt": dt, "solver": solver}
+    def solve_masked(self, tasks: Sequence[SolveTask], masks: Sequence[Mapping[str, np.ndarray]]) -> list[Solution]:
+        """Do what :meth:`solve_many` does with masks for each task, as :func:`dash_hpc.ops.solve_arrays` takes them."""
+        _one_dtype([task.weights for task in tasks])
+        forms = []
+        for task, own in zip(tasks, masks, strict=True):
+            y0, dt = checked_intervals(task.weights, task.y0, task.dt)
+            solver = SolverOptions.of(task.solver).as_dict()
+            forms.append(
+                {"weights": native_form(task.weights), "masks": dict(own), "y0": y0, "dt": dt, "solver": solver}
             )
-        return [Solution(*parts) for parts in self._call("solve_pack", packed, self._choices())]
+        return [Solution(*parts) for parts in self._call("solve_pack", forms, self._choices())]
 
     def solve_backward(
         self, weights: Mapping[str, Any], y0: np.ndarray, step_sizes: np.ndarray, grad: np.ndarray, method: str
@@ -166,8 +166,8 @@ class Gpu:
             raise UsageError(f"solve_backward: grad must be {list(y0.shape)}, step_sizes [{len(y0)}, n]")
         return self._call("solve_backward", native_form(weights), y0, sizes, grad, method, self._choices())
 
-    def score_pack(self, jobs: Sequence[ScoreJob]) -> list[BranchScores | RunFailed]:
-        """Score many runs in one launch, a block to a branch; like :func:`dash_hpc.ops.score_pack`.
+    def score_many(self, tasks: Sequence[ScoreTask]) -> list[BranchScores | RunFailed]:
+        """Score many runs in one launch, a block to a branch; like :func:`dash_hpc.ops.score_many`.
 
         float64 throughout, whatever the weights' dtype. Each run has the bits that it has alone; they differ from the
         CPU's in the last digits. A run that the normal equations do not serve (a condition number above 1e12, a score
@@ -176,46 +176,46 @@ class Gpu:
         Raises
         ------
         UsageError
-            Before anything is computed, when a job is wrong.
+            Before anything is computed, when a task is wrong.
         GpuUnavailable, GpuMemoryError, GpuFault
         """
         forms: list[dict[str, Any]] = []
         priors: dict[bytes, tuple[Any, Any]] = {}
-        for job in jobs:
-            job.check()
-            forms += branch_forms(job, priors.setdefault(job.prior.digest, job.prior.native_form))
+        for task in tasks:
+            task.check()
+            forms += branch_forms(task, priors.setdefault(task.prior.digest, task.prior.native_form))
         found = self._call("score_pack", forms, self._choices())
         results: list[BranchScores | RunFailed] = []
         left = iter(found)
-        for job in jobs:
-            branches = {part.name: next(left) for part in job.parts}
+        for task in tasks:
+            branches = {part.name: next(left) for part in task.parts}
             if any(numbers[-1] for _, _, numbers in branches.values()):
-                results += score_pack([job])
+                results += score_many([task])
             else:
-                results.append({branch: branch_scores(job, *parts) for branch, parts in branches.items()})
+                results.append({branch: branch_scores(task, *parts) for branch, parts in branches.items()})
         return results
 
-    def select_pack(self, jobs: Sequence[SelectJob]) -> list[Selection | RunFailed]:
-        """Select for many runs in one launch, a block to a tensor; like :func:`dash_hpc.ops.select_pack`.
+    def select_many(self, tasks: Sequence[SelectTask]) -> list[Selection | RunFailed]:
+        """Select for many runs in one launch, a block to a tensor; like :func:`dash_hpc.ops.select_many`.
 
         For equal scores the masks are those of the CPU, ties included.
 
         Raises
         ------
         UsageError
-            Before anything is computed, when a job is wrong.
+            Before anything is computed, when a task is wrong.
         GpuUnavailable, GpuMemoryError, GpuFault
         """
         results: list[Selection | RunFailed] = []
         forms: list[tuple[np.ndarray, np.ndarray, int]] = []
         places: list[tuple[Selection, str]] = []
-        for job in jobs:
+        for task in tasks:
             chosen: Selection = {}
             tensors = []
             try:
-                for name, score in job.scores.items():
-                    n = int(job.counts[name])
-                    wide, mask = checked_selection(score, job.masks[name], n)
+                for name, score in task.scores.items():
+                    n = int(task.counts[name])
+                    wide, mask = checked_selection(score, task.masks[name], n)
                     chosen[name] = mask, float("nan")
                     if n:
                         tensors.append((name, (wide, mask, n)))
@@ -238,7 +238,7 @@ class Gpu:
         return dict(self._call("kernels"))
 
     def take_timings(self) -> dict[str, float]:
-        """Seconds since the last call of this: ``host`` (packing and taking back), ``transfer``, ``kernel``."""
+        """Seconds since the last call of this: ``host`` (arranging and taking back), ``transfer``, ``kernel``."""
         return dict(self._call("take_timings"))
 
     def release_memory(self) -> None:

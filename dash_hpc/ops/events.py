@@ -1,4 +1,4 @@
-"""The work of a pruning event as jobs: scores, then selection, of one run or of many side by side."""
+"""The work of a pruning event as tasks: scores, then selection, of one run or of many side by side."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dash_hpc.ops.select import select
 from dash_hpc.ops.state import Tensors
 from dash_hpc.ops.threads import map_in_threads
 
-__all__ = ["Branch", "ScoreJob", "ScorePrior", "SelectJob", "score_pack", "select_pack"]
+__all__ = ["Branch", "ScorePrior", "ScoreTask", "SelectTask", "score_many", "select_many"]
 
 #: Scores of both branches by name.
 BranchScores = dict[str, Scores]
 #: New mask and threshold of each tensor by name, as :func:`dash_hpc.ops.select` returns them.
 Selection = dict[str, tuple[np.ndarray, float]]
 
-_Job = TypeVar("_Job")
+_Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
@@ -88,7 +88,7 @@ class Branch:
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreJob:
+class ScoreTask:
     """DASH scores of all branches of one run: what :func:`dash_hpc.ops.dash_scores` takes for each.
 
     Attributes
@@ -179,7 +179,7 @@ class ScoreJob:
 
 
 @dataclass(frozen=True, eq=False)
-class SelectJob:
+class SelectTask:
     """Which weights of a run go: what :func:`dash_hpc.ops.select` takes, for each tensor.
 
     Attributes
@@ -201,67 +201,67 @@ class SelectJob:
         return {name: select(score, self.masks[name], self.counts[name]) for name, score in self.scores.items()}
 
 
-def score_pack(jobs: Sequence[ScoreJob], *, threads: int = 1) -> list[BranchScores | RunFailed]:
+def score_many(tasks: Sequence[ScoreTask], *, threads: int = 1) -> list[BranchScores | RunFailed]:
     """Score many runs on the CPU, ``threads`` of them at a time; each has the bits that it has alone.
 
     Returns
     -------
     list
-        For each job its scores by branch, or the RunFailed that it ended in; the others go on.
+        For each task its scores by branch, or the RunFailed that it ended in; the others go on.
 
     Raises
     ------
     UsageError
-        Before anything is computed, when a job is wrong.
+        Before anything is computed, when a task is wrong.
     """
-    for job in jobs:
-        job.check()
-    return _each(ScoreJob.run, jobs, threads)
+    for task in tasks:
+        task.check()
+    return _each(ScoreTask.run, tasks, threads)
 
 
-def select_pack(jobs: Sequence[SelectJob], *, threads: int = 1) -> list[Selection | RunFailed]:
+def select_many(tasks: Sequence[SelectTask], *, threads: int = 1) -> list[Selection | RunFailed]:
     """Select for many runs on the CPU, ``threads`` of them at a time.
 
     Returns
     -------
     list
-        For each job new mask and threshold by tensor, or the RunFailed that it ended in; the others go on.
+        For each task new mask and threshold by tensor, or the RunFailed that it ended in; the others go on.
 
     Raises
     ------
     UsageError
-        When a job is wrong.
+        When a task is wrong.
     """
-    return _each(SelectJob.run, jobs, threads)
+    return _each(SelectTask.run, tasks, threads)
 
 
-def branch_forms(job: ScoreJob, prior: tuple[Any, Any]) -> list[dict[str, Any]]:
+def branch_forms(task: ScoreTask, prior: tuple[Any, Any]) -> list[dict[str, Any]]:
     """Return what the CUDA module takes for each branch; ``prior`` as :attr:`ScorePrior.native_form`."""
 
     def wide(tensor: Any) -> np.ndarray:
         return np.ascontiguousarray(tensor, dtype=np.float64)
 
     C, P = prior
-    m, G = job.weights[job.parts[0].first].shape
-    known, linked = job.lambda_ppi > 0, job.lambda_motif > 0
-    read_W, read_U = job.lambda_ppi < 1, job.lambda_motif < 1
+    m, G = task.weights[task.parts[0].first].shape
+    known, linked = task.lambda_ppi > 0, task.lambda_motif > 0
+    read_W, read_U = task.lambda_ppi < 1, task.lambda_motif < 1
     return [
         {
-            "genes": G, "hidden": m, "prods": part.log_space, "norm": SCORE_NORMS.index(job.score_norm),
-            "lambda_ppi": float(job.lambda_ppi), "lambda_motif": float(job.lambda_motif),
-            "damping": float(job.omega_damping), "ridge": float(job.ridge),
-            "W": wide(job.weights[part.first]) if read_W else None,
-            "U": wide(job.weights[part.second]) if read_U else None,
-            "v": wide(job.gain(part)) if read_U else None,
-            "omega": wide(job.omega[part.name]) if known else None,
+            "genes": G, "hidden": m, "prods": part.log_space, "norm": SCORE_NORMS.index(task.score_norm),
+            "lambda_ppi": float(task.lambda_ppi), "lambda_motif": float(task.lambda_motif),
+            "damping": float(task.omega_damping), "ridge": float(task.ridge),
+            "W": wide(task.weights[part.first]) if read_W else None,
+            "U": wide(task.weights[part.second]) if read_U else None,
+            "v": wide(task.gain(part)) if read_U else None,
+            "omega": wide(task.omega[part.name]) if known else None,
             "C": C if known else None,
             "P": P if linked else None,
         }
-        for part in job.parts
+        for part in task.parts
     ]  # fmt: skip
 
 
-def branch_scores(job: ScoreJob, omega: np.ndarray, psi: np.ndarray, numbers: np.ndarray) -> Scores:
+def branch_scores(task: ScoreTask, omega: np.ndarray, psi: np.ndarray, numbers: np.ndarray) -> Scores:
     """Return one branch's scores from what the CUDA module gives back."""
 
     def diagnose(four: np.ndarray, lam: float) -> Diagnostics:
@@ -270,17 +270,17 @@ def branch_scores(job: ScoreJob, omega: np.ndarray, psi: np.ndarray, numbers: np
             return Diagnostics(prior_mass, data_mass, condition=float("nan"), method="none", ridge=0.0)
         return Diagnostics(prior_mass, data_mass, condition, "cholesky", ridge)
 
-    return Scores(omega, psi, diagnose(numbers[:4], job.lambda_ppi), diagnose(numbers[4:8], job.lambda_motif))
+    return Scores(omega, psi, diagnose(numbers[:4], task.lambda_ppi), diagnose(numbers[4:8], task.lambda_motif))
 
 
-def _each(run: Callable[[_Job], _Result], jobs: Sequence[_Job], threads: int) -> list[_Result | RunFailed]:
-    def guarded(job: _Job) -> _Result | RunFailed:
+def _each(run: Callable[[_Task], _Result], tasks: Sequence[_Task], threads: int) -> list[_Result | RunFailed]:
+    def guarded(task: _Task) -> _Result | RunFailed:
         try:
-            return run(job)
+            return run(task)
         except RunFailed as error:
             return error
 
-    return map_in_threads(guarded, jobs, threads, "pruning event")
+    return map_in_threads(guarded, tasks, threads, "pruning event")
 
 
 def _parts(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

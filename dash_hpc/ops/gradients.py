@@ -18,11 +18,18 @@ from dash_hpc.ops.solver import SolverOptions, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, Tensors, native_form, values
 from dash_hpc.ops.threads import map_in_threads, stop_token
 
-__all__ = ["BatchGradients", "GradientJob", "checked_gradient_jobs", "checked_objective", "gradients", "gradients_many"]
+__all__ = [
+    "BatchGradients",
+    "GradientTask",
+    "checked_gradient_tasks",
+    "checked_objective",
+    "gradients",
+    "gradients_many",
+]
 
 
 @dataclass(frozen=True)
-class GradientJob:
+class GradientTask:
     """One batch of one run, for the weights with which the model runs (gates and thresholds applied).
 
     Attributes
@@ -33,7 +40,7 @@ class GradientJob:
         True where a weight is active, in the shape of its tensor's values. A weight outside counts as 0 and its
         gradient is 0; a tensor without a mask is active everywhere, also where it is 0.
     y0, y1, dt, solver, tau, prior
-        As in :class:`dash_hpc.ops.EpochJob`.
+        As in :class:`dash_hpc.ops.EpochTask`.
     index : (B,) int array
         The pairs of the batch, 1 or more.
     widest : int
@@ -90,7 +97,7 @@ class BatchGradients:
     reason: str | None = None
 
 
-def gradients(job: GradientJob) -> BatchGradients:
+def gradients(task: GradientTask) -> BatchGradients:
     """Solve a batch's pairs and sweep back: loss and gradients, as inside :func:`dash_hpc.ops.train_epoch`.
 
     Where a gradient is not to be trusted, the batch is done again with shorter steps (docs/numerics.md). With
@@ -105,42 +112,42 @@ def gradients(job: GradientJob) -> BatchGradients:
     KeyboardInterrupt
         Within about 0.1 s of Ctrl-C, in the main thread.
     """
-    return _run(_checked(job))
+    return _run(_checked(task))
 
 
-def gradients_many(jobs: Sequence[GradientJob], *, threads: int = 1) -> list[BatchGradients]:
+def gradients_many(tasks: Sequence[GradientTask], *, threads: int = 1) -> list[BatchGradients]:
     """Do :func:`gradients` for one batch of each of many runs, ``threads`` of them at a time.
 
     Raises
     ------
     UsageError
-        Before anything is computed, when ``threads`` is below 1 or a job is wrong.
+        Before anything is computed, when ``threads`` is below 1 or a task is wrong.
     """
-    return map_in_threads(_run, checked_gradient_jobs(jobs), threads, "gradients_many")
+    return map_in_threads(_run, checked_gradient_tasks(tasks), threads, "gradients_many")
 
 
-def checked_gradient_jobs(jobs: Sequence[GradientJob]) -> list[GradientJob]:
-    """The jobs with their arrays in the form that the native modules take; UsageError when one is wrong."""
-    return [_checked(job) for job in jobs]
+def checked_gradient_tasks(tasks: Sequence[GradientTask]) -> list[GradientTask]:
+    """The tasks with their arrays in the form that the native modules take; UsageError when one is wrong."""
+    return [_checked(task) for task in tasks]
 
 
-def checked_objective(job: Any, weights: Tensors) -> dict[str, Any]:
-    """Fields ``y0, y1, dt, tau, prior, solver`` of a job on these weights, as the native modules take them.
+def checked_objective(task: Any, weights: Tensors) -> dict[str, Any]:
+    """Fields ``y0, y1, dt, tau, prior, solver`` of a task on these weights, as the native modules take them.
 
     UsageError when they do not fit each other.
     """
-    y0, dt = checked_intervals(weights, job.y0, job.dt)
-    y1 = as_array(job.y1, y0.dtype, "y1")
+    y0, dt = checked_intervals(weights, task.y0, task.dt)
+    y1 = as_array(task.y1, y0.dtype, "y1")
     if y1.shape != y0.shape:
         raise UsageError(f"y1 must be {list(y0.shape)} like y0, got {list(y1.shape)}")
-    tau = as_number(job.tau, "tau", least=0, most=1)
-    if tau < 1.0 and job.prior is None:
-        raise UsageError(f"tau must lie in [0, 1], and below 1 a prior loss must be given, got {job.tau!r}")
-    if job.prior is not None and not isinstance(job.prior, PriorLoss):
-        raise UsageError(f"prior must be a PriorLoss, got {type(job.prior).__name__}")
-    if job.prior is not None and (job.prior.states.shape[1:], job.prior.states.dtype) != (y0.shape[1:], y0.dtype):
+    tau = as_number(task.tau, "tau", least=0, most=1)
+    if tau < 1.0 and task.prior is None:
+        raise UsageError(f"tau must lie in [0, 1], and below 1 a prior loss must be given, got {task.tau!r}")
+    if task.prior is not None and not isinstance(task.prior, PriorLoss):
+        raise UsageError(f"prior must be a PriorLoss, got {type(task.prior).__name__}")
+    if task.prior is not None and (task.prior.states.shape[1:], task.prior.states.dtype) != (y0.shape[1:], y0.dtype):
         raise UsageError(f"the prior loss must have states of {y0.shape[1]} genes in {y0.dtype} like the weights")
-    return {"y0": y0, "y1": y1, "dt": dt, "tau": tau, "prior": job.prior, "solver": SolverOptions.of(job.solver)}
+    return {"y0": y0, "y1": y1, "dt": dt, "tau": tau, "prior": task.prior, "solver": SolverOptions.of(task.solver)}
 
 
 def check_pair_numbers(index: np.ndarray, pairs: int, name: str) -> None:
@@ -149,60 +156,62 @@ def check_pair_numbers(index: np.ndarray, pairs: int, name: str) -> None:
         raise UsageError(f"{name} must lie in 0..{pairs - 1}")
 
 
-def _checked(job: GradientJob) -> GradientJob:
-    objective = checked_objective(job, job.weights)
-    check_masks(job.weights, job.masks)
+def _checked(task: GradientTask) -> GradientTask:
+    objective = checked_objective(task, task.weights)
+    check_masks(task.weights, task.masks)
     for name in TENSORS:
-        if not values(job.weights[name]).flags.c_contiguous:
+        if not values(task.weights[name]).flags.c_contiguous:
             raise UsageError(f"{name} must be C-contiguous")
-    index = as_array(job.index, np.int64, "index")
+    index = as_array(task.index, np.int64, "index")
     if index.ndim != 1 or not len(index):
         raise UsageError("index must have one axis and at least one pair")
     check_pair_numbers(index, len(objective["y0"]), "index")
-    widest = as_count(job.widest, "widest", least=0)
+    widest = as_count(task.widest, "widest", least=0)
     if widest and widest < len(index):
         raise UsageError(f"widest must be 0 or at least the batch's {len(index)} pairs, got {widest}")
-    return replace(job, index=index, widest=widest or len(index), **objective)
+    return replace(task, index=index, widest=widest or len(index), **objective)
 
 
-def _run(job: GradientJob) -> BatchGradients:
-    options = SolverOptions.of(job.solver).as_dict()
-    prior = job.prior if job.tau < 1.0 else None
+def _run(task: GradientTask) -> BatchGradients:
+    options = SolverOptions.of(task.solver).as_dict()
+    prior = task.prior if task.tau < 1.0 else None
     native = native_module()
     if native is not None:
         loss, prior_loss, found, evaluations, status = native.gradients(
-            native_form(job.weights), dict(job.masks), job.y0, job.y1, job.dt, job.index,
-            job.widest or len(job.index), job.tau,
+            native_form(task.weights), dict(task.masks), task.y0, task.y1, task.dt, task.index,
+            task.widest or len(task.index), task.tau,
             None if prior is None else prior.native_form, **options, stop=stop_token(),
         )  # fmt: skip
-        return batch_gradients(job, loss, prior_loss, found, evaluations, status)
-    return _run_twin(job, options, prior)
+        return batch_gradients(task, loss, prior_loss, found, evaluations, status)
+    return _run_twin(task, options, prior)
 
 
 def batch_gradients(
-    job: GradientJob, loss: float, prior_loss: float, found: dict[str, np.ndarray], evaluations: int, status: int
+    task: GradientTask, loss: float, prior_loss: float, found: dict[str, np.ndarray], evaluations: int, status: int
 ) -> BatchGradients:
     """Put what a native module found into words."""
-    return _in_words(loss, job.tau * loss + (1.0 - job.tau) * prior_loss, found, evaluations, status)
+    return _in_words(loss, task.tau * loss + (1.0 - task.tau) * prior_loss, found, evaluations, status)
 
 
-def _run_twin(job: GradientJob, options: dict[str, Any], prior: PriorLoss | None) -> BatchGradients:
+def _run_twin(task: GradientTask, options: dict[str, Any], prior: PriorLoss | None) -> BatchGradients:
     """The same in plain PyTorch; compressed matrices are spread out."""
     import torch
 
     from dash_hpc.ops import reference_step
     from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
 
-    y0, y1, dt = (torch.from_numpy(array[job.index]) for array in (job.y0, job.y1, job.dt))
-    masks = dense_like(job.weights, {name: job.masks[name] for name in PRUNABLE if name in job.masks})
+    y0, y1, dt = (torch.from_numpy(array[task.index]) for array in (task.y0, task.y1, task.dt))
+    masks = dense_like(task.weights, {name: task.masks[name] for name in PRUNABLE if name in task.masks})
     weights = {
-        name: tensor * masks[name] if name in masks else tensor for name, tensor in dense_tensors(job.weights).items()
+        name: tensor * masks[name] if name in masks else tensor for name, tensor in dense_tensors(task.weights).items()
     }
-    batch = reference_step.batch_gradients(weights, y0, y1, dt, options, job.tau, prior)
+    batch = reference_step.batch_gradients(weights, y0, y1, dt, options, task.tau, prior)
     dense = {name: batch.gradients[name] * masks[name] if name in masks else batch.gradients[name] for name in TENSORS}
     found = {name: dense[name].numpy() for name in TENSORS}
-    found |= {name: np.empty_like(tensor.data) for name, tensor in job.weights.items() if isinstance(tensor, csr_array)}
-    take_back(job.weights, dense, found)
+    found |= {
+        name: np.empty_like(tensor.data) for name, tensor in task.weights.items() if isinstance(tensor, csr_array)
+    }
+    take_back(task.weights, dense, found)
     return _in_words(batch.loss, batch.total, found, batch.evaluations, batch.status)
 
 

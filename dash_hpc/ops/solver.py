@@ -15,7 +15,7 @@ from dash_hpc.ops.phoenix import check_masks, check_weights
 from dash_hpc.ops.state import Solution, Tensors, native_form
 from dash_hpc.ops.threads import map_in_threads, stop_token
 
-__all__ = ["METHODS", "MOST_STEPS", "SolveJob", "SolverOptions", "solve_arrays", "solve_pack"]
+__all__ = ["METHODS", "MOST_STEPS", "SolveTask", "SolverOptions", "solve_arrays", "solve_many"]
 
 #: Methods of integration; the tableaus are in `METHODS` and csrc/core/tableau.hpp.
 METHODS = ("dopri5", "rk4")
@@ -140,7 +140,7 @@ def solve_arrays(
 
 
 @dataclass(frozen=True)
-class SolveJob:
+class SolveTask:
     """One call of :func:`solve_arrays` without masks."""
 
     weights: Tensors
@@ -158,7 +158,7 @@ class SolveJob:
         return solve_arrays(self.weights, self.y0, self.dt, solver=self.solver)
 
 
-def solve_pack(jobs: Sequence[SolveJob], *, threads: int = 1) -> list[Solution]:
+def solve_many(tasks: Sequence[SolveTask], *, threads: int = 1) -> list[Solution]:
     """Solve many models' intervals, ``threads`` of them at a time; each has the bits that it has alone."""
 
-    return map_in_threads(SolveJob.run, jobs, threads, "solve_pack")
+    return map_in_threads(SolveTask.run, tasks, threads, "solve_many")

@@ -17,13 +17,13 @@ from dash_hpc.ops.state import STATUS_REASONS, Tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TorchGradientJob"]
+__all__ = ["TorchGradientTask"]
 
 _DIVERGED = 3
 
 
 @dataclass(frozen=True, eq=False)
-class TorchGradientJob:
+class TorchGradientTask:
     """One batch of one run; :meth:`run` finds its gradients.
 
     Attributes
@@ -32,7 +32,7 @@ class TorchGradientJob:
         Takes the tensors by name, y0, y1, dt and the solver's options, and returns the mean squared error,
         differentiable; raises SolveError.
     weights, masks, y0, y1, dt, index, solver, tau, prior
-        As in :class:`dash_hpc.ops.GradientJob`, for the tensors of any family; arrays only.
+        As in :class:`dash_hpc.ops.GradientTask`, for the tensors of any family; arrays only.
     """
 
     loss: Callable[..., Tensor]

@@ -18,11 +18,11 @@ from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, TrainState, check_apart, native_form, values
 from dash_hpc.ops.threads import map_in_threads, stop_token
 
-__all__ = ["EpochJob", "train_epoch", "train_pack"]
+__all__ = ["EpochTask", "train_epoch", "train_many"]
 
 
 @dataclass(frozen=True)
-class EpochJob:
+class EpochTask:
     """One epoch of one run: what :func:`train_epoch` takes.
 
     Attributes
@@ -79,7 +79,7 @@ def train_epoch(
 ) -> EpochResult:
     """Train one epoch of pairwise one-step prediction: solve, MSE, discrete adjoint, masked Adam.
 
-    Parameters as in :class:`EpochJob`.
+    Parameters as in :class:`EpochTask`.
 
     Returns
     -------
@@ -98,10 +98,10 @@ def train_epoch(
         raises nothing (:class:`dash_hpc.execution.StopFlag`) does not end the epoch: its handler runs, the epoch is
         finished, and whoever looks at the flag stops between two epochs.
     """
-    return _run(_checked(EpochJob(state, y0, y1, dt, batch_ptr, batch_index, lr, betas, eps, solver, tau, prior)))
+    return _run(_checked(EpochTask(state, y0, y1, dt, batch_ptr, batch_index, lr, betas, eps, solver, tau, prior)))
 
 
-def train_pack(jobs: Sequence[EpochJob], *, threads: int = 1) -> list[EpochResult]:
+def train_many(tasks: Sequence[EpochTask], *, threads: int = 1) -> list[EpochResult]:
     """Train one epoch of each of many runs, ``threads`` of them at a time.
 
     Each run is worked on by one thread and has the bits that it has alone: they may differ in everything. After an
@@ -110,34 +110,34 @@ def train_pack(jobs: Sequence[EpochJob], *, threads: int = 1) -> list[EpochResul
     Raises
     ------
     UsageError
-        Before any run is touched: when ``threads`` is below 1, two jobs share a state, or a job is wrong.
+        Before any run is touched: when ``threads`` is below 1, two tasks share a state, or a task is wrong.
     """
-    return map_in_threads(_run, checked_jobs(jobs), threads, "train_pack")
+    return map_in_threads(_run, checked_tasks(tasks), threads, "train_many")
 
 
-def checked_jobs(jobs: Sequence[EpochJob]) -> list[EpochJob]:
-    """The jobs with their arrays in the form that the native modules take; UsageError when one is wrong."""
-    if len({id(job.state) for job in jobs}) < len(jobs):
-        raise UsageError("train_pack: two jobs share one training state; each run needs its own")
-    checked = [_checked(job) for job in jobs]
-    if len(jobs) > 1:
+def checked_tasks(tasks: Sequence[EpochTask]) -> list[EpochTask]:
+    """The tasks with their arrays in the form that the native modules take; UsageError when one is wrong."""
+    if len({id(task.state) for task in tasks}) < len(tasks):
+        raise UsageError("train_many: two tasks share one training state; each run needs its own")
+    checked = [_checked(task) for task in tasks]
+    if len(tasks) > 1:
         check_apart(
             {
-                f"{label} of job {k}": array
-                for k, job in enumerate(jobs)
-                for label, array in job.state.changed_arrays().items()
+                f"{label} of task {k}": array
+                for k, task in enumerate(tasks)
+                for label, array in task.state.changed_arrays().items()
             }
         )
     return checked
 
 
-def _checked(job: EpochJob) -> EpochJob:
-    if not isinstance(job.state, TrainState):
-        raise UsageError(f"state must be a TrainState, got {type(job.state).__name__}")
-    check_state(job.state)
-    objective = checked_objective(job, job.state.weights)
-    batch_ptr = as_array(job.batch_ptr, np.int64, "batch_ptr")
-    batch_index = as_array(job.batch_index, np.int64, "batch_index")
+def _checked(task: EpochTask) -> EpochTask:
+    if not isinstance(task.state, TrainState):
+        raise UsageError(f"state must be a TrainState, got {type(task.state).__name__}")
+    check_state(task.state)
+    objective = checked_objective(task, task.state.weights)
+    batch_ptr = as_array(task.batch_ptr, np.int64, "batch_ptr")
+    batch_index = as_array(task.batch_index, np.int64, "batch_index")
     if batch_ptr.ndim != 1 or batch_index.ndim != 1:
         raise UsageError("batch_ptr and batch_index must have one axis")
     if (
@@ -148,58 +148,58 @@ def _checked(job: EpochJob) -> EpochJob:
     ):
         raise UsageError("batch_ptr must rise from 0 to len(batch_index), every batch with at least one pair")
     check_pair_numbers(batch_index, len(objective["y0"]), "batch_index")
-    missing = [name for name in TENSORS if name not in as_mapping(job.lr, "lr")]
+    missing = [name for name in TENSORS if name not in as_mapping(task.lr, "lr")]
     if missing:
         raise UsageError(f"lr must name every tensor; missing: {', '.join(missing)}")
-    if not isinstance(job.betas, (tuple, list)) or len(job.betas) != 2:
-        raise UsageError(f"betas must be two numbers, got {job.betas!r}")
+    if not isinstance(task.betas, (tuple, list)) or len(task.betas) != 2:
+        raise UsageError(f"betas must be two numbers, got {task.betas!r}")
     return replace(
-        job,
+        task,
         batch_ptr=batch_ptr,
         batch_index=batch_index,
-        lr={name: as_number(job.lr[name], f"lr of {name}", least=0) for name in TENSORS},
-        betas=[as_number(beta, "betas", least=0, most=1, open_at=(1,)) for beta in job.betas],
-        eps=as_number(job.eps, "eps", least=0, open_at=(0,)),
+        lr={name: as_number(task.lr[name], f"lr of {name}", least=0) for name in TENSORS},
+        betas=[as_number(beta, "betas", least=0, most=1, open_at=(1,)) for beta in task.betas],
+        eps=as_number(task.eps, "eps", least=0, open_at=(0,)),
         **objective,
     )
 
 
-def _run(job: EpochJob) -> EpochResult:
-    state, options = job.state, SolverOptions.of(job.solver).as_dict()
-    losses = np.full(len(job.batch_ptr) - 1, np.nan)
-    prior = job.prior if job.tau < 1.0 else None
+def _run(task: EpochTask) -> EpochResult:
+    state, options = task.state, SolverOptions.of(task.solver).as_dict()
+    losses = np.full(len(task.batch_ptr) - 1, np.nan)
+    prior = task.prior if task.tau < 1.0 else None
     native = native_module()
     if native is not None:
         state.step, evaluations, status = native.train_epoch(
             native_form(state.weights), state.moment1, state.moment2, state.masks, state.step,
-            job.y0, job.y1, job.dt, job.batch_ptr, job.batch_index, losses,
-            [float(job.lr[name]) for name in TENSORS], float(job.betas[0]), float(job.betas[1]), float(job.eps),
-            float(job.tau), None if prior is None else prior.native_form, **options, stop=stop_token(),
+            task.y0, task.y1, task.dt, task.batch_ptr, task.batch_index, losses,
+            [float(task.lr[name]) for name in TENSORS], float(task.betas[0]), float(task.betas[1]), float(task.eps),
+            float(task.tau), None if prior is None else prior.native_form, **options, stop=stop_token(),
         )  # fmt: skip
     else:
-        evaluations, status = _run_twin(job, options, losses)
+        evaluations, status = _run_twin(task, options, losses)
     return EpochResult(losses, int(evaluations), int(status), STATUS_REASONS[status] if status else None)
 
 
-def _run_twin(job: EpochJob, options: dict[str, Any], losses: np.ndarray) -> tuple[int, int]:
+def _run_twin(task: EpochTask, options: dict[str, Any], losses: np.ndarray) -> tuple[int, int]:
     """The same in plain PyTorch; compressed matrices are spread out and taken back."""
     import torch
 
     from dash_hpc.ops import reference_step
     from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
 
-    state = job.state
+    state = task.state
     batches = []
     for k in range(len(losses)):
-        chosen = job.batch_index[job.batch_ptr[k] : job.batch_ptr[k + 1]]
-        start, end, interval = (torch.from_numpy(array[chosen]) for array in (job.y0, job.y1, job.dt))
+        chosen = task.batch_index[task.batch_ptr[k] : task.batch_ptr[k + 1]]
+        start, end, interval = (torch.from_numpy(array[chosen]) for array in (task.y0, task.y1, task.dt))
         batches.append((start, end, interval))
     weights = dense_tensors(state.weights)
     moment1, moment2 = (dense_like(state.weights, moment) for moment in (state.moment1, state.moment2))
     masks = dense_like(state.weights, state.masks)
     state.step, found, evaluations, status = reference_step.train_epoch(
-        weights, moment1, moment2, masks, state.step, batches, job.lr, (job.betas[0], job.betas[1]), job.eps, options,
-        job.tau, job.prior if job.tau < 1.0 else None,
+        weights, moment1, moment2, masks, state.step, batches, task.lr, (task.betas[0], task.betas[1]), task.eps,
+        options, task.tau, task.prior if task.tau < 1.0 else None,
     )  # fmt: skip
     losses[: len(found)] = found
     take_back(state.weights, weights, {name: values(state.weights[name]) for name in TENSORS})

@@ -11,7 +11,7 @@ import numpy as np
 
 from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.models.registry import family_of_spec
-from dash_hpc.ops.events import Selection, SelectJob
+from dash_hpc.ops.events import Selection, SelectTask
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, masked_tensors, values
 from dash_hpc.pruning.schedule import LatticeSchedule, n_to_prune
 from dash_hpc.rng import stream
@@ -76,7 +76,7 @@ class Strategy:
     :meth:`penalty` and :meth:`after_step` where the strategy has one of these; :meth:`after_epoch`; :meth:`final`
     before each validation. :meth:`enter` begins each phase but the first.
 
-    Work that :meth:`scoring` yields and :meth:`select_job` describes is done for many runs at once, on a GPU if there
+    Work that :meth:`scoring` yields and :meth:`select_task` describes is done for many runs at once, on a GPU if there
     is one.
 
     Parameters
@@ -145,9 +145,9 @@ class Strategy:
         return {}, []
 
     def scoring(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> Generator[Any, Any, EventScores]:
-        """Return what :meth:`scores` does, and yield, on the way, work to be done elsewhere: a job, for its result.
+        """Return what :meth:`scores` does, and yield, on the way, work to be done elsewhere: a task, for its result.
 
-        Jobs are those that training knows (``dash_hpc.training.work``): scores of both branches, gradients of a batch,
+        Tasks are those that training knows (``dash_hpc.training.work``): scores of both branches, gradients of a batch,
         an interval to solve. Here: none, the strategy computes in :meth:`scores`.
         """
         yield from ()
@@ -157,9 +157,9 @@ class Strategy:
         """Return (new mask, threshold) per tensor. Here: locally, the same fraction of each tensor's active entries."""
         return self._local_selection(scores, masks, fraction).run()
 
-    def select_job(
+    def select_task(
         self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
-    ) -> SelectJob | None:
+    ) -> SelectTask | None:
         """Describe what :meth:`select` would do; None (also where a strategy has its own) to have it called."""
         own = type(self).select is not Strategy.select
         return None if own else self._local_selection(scores, masks, fraction)
@@ -265,9 +265,9 @@ class Strategy:
 
     def _local_selection(
         self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
-    ) -> SelectJob:
+    ) -> SelectTask:
         counts = {name: n_to_prune(fraction, int(np.count_nonzero(masks[name]))) for name in scores}
-        return SelectJob(scores, masks, counts)
+        return SelectTask(scores, masks, counts)
 
     def _need_prior(self) -> Prior:
         prior = self.dataset.prior

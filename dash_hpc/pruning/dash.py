@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 from dash_hpc.models.registry import family_of
-from dash_hpc.ops.events import Branch, BranchScores, ScoreJob, ScorePrior
+from dash_hpc.ops.events import Branch, BranchScores, ScorePrior, ScoreTask
 from dash_hpc.ops.state import Matrix, Tensors
 from dash_hpc.pruning.base import Context, EventScores, Strategy
 from dash_hpc.pruning.events import alone
@@ -119,12 +119,12 @@ class Dash(Strategy):
 
     def scoring(
         self, weights: Tensors, masks: Mapping[str, np.ndarray]
-    ) -> Generator[ScoreJob, BranchScores, EventScores]:
+    ) -> Generator[ScoreTask, BranchScores, EventScores]:
         """Give out the scores of all branches; Ω advances when they are taken."""
         options, layers = self.options, family_of(weights).layers(weights)
         first = {layer.branch: layer for layer in layers if layer.relation == "gram"}
         second = {layer.branch: layer for layer in layers if layer.relation == "chain"}
-        found = yield ScoreJob(
+        found = yield ScoreTask(
             weights,
             self.omega,
             self._prior,

@@ -45,7 +45,7 @@ def event(
     scores, diagnoses = yield from strategy.scoring(state.weights, state.masks)
     _check(strategy, scores, diagnoses)
     scored = perf_counter()
-    selection = strategy.select_job(scores, state.masks, fraction)
+    selection = strategy.select_task(scores, state.masks, fraction)
     chosen = (yield selection) if selection else strategy.select(scores, state.masks, fraction)
     records = []
     for (name, (mask, threshold)), diagnosis in zip(chosen.items(), diagnoses, strict=True):
@@ -81,15 +81,15 @@ def play(strategy: Strategy, state: TrainState, fractions: Iterable[float]) -> I
 
 
 def alone(steps: Generator[Any, Any, Result]) -> Result:
-    """Do here what ``steps`` yields, one job after the other; return what it returns."""
+    """Do here what ``steps`` yields, one task after the other; return what it returns."""
     answer: Any = None
     while True:
         try:
-            job = steps.send(answer)
+            task = steps.send(answer)
         except StopIteration as end:
             found: Result = end.value
             return found
-        answer = job.run()
+        answer = task.run()
 
 
 def _check(strategy: Strategy, scores: Any, diagnoses: list[dict[str, Any]]) -> None:

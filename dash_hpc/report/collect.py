@@ -28,8 +28,8 @@ __all__ = ["MOST_LEVELS", "collect", "collect_levels", "first_level"]
 
 #: Data levels whose data are built again, for their controls; of further ones there is what the runs have recorded.
 MOST_LEVELS = 12
-# Draws of the untrained control: few for its course over all events, enough for a spread where it is compared.
-_COURSE_DRAWS, _SPREAD_DRAWS = 3, 20
+# Draws of the untrained control: few over all its events, enough for a spread where it is compared.
+_EVENT_DRAWS, _SPREAD_DRAWS = 3, 20
 # Table and report of one study are made one after the other: the second need not read everything again.
 _RECENT: WeakKeyDictionary[Any, tuple[Any, list[Material]]] = WeakKeyDictionary()
 _MOST_GENES = 5000  # of a network that is shown without its data
@@ -211,13 +211,13 @@ def _untrained(
         return bioprune_curve(dataset.prior, dataset.truth, only=only, **options)
 
     try:
-        course = curve(range(_COURSE_DRAWS), max(events, 1))
-        event = _nearest(course.groupby("event")["sparsity"].mean(), groups)
+        drawn = curve(range(_EVENT_DRAWS), max(events, 1))
+        event = _nearest(drawn.groupby("event")["sparsity"].mean(), groups)
         # Comparing takes most of the time, and the spread is read at one event alone.
-        more = curve(range(_COURSE_DRAWS, _SPREAD_DRAWS), event + 1, (event,))
+        more = curve(range(_EVENT_DRAWS, _SPREAD_DRAWS), event + 1, (event,))
     except DashHpcError:
         return None, None  # a prior that cannot be scored: the control is then absent from table and figure
-    by_event = pd.concat([course, more]).groupby("event")
+    by_event = pd.concat([drawn, more]).groupby("event")
     table = by_event.mean().drop(columns="seed")
     table["study_sparsity"] = table["sparsity"]  # its m is that of the study
     table["sd"], table["n"] = by_event["balanced_accuracy"].std(), by_event.size()

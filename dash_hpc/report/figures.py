@@ -17,7 +17,7 @@ from dash_hpc.report.style import QUIET, colour, log_ticks, marker, panel_title,
 __all__ = ["tradeoff", "training_curves"]
 
 _SPARSITY_TICKS = (-9.0, -4.0, -1.0, 0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_ACROSS = 6  # courses of training side by side
+_ACROSS = 6  # trainings side by side
 
 
 def _place(sparsity: Any) -> np.ndarray:
@@ -228,7 +228,7 @@ def training_curves(material: Material) -> Figure | None:
         for axis in (*errors.ravel()[len(curves) :], *sparsities.ravel()[len(curves) :]):
             axis.set_axis_off()
         for (group, runs), error, sparsity in zip(curves, errors.ravel(), sparsities.ravel(), strict=False):
-            _course(error, sparsity, group, runs)
+            _curve(error, sparsity, group, runs)
             sparsity.set_xlabel("epoch")
             sparsity.tick_params(labelbottom=True)
             tidy(error)
@@ -253,7 +253,7 @@ def training_curves(material: Material) -> Figure | None:
 
 
 def _on_study_base(sparsity: Any, row: pd.Series) -> Any:
-    """A course of sparsities on the model's own base as one on the study's; as it is where that is not known."""
+    """Sparsities on the model's own base as one on the study's; as it is where that is not known."""
     own, common = row.get("sparsity", math.nan), row.get("study_sparsity", math.nan)
     return 1 - (1 - sparsity) * (1 - common) / (1 - own) if own < 1 and common == common else sparsity
 
@@ -271,7 +271,7 @@ def _histories(material: Material, group: Group) -> list[tuple[pd.DataFrame, lis
     return found
 
 
-def _course(error: Any, sparsity: Any, group: Group, runs: list[tuple[pd.DataFrame, list[int], float]]) -> None:
+def _curve(error: Any, sparsity: Any, group: Group, runs: list[tuple[pd.DataFrame, list[int], float]]) -> None:
     shade = colour(group.strategy)
     for event in sorted({epoch for _, events, _ in runs for epoch in events}):
         for axis in (error, sparsity):

@@ -276,7 +276,7 @@ def _different_genes(pairs: Any, trajectories: np.ndarray) -> np.ndarray:
 
 
 def _solve(weights: Any, y0: np.ndarray, dt: np.ndarray, solver: SolverOptions) -> np.ndarray:
-    solution = family_of(weights).predict_job(weights, y0, dt, solver).run()
+    solution = family_of(weights).predict_task(weights, y0, dt, solver).run()
     return np.where(np.asarray(solution.ok)[:, None], np.asarray(solution.y1, dtype=float), np.nan)
 
 

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from dash_hpc.errors import StoreError
-from dash_hpc.store.envelope import HEADER_BYTES, pack, read_header, seal
+from dash_hpc.store.envelope import HEADER_BYTES, read_header, seal, to_bytes
 from dash_hpc.store.reading import read_bytes
 from dash_hpc.store.schema import STATES
 
@@ -73,7 +73,7 @@ def pack_bundle(runs: Sequence[tuple[str, str, bytes]]) -> bytes:
         file.flush()
         places.extend(group[run_id].id.get_offset() for run_id, _, _ in runs)
 
-    body = memoryview(pack(BUNDLE_FORMAT, BUNDLE_VERSION, fill))[HEADER_BYTES:]
+    body = memoryview(to_bytes(BUNDLE_FORMAT, BUNDLE_VERSION, fill))[HEADER_BYTES:]
     digests = [hashlib.sha256(data).hexdigest() for _, _, data in runs]
     # HDF5 looks for its beginning at powers of two.
     block = 1 << max(9, (300 + 130 * len(runs)).bit_length())

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from dash_hpc.errors import OtherVersion, StoreError
-from dash_hpc.store.envelope import open_envelope, pack
+from dash_hpc.store.envelope import open_envelope, to_bytes
 from dash_hpc.store.notes import anything, listing, record, text, whole
 from dash_hpc.store.publish import canonical_json, publish_bytes, remove_file, set_aside
 from dash_hpc.store.runfile import PROVENANCE
@@ -191,7 +191,7 @@ class CheckpointFile:
 
         path = self.paths[self._next]
         # The folder is there since the run's first record: one that has vanished is not made anew.
-        data = pack(CHECKPOINT_FORMAT, CHECKPOINT_VERSION, fill)
+        data = to_bytes(CHECKPOINT_FORMAT, CHECKPOINT_VERSION, fill)
         publish_bytes(path, data, make_parents=False, guard=self._guard)
         self._next = 1 - self._next
         return path

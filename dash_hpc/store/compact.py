@@ -40,7 +40,7 @@ class Compaction:
 
 
 def compact(folder: Path | str, *, bundle_bytes: int = BUNDLE_BYTES) -> Compaction:
-    """Pack all ended runs of a store (done and failed) into bundles; small earlier bundles are packed again.
+    """Put all ended runs of a store (done and failed) into bundles; small earlier bundles are written again.
 
     Runs under way, damaged and foreign files stay as they are. Interrupted at any point, the same call goes on.
     Only one at a time: the command holds a lease meanwhile.
@@ -77,7 +77,7 @@ def compact(folder: Path | str, *, bundle_bytes: int = BUNDLE_BYTES) -> Compacti
     removed = 0
     for group in _groups(todo, limit):
         removed += _move(folder, group)
-    # What the new bundles hold by now: earlier bundles packed again, own files left by an interrupted compaction.
+    # What the new bundles hold by now: earlier bundles written again, own files left by an interrupted compaction.
     removed += _remove_superseded(folder)
     for place in _subfolders(runs_folder(folder)):
         sweep_temporaries(place)

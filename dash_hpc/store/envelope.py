@@ -23,10 +23,10 @@ __all__ = [
     "HEADER_BYTES",
     "check_envelope",
     "open_envelope",
-    "pack",
     "read_header",
     "read_whole",
     "seal",
+    "to_bytes",
 ]
 
 HEADER_BYTES = 512
@@ -35,7 +35,7 @@ _LARGEST_FILE = 1 << 36
 _PLACEHOLDER = "0" * 64
 
 
-def pack(form: str, version: int, fill: Callable[[h5py.File], None]) -> bytes:
+def to_bytes(form: str, version: int, fill: Callable[[h5py.File], None]) -> bytes:
     """Return the bytes of a file of format ``form``; ``fill`` writes its content into an HDF5 file in memory.
 
     Equal content gives equal bytes: no times of creation are kept.

@@ -16,7 +16,7 @@ import numpy as np
 from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.ids import spec_id
 from dash_hpc.store.columns import is_possible, is_reserved, option_column
-from dash_hpc.store.envelope import open_envelope, pack, read_header
+from dash_hpc.store.envelope import open_envelope, read_header, to_bytes
 from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.makers import made_with
 from dash_hpc.store.publish import canonical_json, publish_bytes
@@ -150,7 +150,7 @@ def write_index(folder: Path | str, rows: Sequence[tuple[RunFile, Mapping[str, A
         _STAMP[0]: np.array([file.mtime_ns for file, _ in rows], dtype=np.int64),
         _STAMP[1]: np.array([file.size for file, _ in rows], dtype=np.int64),
     }
-    data = pack(
+    data = to_bytes(
         INDEX_FORMAT,
         INDEX_VERSION,
         lambda file: write_table(file, "runs", {**columns, **stamps}, rows=len(rows)),

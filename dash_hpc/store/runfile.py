@@ -19,7 +19,7 @@ from scipy.sparse import issparse
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.columns import is_possible
-from dash_hpc.store.envelope import open_envelope, pack
+from dash_hpc.store.envelope import open_envelope, to_bytes
 from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.network import Network, gene_count, read_network, write_network
 from dash_hpc.store.notes import anything, listing, record, text, whole
@@ -228,7 +228,7 @@ class RunWriter:
             if rest is not None:
                 rest(file)
 
-        data = pack(RUN_FORMAT, RUN_VERSION, fill)
+        data = to_bytes(RUN_FORMAT, RUN_VERSION, fill)
         # Only the first publication may make folders: one that vanishes later was unmounted or removed.
         first = self._published == -float("inf")
         if first:

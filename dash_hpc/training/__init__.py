@@ -9,7 +9,7 @@ from dash_hpc.training.fit import HISTORY_COLUMNS, Fit, Kept
 from dash_hpc.training.pack import Pack
 from dash_hpc.training.plateau import Plateau
 from dash_hpc.training.trainer import Trainer
-from dash_hpc.training.work import run_course
+from dash_hpc.training.work import run_steps
 
 __all__ = [
     "HISTORY_COLUMNS",
@@ -21,5 +21,5 @@ __all__ = [
     "Plateau",
     "Trainer",
     "epoch_batches",
-    "run_course",
+    "run_steps",
 ]

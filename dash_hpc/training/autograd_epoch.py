@@ -14,9 +14,9 @@ from dash_hpc.models.registry import family_of
 from dash_hpc.ops.adam import AdamTensor, adam_step
 from dash_hpc.ops.gradients import BatchGradients
 from dash_hpc.ops.state import EpochResult, Matrix, copy_tensor, values
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 from dash_hpc.pruning.base import Step, Strategy, pulls_back
-from dash_hpc.training.work import run_course
+from dash_hpc.training.work import run_steps
 
 __all__ = ["AutogradEpoch"]
 
@@ -40,7 +40,7 @@ class _Own:
 
 
 class AutogradEpoch:
-    """Does what an :class:`EpochJob` says, with the hooks of a strategy.
+    """Does what an :class:`EpochTask` says, with the hooks of a strategy.
 
     The loss of a batch is τ·MSE + (1 − τ)·prior loss + the strategy's penalty. The family's work gives gradients for
     the effective weights; PyTorch takes them back through :meth:`Strategy.effective` and adds those of the penalty;
@@ -56,20 +56,20 @@ class AutogradEpoch:
         self.strategy = strategy
         self._own: list[_Own] = []
 
-    def __call__(self, job: EpochJob, epoch: int = 1) -> EpochResult:
+    def __call__(self, task: EpochTask, epoch: int = 1) -> EpochResult:
         """Train one epoch in place, on the CPU."""
-        return run_course(self.steps(job, epoch))
+        return run_steps(self.steps(task, epoch))
 
-    def steps(self, job: EpochJob, epoch: int) -> Generator[Any, BatchGradients, EpochResult]:
+    def steps(self, task: EpochTask, epoch: int) -> Generator[Any, BatchGradients, EpochResult]:
         """Train one epoch in place: yields each batch, takes its gradients, and returns the result.
 
-        What the job and the result are: :class:`dash_hpc.ops.EpochJob`; ``loss`` holds the data MSE alone.
+        What the task and the result are: :class:`dash_hpc.ops.EpochTask`; ``loss`` holds the data MSE alone.
         """
-        state, pointer = job.state, job.batch_ptr
+        state, pointer = task.state, task.batch_ptr
         family, by_hand = family_of(state.weights), pulls_back(self.strategy)
         params = {name: torch.from_numpy(values(tensor)).requires_grad_() for name, tensor in state.weights.items()}
         self._look_for_own()
-        rate = family.base_rate(job.lr)
+        rate = family.base_rate(task.lr)
         losses = np.full(len(pointer) - 1, np.nan)
         widest, evaluations = int(np.diff(pointer).max()), 0
         for k in range(len(losses)):
@@ -78,8 +78,8 @@ class AutogradEpoch:
                 effective = self.strategy.effective(params, step)
                 penalty = None if by_hand else self.strategy.penalty(params, step)
             weights = {name: _like(state.weights[name], effective[name], param) for name, param in params.items()}
-            chosen = job.batch_index[pointer[k] : pointer[k + 1]]
-            found = yield family.gradient_job(weights, state.masks, job, chosen, widest)
+            chosen = task.batch_index[pointer[k] : pointer[k + 1]]
+            found = yield family.gradient_task(weights, state.masks, task, chosen, widest)
             evaluations += found.evaluations
             if found.reason is not None:
                 return EpochResult(losses, evaluations, found.status, found.reason)
@@ -87,7 +87,7 @@ class AutogradEpoch:
             own_tensors = [own.tensor for own in self._own]
             back = _by_hand if by_hand else _by_autograd
             pulled = back(self.strategy, params, own_tensors, effective, penalty, found.gradients)
-            if not (np.isfinite(total) and self._step(job, rate, *pulled)):
+            if not (np.isfinite(total) and self._step(task, rate, *pulled)):
                 reason = "the loss or its gradient became infinite or NaN (lower training.lr)"
                 return EpochResult(losses, evaluations, _DIVERGED, reason)
             self.strategy.after_step(state, step)
@@ -123,14 +123,14 @@ class AutogradEpoch:
             own.rate = rate
 
     def _step(
-        self, job: EpochJob, rate: float, gradients: dict[str, np.ndarray], own_gradients: list[np.ndarray | None]
+        self, task: EpochTask, rate: float, gradients: dict[str, np.ndarray], own_gradients: list[np.ndarray | None]
     ) -> bool:
         """Take Adam's step; False, and nothing changed, when a gradient is not finite."""
-        state = job.state
+        state = task.state
         tensors = [
             AdamTensor(
-                values(tensor), state.moment1[name], state.moment2[name], gradients[name], job.lr[name], state.step + 1,
-                state.masks.get(name),
+                values(tensor), state.moment1[name], state.moment2[name], gradients[name], task.lr[name],
+                state.step + 1, state.masks.get(name),
             )
             for name, tensor in state.weights.items()
         ]  # fmt: skip
@@ -147,7 +147,7 @@ class AutogradEpoch:
             for own, found in zip(self._own, own_gradients, strict=True)
             if found is not None
         ]
-        if not adam_step(tensors, betas=job.betas, eps=job.eps):
+        if not adam_step(tensors, betas=task.betas, eps=task.eps):
             return False
         state.step += 1
         for own in reached:

@@ -47,7 +47,7 @@ class Kept:
 
 @dataclass
 class Fit:
-    """The course and the result of one training run; grows from epoch to epoch.
+    """The history and the result of one training run; grows from epoch to epoch.
 
     Attributes
     ----------

@@ -42,8 +42,8 @@ class Pack:
     Examples
     --------
     >>> pack = Pack(threads=4, stop=flag.is_set)
-    >>> courses = [trainer.course(stop=pack.stopping) for trainer in trainers]
-    >>> fits = pack.run(courses)
+    >>> runs = [trainer.steps(stop=pack.stopping) for trainer in trainers]
+    >>> fits = pack.run(runs)
     """
 
     def __init__(
@@ -70,23 +70,23 @@ class Pack:
         """Return whether the runs are to stop before their next epoch."""
         return self._stopping
 
-    def run(self, courses: Sequence[Generator[Any, Any, Result]]) -> list[Result | Exception]:
+    def run(self, runs: Sequence[Generator[Any, Any, Result]]) -> list[Result | Exception]:
         """Work until all runs have ended; return, in order, what they return, or what they raised.
 
         Raises
         ------
         GpuUnavailable, GpuFault
-            When the GPU fails and no ``fallback`` is given; the courses are closed then.
+            When the GPU fails and no ``fallback`` is given; the runs are closed then.
         """
         ended: dict[int, Result | Exception] = {}
-        jobs: dict[int, Any] = {}
-        self._most = max(len(courses), 1)
+        tasks: dict[int, Any] = {}
+        self._most = max(len(runs), 1)
         self._moved = set()
-        self._active = set(range(len(courses)))
+        self._active = set(range(len(runs)))
 
         def advance(k: int, answer: Any) -> None:
             try:
-                jobs[k] = courses[k].throw(answer) if isinstance(answer, Exception) else courses[k].send(answer)
+                tasks[k] = runs[k].throw(answer) if isinstance(answer, Exception) else runs[k].send(answer)
                 return
             except StopIteration as end:
                 ended[k] = end.value
@@ -97,29 +97,29 @@ class Pack:
         self._look()
         try:
             with Threads(self.threads) if self.threads > 1 else nullcontext() as pool:
-                for k in range(len(courses)):
+                for k in range(len(runs)):
                     advance(k, None)
-                while jobs:
+                while tasks:
                     for kind in KINDS:
-                        # batch by batch, where an epoch is many jobs
-                        while chosen := {k: jobs.pop(k) for k in list(jobs) if isinstance(jobs[k], kind.job)}:
+                        # batch by batch, where an epoch is many tasks
+                        while chosen := {k: tasks.pop(k) for k in list(tasks) if isinstance(tasks[k], kind.task)}:
                             if kind.ends_epoch:  # what follows is the question whether to stop: one answer for all
                                 self._look()
                             for k, result in self._done(kind, chosen, pool).items():
                                 advance(k, result)
         finally:
-            for course in courses:
-                course.close()
-        return [ended[k] for k in range(len(courses))]
+            for steps in runs:
+                steps.close()
+        return [ended[k] for k in range(len(runs))]
 
     def _done(self, kind: Kind, chosen: dict[int, Any], pool: Threads | None) -> dict[int, Any]:
-        """Results of jobs of one kind, or what went wrong with them, by run and in the order of the runs."""
+        """Results of tasks of one kind, or what went wrong with them, by run and in the order of the runs."""
         done: dict[int, Any] = {}
         if self.gpu is not None and kind.together:
             launches: dict[str, dict[int, Any]] = {}  # each has one precision
-            for k, job in chosen.items():
+            for k, task in chosen.items():
                 if k not in self._moved:
-                    launches.setdefault(kind.precision(job), {})[k] = job
+                    launches.setdefault(kind.precision(task), {})[k] = task
             for precision in sorted(launches):
                 done |= self._launched(kind, launches[precision])
         rest = [k for k in chosen if k not in done]
@@ -134,7 +134,7 @@ class Pack:
         return {k: done[k] for k in chosen}
 
     def _launched(self, kind: Kind, chosen: dict[int, Any]) -> dict[int, Any]:
-        """What the GPU has done; the jobs that are missing are for the CPU."""
+        """What the GPU has done; the tasks that are missing are for the CPU."""
         done: dict[int, Any] = {}
         order = list(chosen)
         waiting = deque(order[k : k + self._most] for k in range(0, len(order), self._most))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from dash_hpc.ops.events import ScoreJob, SelectJob
-from dash_hpc.ops.gradients import GradientJob
-from dash_hpc.ops.solver import SolveJob
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.events import ScoreTask, SelectTask
+from dash_hpc.ops.gradients import GradientTask
+from dash_hpc.ops.solver import SolveTask
+from dash_hpc.ops.train import EpochTask
 from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
 from dash_hpc.training.fit import TIMERS, Fit, Kept
 from dash_hpc.training.steps import event, train, validate
@@ -17,15 +17,15 @@ from dash_hpc.training.steps import event, train, validate
 if TYPE_CHECKING:
     from dash_hpc.training.trainer import Trainer
 
-__all__ = ["Course", "Job", "course"]
+__all__ = ["Steps", "Task", "steps"]
 
 #: A step's work: scores and selection of a pruning event, the epoch, its validation.
-Job = ScoreJob | SelectJob | EpochJob | GradientJob | SolveJob
+Task = ScoreTask | SelectTask | EpochTask | GradientTask | SolveTask
 #: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
-Course = Generator[Job, Any, Fit]
+Steps = Generator[Task, Any, Fit]
 
 
-def course(
+def steps(
     trainer: Trainer,
     *,
     resume: Checkpoint | None,
@@ -33,8 +33,8 @@ def course(
     checkpoint_seconds: float,
     stop: Callable[[], bool] | None,
     side_by_side: int,
-) -> Course:
-    """Train step by step; what the parameters mean: :meth:`dash_hpc.training.Trainer.course`."""
+) -> Steps:
+    """Train step by step; what the parameters mean: :meth:`dash_hpc.training.Trainer.steps`."""
     fit = Fit({column: [] for column in trainer.history_columns})
     best, plateau = trainer.race(0), trainer.fresh_plateau(after_event=False)
     if resume is not None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dash_hpc.errors import RunFailed
-from dash_hpc.ops.events import ScoreJob, SelectJob
+from dash_hpc.ops.events import ScoreTask, SelectTask
 from dash_hpc.ops.mse import mean_squared_error
 from dash_hpc.ops.state import Matrix, Solution
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 from dash_hpc.pruning.events import event as pruning_event
 from dash_hpc.rng import stream
 from dash_hpc.training.batches import epoch_batches
@@ -25,7 +25,7 @@ __all__ = ["event", "train", "validate"]
 
 def event(
     trainer: Trainer, epoch: int, fraction: float, clock: dict[str, float]
-) -> Generator[ScoreJob | SelectJob, Any, list[dict[str, Any]]]:
+) -> Generator[ScoreTask | SelectTask, Any, list[dict[str, Any]]]:
     """Score, select and remove weights; return the records of the event, one per tensor."""
     try:
         records = yield from pruning_event(trainer.strategy, trainer.state, epoch, fraction)
@@ -47,14 +47,14 @@ def train(trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str
         stream(trainer.seed, "batch-order", epoch),
     )
     found, betas, eps = trainer.train_examples, options["betas"], float(options["eps"])
-    job = EpochJob(
+    task = EpochTask(
         trainer.state, found.y0, found.y1, found.dt, pointer, index, dict(lr), betas, eps, trainer.solver,
         trainer.tau(epoch), trainer.prior,
     )  # fmt: skip
     if trainer.stepwise is None:
-        result = yield trainer.family.epoch_job(job)
+        result = yield trainer.family.epoch_task(task)
     else:
-        result = yield from trainer.stepwise.steps(job, epoch)
+        result = yield from trainer.stepwise.steps(task, epoch)
     clock["train"] += perf_counter() - began
     if result.reason is not None or not np.isfinite(result.loss).all():
         batch = int(np.argmax(~np.isfinite(result.loss)))
@@ -69,7 +69,7 @@ def validate(
     """Return the validation MSE of the model ``weights``."""
     began = perf_counter()
     found = trainer.validation_examples
-    solution = yield trainer.family.predict_job(weights, found.y0, found.dt, trainer.solver)
+    solution = yield trainer.family.predict_task(weights, found.y0, found.dt, trainer.solver)
     clock["validation"] += perf_counter() - began
     if not solution.ok.all():
         pair = int(np.argmin(solution.ok))

@@ -19,9 +19,9 @@ from dash_hpc.rng import stream
 from dash_hpc.training.checkpoint import Checkpoint
 from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import HISTORY_COLUMNS, Fit
-from dash_hpc.training.phases import Course, course
+from dash_hpc.training.phases import Steps, steps
 from dash_hpc.training.plateau import Plateau
-from dash_hpc.training.work import run_course
+from dash_hpc.training.work import run_steps
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
@@ -113,12 +113,12 @@ class Trainer:
         checkpoint_seconds: float = 30.0,
         stop: Callable[[], bool] | None = None,
     ) -> Fit:
-        """Train until the last epoch, the early stop, or a request to stop. Parameters as in :meth:`course`."""
-        return run_course(
-            self.course(resume=resume, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, stop=stop)
+        """Train until the last epoch, the early stop, or a request to stop. Parameters as in :meth:`steps`."""
+        return run_steps(
+            self.steps(resume=resume, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, stop=stop)
         )
 
-    def course(
+    def steps(
         self,
         *,
         resume: Checkpoint | None = None,
@@ -126,10 +126,10 @@ class Trainer:
         checkpoint_seconds: float = 30.0,
         stop: Callable[[], bool] | None = None,
         side_by_side: int = 1,
-    ) -> Course:
+    ) -> Steps:
         """Train step by step: a generator that yields the work of each step, to be done by the caller.
 
-        The kinds of work are those of :data:`dash_hpc.training.phases.Job`. Many runs can so be worked on side by side
+        The kinds of work are those of :data:`dash_hpc.training.phases.Task`. Many runs can so be worked on side by side
         (:class:`dash_hpc.training.Pack`). Gates and penalties pull back here, and a strategy's own scores are computed
         here.
 
@@ -154,7 +154,7 @@ class Trainer:
         CheckpointUnfit
             When ``resume`` does not fit this model; the trainer must not be used any more.
         """
-        return course(
+        return steps(
             self,
             resume=resume,
             checkpoint=checkpoint,

@@ -66,7 +66,7 @@ def test_compacted_study_is_done_and_reads_the_same(folder: Path) -> None:
     assert not list(folder.glob("runs/*/*"))
     assert json.loads(call("status", folder, "--json").stdout) == before
     assert call("verify", folder).exit_code == 0
-    assert "0 runs packed, 1 bundles now" in call("compact", folder).stdout
+    assert "0 runs bundled, 1 bundles now" in call("compact", folder).stdout
     # Running it again starts no worker: nothing is written but plan, index and report.
     result = call("run", folder / "study.toml", "--output", folder)
     assert result.exit_code == 0, result.output

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from dash_hpc.models import initial_weights
 from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, TrainState, train_epoch
 from dash_hpc.ops.state import values
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 from dash_hpc.rng import stream
 
 TIGHT = SolverOptions(rtol=1e-8, atol=1e-10)
@@ -35,16 +35,16 @@ def pairs(G, n, dtype=np.float64, seed=0):
     return y0, y1, rng.choice([0.3, 1.0, 2.0, 4.0], size=n)
 
 
-def job(state, y0, y1, dt, batch=4, lr=1e-3, solver=TIGHT, seed=0):
+def task(state, y0, y1, dt, batch=4, lr=1e-3, solver=TIGHT, seed=0):
     """An epoch in batches of `batch`, in an order of its own; `state` is copied."""
     n = len(dt)
     pointer = np.unique([*range(0, n, batch), n])
     index = stream(seed, "test-cuda-order").permutation(n)
-    return EpochJob(copy.deepcopy(state), y0, y1, dt, pointer, index, lr=dict.fromkeys(TENSORS, lr), solver=solver)
+    return EpochTask(copy.deepcopy(state), y0, y1, dt, pointer, index, lr=dict.fromkeys(TENSORS, lr), solver=solver)
 
 
 def on_cpu(work):
-    """The CPU's state and result after the job's epoch."""
+    """The CPU's state and result after the task's epoch."""
     state = copy.deepcopy(work.state)
     result = train_epoch(
         state,

@@ -13,7 +13,7 @@ from dash_hpc.errors import UsageError
 from dash_hpc.ops import PRUNABLE, TENSORS, SolverOptions, solve_arrays
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.solver import SolveJob
+from dash_hpc.ops.solver import SolveTask
 from dash_hpc.rng import stream
 from tests.cuda import problems
 from tests.cuda.problems import DENSITIES, SIZES, TIGHT
@@ -42,7 +42,7 @@ def test_solve_and_gradients_equal_the_cpu(gpu, size, density, method):
     y0, _, dt = problems.pairs(G, n)
     solver = dataclasses.replace(TIGHT, method=method)
     wanted = solve_arrays(weights, y0, dt, solver=solver)
-    [found] = gpu.solve_pack([SolveJob(weights, y0, dt, solver)])
+    [found] = gpu.solve_many([SolveTask(weights, y0, dt, solver)])
     assert_same_solution(found, wanted, 1e-12)
     bar = y0[::-1] - 0.3
     grad_y0, grads, _ = gpu.solve_backward(weights, y0, wanted.step_sizes, bar, method)
@@ -61,9 +61,9 @@ def test_train_epoch_equals_the_cpu(gpu, size, density, form):
     state = problems.model(G, m, density)
     if form == "csr":
         state = problems.compressed(state)
-    work = problems.job(state, *problems.pairs(G, n), batch=5)  # tiles of four and of one
+    work = problems.task(state, *problems.pairs(G, n), batch=5)  # tiles of four and of one
     wanted_state, wanted = problems.on_cpu(work)
-    [found] = gpu.train_pack([work])
+    [found] = gpu.train_many([work])
     assert (found.status, found.evaluations) == (wanted.status, wanted.evaluations)
     assert wanted.status == 0
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
@@ -80,11 +80,11 @@ def test_ends_that_were_not_observed_are_left_out_as_on_the_cpu(gpu, size):
     y0, y1, dt = problems.pairs(G, n)
     y1[stream(0, "holes").random(y1.shape) < 0.2] = np.nan
     y1[-1] = np.nan  # of one pair nothing was observed, and it is a batch of its own
-    work = problems.job(problems.model(G, m, 0.5), y0, y1, dt)
+    work = problems.task(problems.model(G, m, 0.5), y0, y1, dt)
     order = np.append(work.batch_index[work.batch_index != n - 1], n - 1)
     work = dataclasses.replace(work, batch_ptr=np.array([0, n - 1, n]), batch_index=order)
     wanted_state, wanted = problems.on_cpu(work)
-    [found] = gpu.train_pack([work])
+    [found] = gpu.train_many([work])
     assert (found.status, wanted.status) == (0, 0)
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
     assert found.loss[-1] == 0
@@ -101,10 +101,10 @@ def test_train_epoch_with_the_prior_loss_equals_the_cpu(gpu, size, density, mult
     prior = PriorLoss(
         motif, n_points=points, low=-0.5, high=0.5, rng=rng, dtype=np.dtype("f8"), multipliers=multipliers
     )
-    work = problems.job(problems.model(G, m, density), *problems.pairs(G, n), batch=2)
+    work = problems.task(problems.model(G, m, density), *problems.pairs(G, n), batch=2)
     work = dataclasses.replace(work, tau=0.7, prior=prior)
     wanted_state, wanted = problems.on_cpu(work)
-    [found] = gpu.train_pack([work])
+    [found] = gpu.train_many([work])
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
     assert problems.difference(work.state, wanted_state) < 1e-7
 
@@ -115,9 +115,9 @@ def test_float32_follows_the_cpu_over_ten_epochs(gpu):
     solver = SolverOptions(rtol=1e-5, atol=1e-7)
     mine = cpu = state
     for epoch in range(10):
-        work = problems.job(mine, *data, solver=solver, seed=epoch)
+        work = problems.task(mine, *data, solver=solver, seed=epoch)
         cpu, wanted = problems.on_cpu(dataclasses.replace(work, state=cpu))
-        [found] = gpu.train_pack([work])
+        [found] = gpu.train_many([work])
         mine = work.state
         np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-4)
 
@@ -126,23 +126,23 @@ def test_float32_follows_the_cpu_over_ten_epochs(gpu):
 def test_a_model_of_published_size_follows_the_cpu(gpu, density):
     """350 x 40: dense, its weights do not all fit shared memory."""
     data = problems.pairs(350, 8, np.float32)
-    work = problems.job(problems.model(350, 40, density, np.float32), *data, solver=SolverOptions())
+    work = problems.task(problems.model(350, 40, density, np.float32), *data, solver=SolverOptions())
     _, wanted = problems.on_cpu(work)
-    [found] = gpu.train_pack([work])
+    [found] = gpu.train_many([work])
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-5)
 
 
 def test_a_run_has_the_bits_it_has_alone(gpu):
     works = [
-        problems.job(problems.model(G, m, density, np.float32, seed), *problems.pairs(G, n, np.float32), lr=lr)
+        problems.task(problems.model(G, m, density, np.float32, seed), *problems.pairs(G, n, np.float32), lr=lr)
         for seed, (G, m, n, density, lr) in enumerate(
             [(64, 8, 9, 1.0, 1e-3), (64, 8, 9, 0.05, 1e-3), (33, 5, 4, 0.5, 1e-2), (64, 8, 3, "mixed", 1e-3)] * 2
         )
     ]
     alone = [copy.deepcopy(work) for work in works]
-    together = gpu.train_pack(works)
+    together = gpu.train_many(works)
     for work, single, result in zip(works, alone, together, strict=True):
-        [expected] = gpu.train_pack([single])
+        [expected] = gpu.train_many([single])
         assert problems.same_bits(work.state, single.state)
         np.testing.assert_array_equal(result.loss, expected.loss)
 
@@ -153,8 +153,8 @@ def test_bits_repeat(gpu):
     data = problems.pairs(130, 10, np.float32)
     first = None
     for _ in range(2 if gpu.module.__name__.endswith("emulation") else 25):
-        works = [problems.job(start, *data) for _ in range(5)]
-        gpu.train_pack(works)
+        works = [problems.task(start, *data) for _ in range(5)]
+        gpu.train_many(works)
         first = first or works[0].state
         assert all(problems.same_bits(work.state, first) for work in works)
 
@@ -165,8 +165,8 @@ def test_bits_do_not_depend_on_where_things_lie(gpu, density):
     start, data = problems.model(65, 17, density), problems.pairs(65, 6)
     states = []
     for shared in (0, 60_000, 20_000, 2_048):
-        work = problems.job(start, *data)
-        dataclasses.replace(gpu, shared_bytes=shared).train_pack([work])
+        work = problems.task(start, *data)
+        dataclasses.replace(gpu, shared_bytes=shared).train_many([work])
         states.append(work.state)
     assert all(problems.same_bits(state, states[0]) for state in states[1:])
 
@@ -174,16 +174,16 @@ def test_bits_do_not_depend_on_where_things_lie(gpu, density):
 @pytest.mark.parametrize("density", [1.0, 0.08])
 def test_long_solves_outgrow_the_tape(gpu, density):
     """Slots of 256 iterations are kept, then states; a tape that is full is made larger and the batch done again."""
-    work = problems.job(
+    work = problems.task(
         problems.model(33, 5, density), *problems.pairs(33, 6), batch=2, solver=SolverOptions(method="rk4", step=0.01)
     )
     again = copy.deepcopy(work)
     wanted_state, wanted = problems.on_cpu(work)
-    [found] = gpu.train_pack([work])
+    [found] = gpu.train_many([work])
     assert found.evaluations == wanted.evaluations > 4 * 256
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
     assert problems.difference(work.state, wanted_state) < 1e-7
-    [other] = dataclasses.replace(gpu, state_limit=1).train_pack([again])
+    [other] = dataclasses.replace(gpu, state_limit=1).train_many([again])
     assert problems.same_bits(work.state, again.state)
     assert other.evaluations == found.evaluations
 
@@ -204,15 +204,15 @@ def test_failed_samples_have_the_cpus_status(gpu):
         (weights, SolverOptions(method="rk4", step=0.01, max_steps=50)),
     ]:
         wanted = solve_arrays(tensors, y0, dt, solver=solver)
-        [found] = gpu.solve_pack([SolveJob(tensors, y0, dt, solver)])
+        [found] = gpu.solve_many([SolveTask(tensors, y0, dt, solver)])
         np.testing.assert_array_equal(found.status, wanted.status)
         np.testing.assert_allclose(found.y1[found.ok], wanted.y1[wanted.ok], rtol=1e-9, atol=1e-12)
     assert wanted.status.any()
 
-    work = problems.job(problems.model(G, m), y0, y1, dt, batch=1)
+    work = problems.task(problems.model(G, m), y0, y1, dt, batch=1)
     work = dataclasses.replace(work, batch_index=np.array([0, 3, 1, 4, 6, 2, 5]))
     wanted_state, wanted = problems.on_cpu(work)
-    [found] = gpu.train_pack([work])
+    [found] = gpu.train_many([work])
     assert (found.status, found.reason, work.state.step) == (3, wanted.reason, 2)
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
     assert problems.difference(work.state, wanted_state) < 1e-7
@@ -220,10 +220,10 @@ def test_failed_samples_have_the_cpus_status(gpu):
 
 def test_wrong_packs_are_refused_before_anything_runs(gpu):
     double, single = (
-        problems.job(problems.model(8, 2, dtype=dtype), *problems.pairs(8, 4, dtype)) for dtype in (np.float64, "f4")
+        problems.task(problems.model(8, 2, dtype=dtype), *problems.pairs(8, 4, dtype)) for dtype in (np.float64, "f4")
     )
     with pytest.raises(UsageError, match="float32 or float64"):
-        gpu.train_pack([double, single])
+        gpu.train_many([double, single])
     with pytest.raises(UsageError, match="share one training state"):
-        gpu.train_pack([double, double])
-    assert gpu.train_pack([]) == [] == gpu.solve_pack([])
+        gpu.train_many([double, double])
+    assert gpu.train_many([]) == [] == gpu.solve_many([])

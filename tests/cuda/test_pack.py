@@ -60,11 +60,11 @@ def jaccard(one, other):
 def test_events_of_many_runs_follow_the_cpu(gpu, monkeypatch):
     """Scores and selections of all runs that have an event are one call each; the others do not wait for them."""
     calls, originals = [], dict(vars(Gpu))
-    for name in ("score_pack", "select_pack"):
+    for name in ("score_many", "select_many"):
 
-        def counted(self, jobs, name=name, works=originals):
-            calls.append((name, len(jobs)))
-            return works[name](self, jobs)
+        def counted(self, tasks, name=name, works=originals):
+            calls.append((name, len(tasks)))
+            return works[name](self, tasks)
 
         monkeypatch.setattr(Gpu, name, counted)
     data, grid = relaxing(), []
@@ -76,13 +76,13 @@ def test_events_of_many_runs_follow_the_cpu(gpu, monkeypatch):
 
     def run(device):
         trainers = [Trainer(data, one) for one in grid]
-        fits = Pack(gpu=device).run([trainer.course() for trainer in trainers])
+        fits = Pack(gpu=device).run([trainer.steps() for trainer in trainers])
         return fits, [trainer.state.masks for trainer in trainers]
 
     wanted, cpu_masks = run(None)
     found, masks = run(gpu)
     # events at epochs 2, 4, ..., 10 and of the last run at 3; imp has no scores to compute
-    dash, late = [("score_pack", 4), ("select_pack", 5)], [("score_pack", 1), ("select_pack", 1)]
+    dash, late = [("score_many", 4), ("select_many", 5)], [("score_many", 1), ("select_many", 1)]
     assert calls == [*dash, *late, *dash * 4]
     for mine, cpu in zip(found, wanted, strict=True):
         assert [e["n_pruned"] for e in mine.events] == [e["n_pruned"] for e in cpu.events]
@@ -98,7 +98,7 @@ def test_events_of_many_runs_follow_the_cpu(gpu, monkeypatch):
 def test_an_event_that_fails_ends_its_own_run(gpu):
     trainers = [Trainer(relaxing(), spec(seed, DASH)) for seed in (0, 1)]
     trainers[0].strategy.load_state({f"omega_{branch}": np.full((6, 40), np.nan) for branch in ("sums", "prods")})
-    failed, fit = Pack(gpu=gpu).run([trainer.course() for trainer in trainers])
+    failed, fit = Pack(gpu=gpu).run([trainer.steps() for trainer in trainers])
     assert isinstance(failed, RunFailed)
     assert str(failed).startswith("epoch 2: prune scores: the score matrix of the previous event")
     assert fit.epoch == 7
@@ -111,8 +111,8 @@ def test_a_small_grid_follows_the_cpu(gpu):
         spec(2, {"name": "imp"}),
         spec(3, {"name": "none"}, model={"dtype": "float64"}),
     ]
-    wanted = Pack().run([Trainer(data, one).course() for one in grid])
-    found = Pack(gpu=gpu).run([Trainer(data, one).course() for one in grid])
+    wanted = Pack().run([Trainer(data, one).steps() for one in grid])
+    found = Pack(gpu=gpu).run([Trainer(data, one).steps() for one in grid])
     for mine, cpu in zip(found, wanted, strict=True):
         np.testing.assert_allclose(mine.history["train_mse"], cpu.history["train_mse"], rtol=1e-4)
         np.testing.assert_allclose(mine.history["validation_mse"], cpu.history["validation_mse"], rtol=1e-4)

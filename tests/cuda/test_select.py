@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dash_hpc.errors import RunFailed, UsageError
-from dash_hpc.ops import SelectJob, select, select_pack
+from dash_hpc.ops import SelectTask, select, select_many
 from dash_hpc.rng import stream
 
 TINY = np.nextafter(0.0, 1.0)  # the smallest number above 0
@@ -32,14 +32,14 @@ KINDS = ["spread", "scores", "ties", "mostly zero", "equal", "signs", "zeros", "
 SIZES = [1, 2, 31, 33, 255, 257, 1025, 7 * 350]
 
 
-def jobs(kind, size, seed=0):
-    """A job for each share of the active entries; inactive ones hold NaN."""
+def tasks(kind, size, seed=0):
+    """A task for each share of the active entries; inactive ones hold NaN."""
     rng = stream(seed, "test-cuda-select", kind, size)
     found = []
     for share in (0.0, 0.3, 0.7, 0.999, 1.0):
         score, mask = values(kind, size, rng), rng.random(size) < 0.8
         score[~mask] = np.nan
-        found.append(SelectJob({"W_sums": score}, {"W_sums": mask}, {"W_sums": int(share * mask.sum())}))
+        found.append(SelectTask({"W_sums": score}, {"W_sums": mask}, {"W_sums": int(share * mask.sum())}))
     return found
 
 
@@ -53,8 +53,8 @@ def assert_equal(found, wanted):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_masks_are_the_cpus(gpu, kind):
-    works = [work for size in SIZES for work in jobs(kind, size)]
-    for found, wanted in zip(gpu.select_pack(works), select_pack(works), strict=True):
+    works = [work for size in SIZES for work in tasks(kind, size)]
+    for found, wanted in zip(gpu.select_many(works), select_many(works), strict=True):
         assert_equal(found, wanted)
 
 
@@ -67,37 +67,37 @@ def test_tensors_of_many_runs_in_one_launch(gpu):
         scores = {name: rng.random(shape).round(run % 3 + 1) for name, shape in shapes.items()}
         masks = {name: rng.random(shape) < 0.9 for name, shape in shapes.items()}
         counts = {name: int(masks[name].sum() * rng.choice([0, 0.1, 0.7])) for name in names}
-        works.append(SelectJob(scores, masks, counts))
+        works.append(SelectTask(scores, masks, counts))
     before = [{name: mask.copy() for name, mask in work.masks.items()} for work in works]
-    for work, found, was in zip(works, gpu.select_pack(works), before, strict=True):
+    for work, found, was in zip(works, gpu.select_many(works), before, strict=True):
         assert_equal(found, {name: select(work.scores[name], was[name], work.counts[name]) for name in names})
         for name in names:
             np.testing.assert_array_equal(work.masks[name], was[name])
 
 
 def test_bits_depend_on_neither_threads_nor_their_order(emulation):
-    works = [work for kind in KINDS for work in jobs(kind, 700)]
-    wanted = select_pack(works)
+    works = [work for kind in KINDS for work in tasks(kind, 700)]
+    wanted = select_many(works)
     for threads, seed in [(32, 1), (96, 2), (512, 3), (1024, 4)]:
         emulation.module.emulate(threads=threads, seed=seed)
-        for found, expected in zip(emulation.select_pack(works), wanted, strict=True):
+        for found, expected in zip(emulation.select_many(works), wanted, strict=True):
             assert_equal(found, expected)
 
 
 def test_runs_fail_alone_and_with_the_cpus_words(gpu):
-    [*_, good] = jobs("scores", 257)
+    [*_, good] = tasks("scores", 257)
     score, mask = np.array([1.0, np.nan, np.inf, 2.0]), np.ones(4, bool)
-    bad = SelectJob({"W_sums": score}, {"W_sums": mask}, {"W_sums": 1})
-    (failed, found), (wanted, expected) = gpu.select_pack([bad, good]), select_pack([bad, good])
+    bad = SelectTask({"W_sums": score}, {"W_sums": mask}, {"W_sums": 1})
+    (failed, found), (wanted, expected) = gpu.select_many([bad, good]), select_many([bad, good])
     assert isinstance(failed, RunFailed)
     assert str(failed) == str(wanted) == "prune scores: 2 active entries are not finite"
     assert_equal(found, expected)
 
 
-def test_wrong_jobs_are_refused(gpu):
-    for pack in (gpu.select_pack, select_pack):
+def test_wrong_tasks_are_refused(gpu):
+    for pack in (gpu.select_many, select_many):
         with pytest.raises(UsageError, match="cannot remove 5 of 4"):
-            pack([SelectJob({"v": np.zeros(4)}, {"v": np.ones(4, bool)}, {"v": 5})])
+            pack([SelectTask({"v": np.zeros(4)}, {"v": np.ones(4, bool)}, {"v": 5})])
         with pytest.raises(UsageError, match="mask is"):
-            pack([SelectJob({"v": np.zeros(4)}, {"v": np.ones(3, bool)}, {"v": 1})])
-    assert gpu.select_pack([]) == []
+            pack([SelectTask({"v": np.zeros(4)}, {"v": np.ones(3, bool)}, {"v": 1})])
+    assert gpu.select_many([]) == []

@@ -1,4 +1,4 @@
-"""A tiny study, and tasks that misbehave inside worker processes."""
+"""A tiny study, and functions that misbehave inside worker processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dash_hpc.execution import run_one, run_study
 from dash_hpc.execution.work import one_run
 from dash_hpc.store import Store
 
-TASKS = '''
+FUNCTIONS = '''
 import os
 import time
 from pathlib import Path
@@ -180,15 +180,15 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str, int], str
 
 
 @pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """The module of tasks, importable here and in worker processes."""
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """The module of functions, importable here and in worker processes."""
     import importlib
     import sys
 
     folder = tmp_path / "modules"
     folder.mkdir()
-    (folder / "worker_tasks.py").write_text(TASKS)
+    (folder / "worker_functions.py").write_text(FUNCTIONS)
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.syspath_prepend(folder)
-    yield importlib.import_module("worker_tasks")
-    sys.modules.pop("worker_tasks", None)
+    yield importlib.import_module("worker_functions")
+    sys.modules.pop("worker_functions", None)

@@ -47,7 +47,7 @@ def test_a_message_of_the_journal_is_one_line(tmp_path: Path) -> None:
 def test_runs_start_in_the_order_of_the_plan(folder: Path, executor: ThreadPoolExecutor) -> None:
     order: list[str] = []
 
-    def task(folder: str, run_id: str) -> str:
+    def call(folder: str, run_id: str) -> str:
         order.append(run_id)
         begin(folder, run_id).fail("as asked")
         return "failed"
@@ -55,7 +55,7 @@ def test_runs_start_in_the_order_of_the_plan(folder: Path, executor: ThreadPoolE
     ticks: list[tuple[str, ...]] = []
     lines: list[str] = []
     journal = Journal(folder / "driver.log", lines.append)
-    drive(folder, IDS, executor, window=2, journal=journal, tick=lambda a: ticks.append(tuple(a)), task=task)
+    drive(folder, IDS, executor, window=2, journal=journal, tick=lambda a: ticks.append(tuple(a)), call=call)
     assert order == IDS
     assert max(map(len, ticks)) <= 2
     assert ticks[-1] == ()
@@ -67,7 +67,7 @@ def test_runs_start_in_the_order_of_the_plan(folder: Path, executor: ThreadPoolE
 def test_worker_that_dies_three_times_is_recorded_by_the_driver(folder: Path, executor: ThreadPoolExecutor) -> None:
     tries: dict[str, int] = {}
 
-    def task(folder: str, run_id: str) -> str:
+    def call(folder: str, run_id: str) -> str:
         tries[run_id] = tries.get(run_id, 0) + 1
         if run_id == IDS[4]:
             raise WorkerDied("worker process 1 was killed by SIGKILL")
@@ -78,7 +78,7 @@ def test_worker_that_dies_three_times_is_recorded_by_the_driver(folder: Path, ex
         writer.fail("ended by itself")
         return "failed"
 
-    drive(folder, IDS, executor, window=1, journal=Journal(folder / "driver.log"), task=task)
+    drive(folder, IDS, executor, window=1, journal=Journal(folder / "driver.log"), call=call)
     assert tries == {IDS[0]: 1, IDS[1]: 3, IDS[2]: 3, IDS[3]: 1, IDS[4]: 3}
     store = open_store(folder)
     reasons = store.runs["reason"]
@@ -96,10 +96,10 @@ def test_worker_that_dies_three_times_is_recorded_by_the_driver(folder: Path, ex
 def test_store_that_cannot_be_written_ends_the_study(folder: Path, executor: ThreadPoolExecutor) -> None:
     calls: list[Any] = []
 
-    def task(folder: str, run_id: str) -> str:
+    def call(folder: str, run_id: str) -> str:
         calls.append(run_id)
         raise StoreError("cannot write x: No space left on device")
 
     with pytest.raises(StoreError, match="No space"):
-        drive(folder, IDS, executor, window=1, journal=Journal(folder / "driver.log"), task=task)
+        drive(folder, IDS, executor, window=1, journal=Journal(folder / "driver.log"), call=call)
     assert calls == IDS[:1]

@@ -56,8 +56,8 @@ def test_disk_need_of_dense_and_pruned_networks_differs() -> None:
 
 def test_densities_follow_the_schedule() -> None:
     assert densities(None, 3) == [1.0, 1.0, 1.0]
-    course = densities({"first_epoch": 2, "first_fraction": 0.7, "every": 2, "fraction": 0.5}, 7)
-    assert course == pytest.approx([1.0, 0.3, 0.3, 0.15, 0.15, 0.075, 0.075])
+    shares = densities({"first_epoch": 2, "first_fraction": 0.7, "every": 2, "fraction": 0.5}, 7)
+    assert shares == pytest.approx([1.0, 0.3, 0.3, 0.15, 0.15, 0.075, 0.075])
 
 
 def test_probe_measures_each_strategy(study: Study) -> None:

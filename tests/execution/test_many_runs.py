@@ -30,7 +30,7 @@ from dash_hpc.training import Trainer, phases
 
 EPOCHS = 6
 
-TASKS = '''
+FUNCTIONS = '''
 import os
 from pathlib import Path
 
@@ -206,26 +206,26 @@ def test_a_disk_that_refuses_ends_the_pack_and_no_run_is_recorded_as_failed(
 
 @pytest.fixture
 def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module of the tasks above, importable in worker processes."""
+    """The module of the functions above, importable in worker processes."""
     import importlib
     import sys
 
     folder = tmp_path / "modules"
     folder.mkdir()
-    (folder / "deadly_tasks.py").write_text(TASKS)
+    (folder / "deadly_functions.py").write_text(FUNCTIONS)
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.syspath_prepend(folder)
-    yield importlib.import_module("deadly_tasks")
-    sys.modules.pop("deadly_tasks", None)
+    yield importlib.import_module("deadly_functions")
+    sys.modules.pop("deadly_functions", None)
 
 
-def drive(planned: Path, run_ids: tuple[str, ...], task: Any, orders: str) -> list[str]:
+def drive(planned: Path, run_ids: tuple[str, ...], call: Any, orders: str) -> list[str]:
     (planned.parent / "kill").write_text(orders)
     lines: list[str] = []
     journal = Journal(planned / "driver.log", lambda line: lines.append(line[27:]))
     with LocalExecutor(1) as executor:
         packing = Packing(size=7)
-        driver.drive(planned, run_ids, executor, window=1, journal=journal, packing=packing, pack_task=task)
+        driver.drive(planned, run_ids, executor, window=1, journal=journal, packing=packing, pack_call=call)
     return lines
 
 

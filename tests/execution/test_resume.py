@@ -198,7 +198,7 @@ def test_a_run_that_another_process_holds(whole: Store, planned: Path, tmp_path:
     lines: list[str] = []
     with ThreadPoolExecutor(1) as executor:
         journal = Journal(tmp_path / "driver.log", lines.append)
-        drive(planned, [run_id], executor, window=1, journal=journal, task=release_soon)
+        drive(planned, [run_id], executor, window=1, journal=journal, call=release_soon)
     assert same(whole, planned, run_id) == []
     assert sum("is at it" in text for text in lines) == 1
 
@@ -264,7 +264,7 @@ def test_deaths_everywhere_without_progress_are_too_many(whole: Store, planned: 
 def test_nothing_is_handed_out_after_a_request_to_stop(whole: Store, planned: Path, tmp_path: Path) -> None:
     flag, order, asked = StopFlag(), [], []
 
-    def task(folder: str, run_id: str) -> str:
+    def call(folder: str, run_id: str) -> str:
         order.append(run_id)
         flag.set("SIGUSR1")
         return "stopped"
@@ -272,7 +272,7 @@ def test_nothing_is_handed_out_after_a_request_to_stop(whole: Store, planned: Pa
     lines: list[str] = []
     with ThreadPoolExecutor(1) as executor:
         journal = Journal(tmp_path / "driver.log", lines.append)
-        drive(planned, whole.planned, executor, window=1, journal=journal, task=task, stop=flag, on_stop=asked.append)
+        drive(planned, whole.planned, executor, window=1, journal=journal, call=call, stop=flag, on_stop=asked.append)
     assert order == [whole.planned[0]]
     assert asked == ["SIGUSR1"]
     assert "SIGUSR1: no new runs" in lines[0]
@@ -282,12 +282,12 @@ def test_asked_before_the_first_run_one_window_begins(whole: Store, planned: Pat
     flag, order = StopFlag(), []
     flag.set("SIGTERM")
 
-    def task(folder: str, run_id: str) -> str:
+    def call(folder: str, run_id: str) -> str:
         order.append(run_id)
         return "stopped"
 
     with ThreadPoolExecutor(1) as executor:
-        drive(planned, whole.planned, executor, window=2, journal=Journal(tmp_path / "log"), task=task, stop=flag)
+        drive(planned, whole.planned, executor, window=2, journal=Journal(tmp_path / "log"), call=call, stop=flag)
     assert order == list(whole.planned[:2])
 
 

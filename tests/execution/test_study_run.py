@@ -102,12 +102,12 @@ def test_only_what_is_not_done_is_repeated(
 
 
 def test_failing_run_is_recorded_and_others_are_untouched(
-    planned: Path, whole: Store, tmp_path: Path, tasks: Any
+    planned: Path, whole: Store, tmp_path: Path, functions: Any
 ) -> None:
     (tmp_path / "fails").write_text("\n".join(whole.planned[1:3]))
     with LocalExecutor(1, planned / "log") as executor:
         journal = Journal(planned / "log" / "driver.log")
-        drive(planned, whole.planned, executor, window=1, journal=journal, task=tasks.fail_some)
+        drive(planned, whole.planned, executor, window=1, journal=journal, call=functions.fail_some)
     store = open_store(planned)
     assert store.runs["status"].tolist() == ["done", "failed", "failed", "done"]
     bug, diverged = (store.record(run_id) for run_id in store.planned[1:3])
@@ -121,13 +121,13 @@ def test_failing_run_is_recorded_and_others_are_untouched(
         assert compare_runs(run_path(planned, run_id), run_path(whole.folder, run_id)) == []
 
 
-def test_run_that_kills_its_worker(planned: Path, whole: Store, tmp_path: Path, tasks: Any) -> None:
+def test_run_that_kills_its_worker(planned: Path, whole: Store, tmp_path: Path, functions: Any) -> None:
     poisoned, unlucky = whole.planned[0], whole.planned[2]
     (tmp_path / f"deaths-{poisoned}").write_text("99")
     (tmp_path / f"deaths-{unlucky}").write_text("1")
     with LocalExecutor(2, planned / "log") as executor:
         journal = Journal(planned / "log" / "driver.log")
-        drive(planned, whole.planned, executor, window=2, journal=journal, task=tasks.crash_some)
+        drive(planned, whole.planned, executor, window=2, journal=journal, call=functions.crash_some)
     assert (tmp_path / f"deaths-{poisoned}").read_text() == "96"
     assert (tmp_path / f"deaths-{unlucky}").read_text() == "0"
     store = open_store(planned)

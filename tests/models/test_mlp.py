@@ -31,7 +31,7 @@ def tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def solved(arrays: dict[str, Any], y0: np.ndarray, dt: np.ndarray, **solver: Any) -> np.ndarray:
-    solution = MLP.predict_job(arrays, y0, dt, solver).run()
+    solution = MLP.predict_task(arrays, y0, dt, solver).run()
     assert solution.ok.all()
     return np.asarray(solution.y1)
 
@@ -129,13 +129,13 @@ def test_the_gradient_is_right_where_steps_are_long(dtype: Any) -> None:
 def test_a_sample_that_cannot_be_solved_is_named() -> None:
     arrays, y0 = weights(), stream(1, "test").random((3, G))
     y0[1, 0] = np.nan
-    solution = MLP.predict_job(arrays, y0, np.ones(3), {}).run()
+    solution = MLP.predict_task(arrays, y0, np.ones(3), {}).run()
     assert solution.ok.tolist() == [True, False, True]
     np.testing.assert_allclose(solution.y1[[0, 2]], solved(arrays, y0[[0, 2]], np.ones(2)), atol=1e-5)
     for solver, status in (({"max_steps": 1}, 1), ({"method": "rk4", "step": 0.1, "max_steps": 5}, 1)):
         with pytest.raises(SolveError, match=r"pair 0 .*maximum number of steps"):
             MLP.loss(tensors(arrays), *(torch.rand(2, G, dtype=torch.float64) for _ in range(2)), torch.ones(2), solver)
-        assert MLP.predict_job(arrays, y0[:1], np.ones(1), solver).run().reason(0) == STATUS_REASONS[status]
+        assert MLP.predict_task(arrays, y0[:1], np.ones(1), solver).run().reason(0) == STATUS_REASONS[status]
 
 
 def test_edges_are_paths_through_both_layers() -> None:

@@ -59,7 +59,7 @@ def test_it_trains_resumes_and_packs_under_every_strategy(
     same(whole, Trainer(dataset, spec).fit(resume=made[1]))  # after the first event, before the second
 
     other = {**spec, "seed": 1}
-    together = Pack(threads=2).run([Trainer(dataset, run).course() for run in (spec, other)])
+    together = Pack(threads=2).run([Trainer(dataset, run).steps() for run in (spec, other)])
     same(whole, together[0])
 
     kept = whole.kept

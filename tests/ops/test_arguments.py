@@ -44,22 +44,22 @@ def epoch(compressed: bool = False) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def on_cpu(job: dict[str, Any]) -> Any:
+def on_cpu(task: dict[str, Any]) -> Any:
     names = (
         "weights", "moment1", "moment2", "masks", "step", "y0", "y1", "dt", "batch_ptr", "batch_index", "loss", "lr",
         "beta1", "beta2", "eps", "tau", "prior",
     )  # fmt: skip
-    return native_module().train_epoch(*(job[name] for name in names), **job["solver"])
+    return native_module().train_epoch(*(task[name] for name in names), **task["solver"])
 
 
-def on_emulation(job: dict[str, Any]) -> Any:
+def on_emulation(task: dict[str, Any]) -> Any:
     module = pytest.importorskip("dash_hpc._cuda_emulation")
-    return module.train_pack([job], {"compress_below": 0.1, "shared_bytes": 0, "state_limit": 0, "team": -1})
+    return module.train_pack([task], {"compress_below": 0.1, "shared_bytes": 0, "state_limit": 0, "team": -1})
 
 
 def setting(*path: Any, value: Any) -> Change:
-    def change(job: dict[str, Any]) -> None:
-        target = job
+    def change(task: dict[str, Any]) -> None:
+        target = task
         for key in path[:-1]:
             target = target[key]
         target[path[-1]] = value(target[path[-1]]) if callable(value) else value
@@ -70,19 +70,19 @@ def setting(*path: Any, value: Any) -> Change:
 def structure(part: int, value: Any) -> Change:
     """Another row pointer, column or value array of a compressed matrix."""
 
-    def change(job: dict[str, Any]) -> None:
-        parts = [array.copy() for array in job["weights"]["U_sums"]]
+    def change(task: dict[str, Any]) -> None:
+        parts = [array.copy() for array in task["weights"]["U_sums"]]
         parts[part] = value(parts[part])
-        job["weights"]["U_sums"] = tuple(parts)
+        task["weights"]["U_sums"] = tuple(parts)
 
     return change
 
 
 def prior(part: int, value: Any) -> Change:
-    def change(job: dict[str, Any]) -> None:
-        parts = [np.array(array) if k < 4 else array for k, array in enumerate(job["prior"])]
+    def change(task: dict[str, Any]) -> None:
+        parts = [np.array(array) if k < 4 else array for k, array in enumerate(task["prior"])]
         parts[part] = value(parts[part])
-        job["prior"] = tuple(parts)
+        task["prior"] = tuple(parts)
 
     return change
 
@@ -107,8 +107,8 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 
 def share(first: tuple[str, str], second: tuple[str, str]) -> Change:
-    def change(job: dict[str, Any]) -> None:
-        job[first[0]][first[1]] = job[second[0]][second[1]]
+    def change(task: dict[str, Any]) -> None:
+        task[first[0]][first[1]] = task[second[0]][second[1]]
 
     return change
 
@@ -174,8 +174,8 @@ WRONG: list[tuple[str, Change, str]] = [
     ("one array for two tensors", share(("weights", "W_sums"), ("weights", "W_prods")), "share memory"),
     ("weights as moments", share(("moment1", "v"), ("weights", "v")), "share memory"),
     ("one array for both moments", share(("moment1", "U_sums"), ("moment2", "U_sums")), "share memory"),
-    ("losses within the intervals", lambda job: job.update(loss=job["dt"][1:3]), "share memory"),
-    ("moment within y0", lambda job: job["moment1"].update(v=job["y0"][0]), "share memory"),
+    ("losses within the intervals", lambda task: task.update(loss=task["dt"][1:3]), "share memory"),
+    ("moment within y0", lambda task: task["moment1"].update(v=task["y0"][0]), "share memory"),
     # numbers
     ("step negative", setting("step", value=-1), "step must be a whole number"),
     ("step a float", setting("step", value=1.5), "step must be a whole number"),
@@ -230,11 +230,11 @@ COMPRESSED: list[tuple[str, Change, str]] = [
 @pytest.mark.parametrize("train", [on_cpu, on_emulation])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_an_epoch_with_right_arguments_is_trained(train: Callable, compressed: bool) -> None:
-    job = epoch(compressed)
-    before = copy.deepcopy(job)
-    train(job)
-    assert not np.array_equal(job["weights"]["v"], before["weights"]["v"])
-    assert np.isfinite(job["loss"]).all()
+    task = epoch(compressed)
+    before = copy.deepcopy(task)
+    train(task)
+    assert not np.array_equal(task["weights"]["v"], before["weights"]["v"])
+    assert np.isfinite(task["loss"]).all()
 
 
 @pytest.mark.parametrize("train", [on_cpu, on_emulation])
@@ -246,12 +246,12 @@ def test_an_epoch_with_right_arguments_is_trained(train: Callable, compressed: b
 def test_a_wrong_epoch_is_refused_and_nothing_changed(
     train: Callable, compressed: bool, change: Change, message: str
 ) -> None:
-    job = epoch(compressed)
-    change(job)
-    before = copy.deepcopy(job)
+    task = epoch(compressed)
+    change(task)
+    before = copy.deepcopy(task)
     with pytest.raises(UsageError, match=message):
-        train(job)
-    for was, array in zip(arrays_in(before), arrays_in(job), strict=True):
+        train(task)
+    for was, array in zip(arrays_in(before), arrays_in(task), strict=True):
         np.testing.assert_array_equal(array, was)
 
 
@@ -262,7 +262,7 @@ def arrays_in(found: Any) -> list[np.ndarray]:
     return [array for part in parts for array in arrays_in(part)]
 
 
-def test_jobs_of_a_pack_must_not_share_arrays() -> None:
+def test_tasks_of_a_pack_must_not_share_arrays() -> None:
     module = pytest.importorskip("dash_hpc._cuda_emulation")
     first, second = epoch(), epoch()
     second["moment2"]["v"] = first["moment2"]["v"]
@@ -274,8 +274,8 @@ def test_jobs_of_a_pack_must_not_share_arrays() -> None:
 
 
 def forward(**changes: Any) -> dict[str, Any]:
-    job = epoch()
-    return {"weights": job["weights"], "masks": {}, "y0": job["y0"], "dt": job["dt"], **SOLVER} | changes
+    task = epoch()
+    return {"weights": task["weights"], "masks": {}, "y0": task["y0"], "dt": task["dt"], **SOLVER} | changes
 
 
 @pytest.mark.parametrize(
@@ -319,9 +319,9 @@ def test_sizes_whose_product_overflows_are_refused(genes: int, hidden: int) -> N
     ],
 )
 def test_wrong_step_sizes_are_refused(sizes: np.ndarray, message: str) -> None:
-    job = epoch()
+    task = epoch()
     with pytest.raises(UsageError, match=message):
-        native_module().solve_backward(job["weights"], job["y0"], sizes, job["y0"], "rk4")
+        native_module().solve_backward(task["weights"], task["y0"], sizes, task["y0"], "rk4")
 
 
 def parts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -368,7 +368,7 @@ def test_wrong_selections_are_refused(score: np.ndarray, mask: np.ndarray, n: An
         native_module().select(score, mask, n)
 
 
-def test_wrong_pruning_jobs_of_the_cuda_module_are_refused() -> None:
+def test_wrong_pruning_tasks_of_the_cuda_module_are_refused() -> None:
     module = pytest.importorskip("dash_hpc._cuda_emulation")
     small = (np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2))
     right = {
@@ -392,7 +392,7 @@ def test_wrong_pruning_jobs_of_the_cuda_module_are_refused() -> None:
         with pytest.raises(UsageError, match=message):
             module.score_pack([right | change], choices)
     mask = np.ones(3, bool)
-    for job, message in (
+    for task, message in (
         ((np.ones(3), mask, 4), "how many must be a whole number from 1 to 3"),
         ((np.array([1.0, np.inf, 0]), mask, 1), "score of active entry 1"),
         ((mask.view(np.uint8)[:0].astype(float), mask, 1), "scores must be"),
@@ -400,7 +400,7 @@ def test_wrong_pruning_jobs_of_the_cuda_module_are_refused() -> None:
         ((np.ones(3), mask), "job must be a tuple"),
     ):
         with pytest.raises(UsageError, match=message):
-            module.select_pack([job])
+            module.select_pack([task])
 
 
 # ---- the operators of the package, with the native module and without

@@ -15,7 +15,7 @@ from dash_hpc.ops import (
     PRUNABLE,
     TENSORS,
     AdamTensor,
-    GradientJob,
+    GradientTask,
     PriorLoss,
     TrainState,
     adam_step,
@@ -80,7 +80,7 @@ def test_batch_by_batch_is_the_epoch(isa: str, dtype: Any, share: float, compres
         evaluations = 0
         for k, loss in enumerate(whole.loss):
             part = gradients(
-                GradientJob(ours.weights, ours.masks, index=index[BATCHES[k] : BATCHES[k + 1]], widest=11, **objective)
+                GradientTask(ours.weights, ours.masks, index=index[BATCHES[k] : BATCHES[k + 1]], widest=11, **objective)
             )
             assert (part.reason, part.loss) == (None, loss)
             evaluations += part.evaluations
@@ -94,7 +94,7 @@ def test_batch_by_batch_is_the_epoch(isa: str, dtype: Any, share: float, compres
 
 def test_equal_to_autograd_through_the_solve_and_the_prior() -> None:
     state, objective = problem(np.float64, 0.6)
-    found = gradients(GradientJob(state.weights, state.masks, index=np.arange(5), **objective))
+    found = gradients(GradientTask(state.weights, state.masks, index=np.arange(5), **objective))
     params = {name: torch.from_numpy(state.weights[name]).requires_grad_() for name in TENSORS}
     y0, y1, dt = (torch.from_numpy(objective[key][:5]) for key in ("y0", "y1", "dt"))
     data = batch_loss(params, y0, y1, dt, SOLVER)
@@ -114,31 +114,31 @@ def test_weights_of_0_have_gradients_where_the_mask_says_so() -> None:
     state, objective = problem(np.float64, 1.0)
     weights = state.weights | {"W_sums": np.zeros_like(state.weights["W_sums"])}
     for masks in ({}, state.masks):
-        found = gradients(GradientJob(weights, masks, index=np.arange(5), **objective))
+        found = gradients(GradientTask(weights, masks, index=np.arange(5), **objective))
         assert np.count_nonzero(found.gradients["W_sums"]) == M * G
     masks = {"W_sums": np.zeros((M, G), dtype=bool)}
-    found = gradients(GradientJob(state.weights, masks, index=np.arange(5), **objective))
+    found = gradients(GradientTask(state.weights, masks, index=np.arange(5), **objective))
     assert not found.gradients["W_sums"].any()
-    other = gradients(GradientJob(weights, {}, index=np.arange(5), **objective))
+    other = gradients(GradientTask(weights, {}, index=np.arange(5), **objective))
     assert found.loss == pytest.approx(other.loss, rel=1e-9)  # a weight outside its mask counts as 0
 
 
 def test_a_batch_that_fails_has_no_gradients() -> None:
     state, objective = problem(np.float32, 1.0)
-    failed = gradients(GradientJob(state.weights, {}, index=np.arange(5), **objective | {"solver": {"max_steps": 1}}))
+    failed = gradients(GradientTask(state.weights, {}, index=np.arange(5), **objective | {"solver": {"max_steps": 1}}))
     assert failed.status == 1
     assert "number of steps" in str(failed.reason)
     assert not any(gradient.any() for gradient in failed.gradients.values())
     wild = state.weights | {"b_sums": np.full(M, np.nan, np.float32)}
-    assert gradients(GradientJob(wild, {}, index=np.arange(5), **objective)).status == 3
+    assert gradients(GradientTask(wild, {}, index=np.arange(5), **objective)).status == 3
 
 
 def test_many_have_the_bits_of_one() -> None:
-    jobs = []
+    tasks = []
     for dtype, share in ((np.float32, 1.0), (np.float64, 0.5), (np.float32, 0.08)):
         state, objective = problem(dtype, share)
-        jobs.append(GradientJob(state.weights, state.masks, index=np.arange(5), **objective))
-    for alone, together in zip(map(gradients, jobs), gradients_many(jobs, threads=2), strict=True):
+        tasks.append(GradientTask(state.weights, state.masks, index=np.arange(5), **objective))
+    for alone, together in zip(map(gradients, tasks), gradients_many(tasks, threads=2), strict=True):
         assert alone.loss == together.loss
         for name in TENSORS:
             assert alone.gradients[name].tobytes() == together.gradients[name].tobytes()
@@ -147,11 +147,11 @@ def test_many_have_the_bits_of_one() -> None:
 @pytest.mark.parametrize("compressed", [False, True], ids=["dense", "compressed"])
 def test_equal_to_the_twins(compressed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     (ours, objective), (theirs, _) = (problem(np.float64, 0.5, compressed) for _ in range(2))
-    job = GradientJob(ours.weights, ours.masks, index=np.arange(5), **objective)
-    native = gradients(job)
+    task = GradientTask(ours.weights, ours.masks, index=np.arange(5), **objective)
+    native = gradients(task)
     assert step(ours, {name: gradient.copy() for name, gradient in native.gradients.items()})
     monkeypatch.setitem(native_cache, "module", None)
-    twin = gradients(GradientJob(theirs.weights, theirs.masks, index=np.arange(5), **objective))
+    twin = gradients(GradientTask(theirs.weights, theirs.masks, index=np.arange(5), **objective))
     assert (twin.status, twin.evaluations) == (0, native.evaluations)
     assert twin.loss == pytest.approx(native.loss, rel=1e-9)
     assert twin.total == pytest.approx(native.total, rel=1e-9)
@@ -206,7 +206,7 @@ def test_what_is_wrong_with_a_batch_is_named(changes: dict[str, Any], message: s
     state, objective = problem(np.float32, 1.0)
     given = {"weights": state.weights, "masks": state.masks, "index": np.arange(5), **objective}
     with pytest.raises(UsageError, match=message):
-        gradients(GradientJob(**given | changes))
+        gradients(GradientTask(**given | changes))
 
 
 @pytest.mark.parametrize(

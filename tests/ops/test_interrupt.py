@@ -18,7 +18,7 @@ from dash_hpc import ops
 from dash_hpc.errors import Interrupted
 from dash_hpc.execution import StopFlag
 from dash_hpc.models import initial_weights
-from dash_hpc.ops import TENSORS, EpochJob, SolverOptions, TrainState
+from dash_hpc.ops import TENSORS, EpochTask, SolverOptions, TrainState
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.solver import MOST_STEPS
 from dash_hpc.rng import stream
@@ -56,7 +56,7 @@ def seconds_until_interrupt(call: Callable[[], Any], after: float = 0.3) -> floa
     raise AssertionError("the call ended before the signal came")
 
 
-def epoch(batches: int = 4000, seed: int = 0) -> EpochJob:
+def epoch(batches: int = 4000, seed: int = 0) -> EpochTask:
     """Batches of one pair, rk4 with 4,000 steps each: minutes in all."""
     rng = stream(seed, "test-interrupt")
     G, m = 30, 8
@@ -64,13 +64,13 @@ def epoch(batches: int = 4000, seed: int = 0) -> EpochJob:
     y0, y1 = rng.random((3, G)), rng.random((3, G))
     index = np.arange(batches) % 3
     options = SolverOptions(method="rk4", step=2.5e-4)
-    return EpochJob(
+    return EpochTask(
         state, y0, y1, np.ones(3), np.arange(batches + 1), index, dict.fromkeys(TENSORS, 1e-3), solver=options
     )
 
 
-def train(job: EpochJob) -> ops.EpochResult:
-    return ops.train_pack([job])[0]
+def train(task: EpochTask) -> ops.EpochResult:
+    return ops.train_many([task])[0]
 
 
 def arrays(state: TrainState) -> list[np.ndarray]:
@@ -105,13 +105,13 @@ def test_an_interrupt_ends_the_prior_terms_of_an_event() -> None:
 
 @pytest.mark.parametrize("after", [0.2, 0.35, 0.5])
 def test_an_interrupted_epoch_leaves_the_state_as_it_was(after: float) -> None:
-    job = epoch()
-    before = arrays(job.state)
-    assert seconds_until_interrupt(lambda: train(job), after) < SOON
-    assert_untouched(job.state, before)
+    task = epoch()
+    before = arrays(task.state)
+    assert seconds_until_interrupt(lambda: train(task), after) < SOON
+    assert_untouched(task.state, before)
     # and what is trained from it has the bits of an undisturbed run
     few = {"batch_ptr": np.arange(7), "batch_index": np.arange(6) % 3}
-    again, undisturbed = (EpochJob(**(vars(one) | few)) for one in (job, epoch()))
+    again, undisturbed = (EpochTask(**(vars(one) | few)) for one in (task, epoch()))
     train(again), train(undisturbed)
     for array, wanted in zip(arrays(again.state), arrays(undisturbed.state), strict=True):
         np.testing.assert_array_equal(array, wanted)
@@ -119,13 +119,13 @@ def test_an_interrupted_epoch_leaves_the_state_as_it_was(after: float) -> None:
 
 def test_an_interrupt_ends_the_threads_of_a_pack() -> None:
     """Python interrupts its main thread; the others, which do the work, must not go on for minutes."""
-    jobs = [epoch(seed=k) for k in range(4)]
-    before = [arrays(job.state) for job in jobs]
+    tasks = [epoch(seed=k) for k in range(4)]
+    before = [arrays(task.state) for task in tasks]
     threads = threading.active_count()
-    assert seconds_until_interrupt(lambda: ops.train_pack(jobs, threads=2)) < SOON
+    assert seconds_until_interrupt(lambda: ops.train_many(tasks, threads=2)) < SOON
     assert threading.active_count() == threads
-    for job, was in zip(jobs, before, strict=True):
-        assert_untouched(job.state, was)
+    for task, was in zip(tasks, before, strict=True):
+        assert_untouched(task.state, was)
 
 
 def test_a_token_ends_a_call_of_another_thread() -> None:
@@ -155,7 +155,7 @@ def test_a_token_ends_a_call_of_another_thread() -> None:
 def test_a_request_to_stop_lets_the_epoch_end_with_its_bits() -> None:
     """The flag of a study: its handler runs at once, inside the call; the epoch is finished as if nothing had been."""
     batches = 15
-    undisturbed, job = epoch(batches), epoch(batches)
+    undisturbed, task = epoch(batches), epoch(batches)
     began = time.monotonic()
     wanted = train(undisturbed)
     length = time.monotonic() - began
@@ -167,13 +167,13 @@ def test_a_request_to_stop_lets_the_epoch_end_with_its_bits() -> None:
             super().set(reason)
 
     with Watched() as flag, sent(signal.SIGTERM, min(0.2, length / 4)) as when:
-        found = train(job)
+        found = train(task)
         ended = time.monotonic()
     assert flag.reason == "SIGTERM"
     assert seen[0] - when[0] < SOON
     assert seen[0] < ended - length / 4, "the handler ran only after the call"
     np.testing.assert_array_equal(found.loss, wanted.loss)
-    for array, other in zip(arrays(job.state), arrays(undisturbed.state), strict=True):
+    for array, other in zip(arrays(task.state), arrays(undisturbed.state), strict=True):
         np.testing.assert_array_equal(array, other)
 
 
@@ -186,10 +186,10 @@ def test_a_handler_that_raises_ends_the_call_with_its_error() -> None:
 
     former = signal.signal(signal.SIGUSR1, handler)
     try:
-        job = epoch()
-        before = arrays(copy.deepcopy(job.state))
+        task = epoch()
+        before = arrays(copy.deepcopy(task.state))
         with pytest.raises(Alarm), sent(signal.SIGUSR1, 0.2):
-            train(job)
-        assert_untouched(job.state, before)
+            train(task)
+        assert_untouched(task.state, before)
     finally:
         signal.signal(signal.SIGUSR1, former)

@@ -114,9 +114,9 @@ from dash_hpc.ops.cuda import Gpu
 gpu = Gpu(_cuda_emulation)
 from dash_hpc.ops.phoenix import tensor_shapes
 weights = {name: np.ones(shape, np.float32) for name, shape in tensor_shapes(4000, 2000).items()}
-job = ops.SolveJob(weights, np.zeros((4, 4000)), np.ones(4))
+task = ops.SolveTask(weights, np.zeros((4, 4000)), np.ones(4))
 limit(20 << 20)
-expect(lambda: gpu.solve_pack([job]))
+expect(lambda: gpu.solve_many([task]))
 """
     )
     said = run(program)

@@ -12,7 +12,7 @@ import torch
 from dash_hpc.data import DataSet
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.autograd import batch_loss
-from dash_hpc.ops.gradients import GradientJob
+from dash_hpc.ops.gradients import GradientTask
 from dash_hpc.ops.state import TrainState
 from dash_hpc.pruning import EVENT_COLUMNS, EVENT_TIMES, Context, LatticeSchedule, Strategy, closed, play
 from dash_hpc.pruning.base import EventScores
@@ -80,7 +80,7 @@ class Sensitivity(Strategy):
         self.data = (pairs.y0.astype(np.float32), pairs.y1.astype(np.float32), pairs.t1 - pairs.t0)
 
     def scoring(self, weights: Any, masks: Any) -> Generator[Any, Any, EventScores]:
-        found = yield GradientJob(weights, masks, *self.data, np.arange(4), SOLVER)
+        found = yield GradientTask(weights, masks, *self.data, np.arange(4), SOLVER)
         scores = {name: np.abs(weights[name] * found.gradients[name]).astype(np.float64) for name in masks}
         return scores, [{"loss": found.loss} for _ in scores]
 

@@ -23,7 +23,7 @@ FRACTIONS = (0.7, *[0.1] * 8)
 DASH = {"name": "dash", "lambda_ppi": 0.3, "lambda_motif": 0.2}
 
 
-def course(strategy: Strategy, state: TrainState, jitter: int | None = None) -> list[dict[str, np.ndarray]]:
+def masks_of(strategy: Strategy, state: TrainState, jitter: int | None = None) -> list[dict[str, np.ndarray]]:
     """Masks after each event; ``jitter`` seeds changes of the weights between events, as training makes them."""
     rng = np.random.default_rng(jitter)
     found = []
@@ -60,25 +60,25 @@ def test_dash_at_zero_is_imp_bit_for_bit(start: Start, norm: str, damping: float
         theirs, _ = imp.scores(imp_state.weights, imp_state.masks)
         assert list(ours) == list(theirs) == ["W_prods", "W_sums", "U_sums", "U_prods"]
         assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
-    assert same(course(dash, dash_state, jitter=8), course(imp, imp_state, jitter=8))
+    assert same(masks_of(dash, dash_state, jitter=8), masks_of(imp, imp_state, jitter=8))
 
 
 @pytest.mark.parametrize("norm", ["paper", "unit_sum", "rank"])
 def test_dash_at_one_is_bioprune_and_blind_to_weights(start: Start, norm: str) -> None:
     options = {"name": "dash", "lambda_ppi": 1.0, "lambda_motif": 1.0, "score_norm": norm}
-    base = course(*start({"name": "bioprune", "score_norm": norm}))
-    assert same(base, course(*start(options)))
-    assert same(base, course(*start(options, weight_seed=99), jitter=1))
+    base = masks_of(*start({"name": "bioprune", "score_norm": norm}))
+    assert same(base, masks_of(*start(options)))
+    assert same(base, masks_of(*start(options, weight_seed=99), jitter=1))
     strategy, state = start(options)
     for name in TENSORS:
         state.weights[name] *= -1e4
-    assert same(base, course(strategy, state))
-    assert not same(base, course(*start(options, seed=1)))  # but not to Ω(0)
+    assert same(base, masks_of(strategy, state))
+    assert not same(base, masks_of(*start(options, seed=1)))  # but not to Ω(0)
 
 
 @pytest.mark.parametrize("options", [{"name": "imp"}, DASH, {"name": "bioprune"}], ids=lambda o: o["name"])
 def test_counts_follow_the_lattice_and_masks_are_nested(start: Start, options: dict) -> None:
-    masks = course(*start(options), jitter=2)
+    masks = masks_of(*start(options), jitter=2)
     for name in PRUNABLE:
         active = masks[0][name].size
         before = np.ones(masks[0][name].shape, dtype=bool)
@@ -90,7 +90,7 @@ def test_counts_follow_the_lattice_and_masks_are_nested(start: Start, options: d
 
 
 def test_same_seed_same_masks(start: Start) -> None:
-    assert same(course(*start(DASH), jitter=4), course(*start(DASH), jitter=4))
+    assert same(masks_of(*start(DASH), jitter=4), masks_of(*start(DASH), jitter=4))
 
 
 def test_omega_stays_dense_and_survives_a_checkpoint(start: Start) -> None:
@@ -118,10 +118,10 @@ def test_records_carry_the_diagnostics(start: Start) -> None:
 
 
 def test_gaussian_omega_and_raw_interactions_change_the_masks(start: Start) -> None:
-    base = course(*start(DASH))
-    assert not same(base, course(*start(DASH | {"omega0": "gaussian"})))
-    assert not same(base, course(*start(DASH | {"normalise_interactions": False})))
-    assert not same(base, course(*start(DASH | {"omega_damping": 0.5})))
+    base = masks_of(*start(DASH))
+    assert not same(base, masks_of(*start(DASH | {"omega0": "gaussian"})))
+    assert not same(base, masks_of(*start(DASH | {"normalise_interactions": False})))
+    assert not same(base, masks_of(*start(DASH | {"omega_damping": 0.5})))
 
 
 def test_a_failed_event_leaves_omega_alone(start: Start) -> None:
@@ -189,7 +189,7 @@ def test_described_events_are_those_that_are_computed(start: Start, options: dic
     np.testing.assert_equal(also, records)
     for name, value in two.state_arrays().items():
         np.testing.assert_array_equal(value, one.state_arrays()[name])
-    selection = two.select_job(wanted, state.masks, 0.3)
+    selection = two.select_task(wanted, state.masks, 0.3)
     assert selection is not None
     chosen = one.select(wanted, state.masks, 0.3)
     for name, (mask, threshold) in selection.run().items():
@@ -204,7 +204,7 @@ def test_a_selection_of_its_own_is_not_described(start: Start) -> None:
 
     strategy, state = start({"name": "imp"})
     own = Whole(StrategyOptions(), {}, strategy.dataset, 0)
-    assert own.select_job({}, state.masks, 0.3) is None
+    assert own.select_task({}, state.masks, 0.3) is None
 
 
 def test_none_never_prunes(start: Start) -> None:

@@ -136,7 +136,7 @@ made = []
 whole = trainer(runs[-1])
 expected = result(whole.fit(checkpoint=made.append, checkpoint_seconds=0))
 resumed = [result(trainer(runs[-1]).fit(resume=checkpoint)) == expected for checkpoint in made]
-fits = Pack(threads=2).run([trainer(run).course() for run in runs[-2:]])
+fits = Pack(threads=2).run([trainer(run).steps() for run in runs[-2:]])
 packed = [result(fits[0]) == result(trainer(runs[-2]).fit()), result(fits[1]) == expected]
 json.dump([resumed, packed, [run.spec["strategy"]["price"] for run in runs]], sys.stdout)
 """

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store import schema
-from dash_hpc.store.envelope import HEADER_BYTES, pack
+from dash_hpc.store.envelope import HEADER_BYTES, to_bytes
 from dash_hpc.store.hdf5 import Dataset, Group, open_image
 
 KINDS = ("i1", "i2", "i4", "i8", "u1", "u4", "u8", "<f4", "<f8", ">f4", ">f8", ">i8", "bool", "S1", "S13")
 
 
 def image(fill: Callable[[h5py.File], None]) -> bytes:
-    return pack("dash-hpc run", 1, fill)[HEADER_BYTES:]
+    return to_bytes("dash-hpc run", 1, fill)[HEADER_BYTES:]
 
 
 def same(ours: Group, theirs: h5py.Group) -> None:

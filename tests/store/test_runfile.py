@@ -12,7 +12,7 @@ import pytest
 
 from dash_hpc.errors import OtherVersion, StoreError
 from dash_hpc.store import RunWriter, compare_runs, publish_bytes, read_run, run_path
-from dash_hpc.store.envelope import HEADER_BYTES, pack
+from dash_hpc.store.envelope import HEADER_BYTES, to_bytes
 from dash_hpc.store.schema import write_array
 
 RUN_ID = "00112233445566aa"
@@ -220,10 +220,13 @@ def foreign_hdf5(path: Path) -> None:
         (foreign_hdf5, "an HDF5 file, but not one of dash-hpc; move it out"),
         (lambda path: path.mkdir(), "not a regular file|cannot be read"),
         (lambda path: os.mkfifo(path), "not a regular file; move it out"),
-        (lambda path: publish_bytes(path, pack("dash-hpc run", 2, lambda file: None)), "version 2.*reads version 1"),
-        (lambda path: publish_bytes(path, pack("dash-hpc index", 1, lambda file: None)), "'dash-hpc index' file"),
         (
-            lambda path: publish_bytes(path, pack("dash-hpc run", 1, lambda file: None)),
+            lambda path: publish_bytes(path, to_bytes("dash-hpc run", 2, lambda file: None)),
+            "version 2.*reads version 1",
+        ),
+        (lambda path: publish_bytes(path, to_bytes("dash-hpc index", 1, lambda file: None)), "'dash-hpc index' file"),
+        (
+            lambda path: publish_bytes(path, to_bytes("dash-hpc run", 1, lambda file: None)),
             "damaged: group /history is missing|attribute run_id",
         ),
         (lambda path: None, "no such file"),
@@ -240,7 +243,7 @@ def test_foreign_files_are_refused_with_path_and_remedy(tmp_path: Path, make: An
 
 def test_a_flipped_version_is_damage_and_not_another_version(tmp_path: Path, done: Path) -> None:
     path = tmp_path / "x.h5"
-    publish_bytes(path, pack("dash-hpc run", 3, lambda file: None))
+    publish_bytes(path, to_bytes("dash-hpc run", 3, lambda file: None))
     with pytest.raises(OtherVersion):
         read_run(path)
     path.write_bytes(done.read_bytes().replace(b"version 1\n", b"version 3\n", 1))
@@ -285,7 +288,7 @@ def test_dataset_checksum_is_checked_too(tmp_path: Path, done: Path) -> None:
                 file.attrs[key] = value
             file["metrics/value"][0] = 99.0
 
-        publish_bytes(tmp_path / "x.h5", pack("dash-hpc run", 1, fill))
+        publish_bytes(tmp_path / "x.h5", to_bytes("dash-hpc run", 1, fill))
     with pytest.raises(StoreError, match="metrics/value differs from its checksum"):
         read_run(tmp_path / "x.h5")
 
@@ -300,7 +303,7 @@ def test_huge_declared_dataset_is_refused_unread(tmp_path: Path, done: Path) -> 
         del file["spec"]
         file.create_dataset("spec", shape=(1 << 40,), dtype="f8", chunks=(1 << 10,))
 
-    publish_bytes(tmp_path / "x.h5", pack("dash-hpc run", 1, fill))
+    publish_bytes(tmp_path / "x.h5", to_bytes("dash-hpc run", 1, fill))
     with pytest.raises(StoreError, match="claims 8796093022208 bytes"):
         read_run(tmp_path / "x.h5")
 
@@ -316,7 +319,7 @@ def _with(done: Path, target: Path, change: Any) -> Path:
                 file.attrs[key] = value
         change(file)
 
-    publish_bytes(target, pack("dash-hpc run", 1, fill))
+    publish_bytes(target, to_bytes("dash-hpc run", 1, fill))
     return target
 
 

@@ -16,7 +16,7 @@ from dash_hpc.ops.autograd import batch_loss
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import TrainState, values
-from dash_hpc.ops.train import EpochJob, train_epoch
+from dash_hpc.ops.train import EpochTask, train_epoch
 from dash_hpc.pruning import Step, Strategy, create
 from dash_hpc.rng import stream
 from dash_hpc.study import StrategyOptions
@@ -57,7 +57,7 @@ def test_two_epochs_have_the_bits_of_the_operator(dataset: DataSet, solver: dict
         )
     epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0))
     for _ in range(2):  # the second starts from moments that are not 0
-        mine = epoch(EpochJob(ours, *pairs_of(dataset), **ADAM, solver=solver, tau=tau, prior=prior))
+        mine = epoch(EpochTask(ours, *pairs_of(dataset), **ADAM, solver=solver, tau=tau, prior=prior))
         other = train_epoch(theirs, *pairs_of(dataset), **ADAM, solver=solver, tau=tau, prior=prior)
         assert mine.reason is other.reason is None
         assert mine.loss.tobytes() == other.loss.tobytes()
@@ -77,7 +77,7 @@ def test_ends_that_were_not_observed_count_as_little_as_in_the_operator(dataset:
     y1 = np.where(np.random.default_rng(0).random(y1.shape) < 0.2, np.nan, y1)
     ours, theirs = masked_state(), masked_state()
     epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0))
-    mine = epoch(EpochJob(ours, y0, y1, *others, **ADAM, solver=SOLVER))
+    mine = epoch(EpochTask(ours, y0, y1, *others, **ADAM, solver=SOLVER))
     other = train_epoch(theirs, y0, y1, *others, **ADAM, solver=SOLVER)
     assert mine.reason is other.reason is None
     assert mine.loss.tobytes() == other.loss.tobytes()
@@ -98,7 +98,7 @@ def test_prior_loss_pulls_towards_the_prior(dataset: DataSet) -> None:
         epoch = AutogradEpoch(create({"name": "none"}, {}, dataset, 0))
         solver = SOLVER | {"method": "rk4", "step": 1.0}
         for _ in range(4):
-            epoch(EpochJob(state, *pairs_of(dataset), **fast, solver=solver, tau=tau, prior=loss))
+            epoch(EpochTask(state, *pairs_of(dataset), **fast, solver=solver, tau=tau, prior=loss))
         return float(loss({name: torch.from_numpy(state.weights[name]) for name in TENSORS}))
 
     assert reached(0.05) < 0.8 * reached(1.0)
@@ -130,7 +130,7 @@ def test_hooks_take_part_in_the_loss(dataset: DataSet) -> None:
         epoch = AutogradEpoch(strategy)
         state = masked_state()
         for _ in range(3):
-            result = epoch(EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"}))
+            result = epoch(EpochTask(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"}))
             assert result.reason is None
         return float(strategy.gate.detach())
 
@@ -202,7 +202,7 @@ def test_gradients_are_those_of_pytorch(dataset: DataSet, tau: float, kind: type
     wanted = [params[name].grad for name in TENSORS] + [gate.grad for gate in strategy.gates.values()]
 
     epoch = AutogradEpoch(strategy)
-    batch = EpochJob(state, y0, y1, dt, np.array([0, 4]), index[:4], **ADAM, solver=SOLVER, tau=tau, prior=prior)
+    batch = EpochTask(state, y0, y1, dt, np.array([0, 4]), index[:4], **ADAM, solver=SOLVER, tau=tau, prior=prior)
     result = epoch(batch)
     assert result.loss[0] == pytest.approx(data.item(), rel=1e-9)
     own = epoch.own_state()
@@ -222,7 +222,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> No
     state = masked_state()
     before = {name: value.copy() for name, value in state.weights.items()}
     result = AutogradEpoch(Poisoned(dataset, 1.0))(
-        EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
+        EpochTask(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"method": "rk4"})
     )
     assert result.reason is not None
     assert "NaN" in result.reason
@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(dataset: DataSet) -> No
 def test_a_solve_that_fails_is_reported(dataset: DataSet, make_spec: Callable[..., dict[str, Any]]) -> None:
     state = masked_state()
     result = AutogradEpoch(Gated(dataset, 0.0))(
-        EpochJob(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"max_steps": 1})
+        EpochTask(state, *pairs_of(dataset), **ADAM, solver=SOLVER | {"max_steps": 1})
     )
     assert result.reason is not None
     assert "number of steps" in result.reason

@@ -10,7 +10,7 @@ import pytest
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import RunFailed, UsageError
-from dash_hpc.ops import EpochJob, TrainState, train_pack
+from dash_hpc.ops import EpochTask, TrainState, train_many
 from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.pruning import registry
 from dash_hpc.training import Fit, Pack, Trainer
@@ -46,7 +46,7 @@ def assert_same(found: Any, wanted: Fit) -> None:
 def test_each_run_has_the_bits_that_it_has_alone(dataset: DataSet, make_spec: MakeSpec, threads: int) -> None:
     alone = [Trainer(dataset, spec).fit() for spec in specs(make_spec)]
     pack = Pack(threads=threads)
-    fits = pack.run([Trainer(dataset, spec).course(stop=pack.stopping) for spec in specs(make_spec)])
+    fits = pack.run([Trainer(dataset, spec).steps(stop=pack.stopping) for spec in specs(make_spec)])
     for found, wanted in zip(fits, alone, strict=True):
         assert_same(found, wanted)
 
@@ -54,12 +54,12 @@ def test_each_run_has_the_bits_that_it_has_alone(dataset: DataSet, make_spec: Ma
 def test_runs_with_gates_have_their_bits_beside_others(
     dataset: DataSet, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their epochs are as many jobs as batches, and the others wait for the last."""
+    """Their epochs are as many tasks as batches, and the others wait for the last."""
     monkeypatch.setitem(registry.STRATEGIES, "gated", Gated)
     made = [make_spec(seed=k, strategy=strategy) for k, strategy in enumerate([{"name": "gated"}, DASH] * 2)]
     alone = [Trainer(dataset, spec).fit() for spec in made]
     pack = Pack(threads=2)
-    fits = pack.run([Trainer(dataset, spec).course(stop=pack.stopping) for spec in made])
+    fits = pack.run([Trainer(dataset, spec).steps(stop=pack.stopping) for spec in made])
     for found, wanted in zip(fits, alone, strict=True):
         assert_same(found, wanted)
 
@@ -75,13 +75,13 @@ def test_all_stop_at_the_same_epoch(dataset: DataSet, make_spec: MakeSpec, asked
 
     pack = Pack(threads=2, stop=stop)
     checkpoints: list[int] = []
-    courses = [
-        Trainer(dataset, make_spec(seed=seed, epochs=8)).course(
+    runs = [
+        Trainer(dataset, make_spec(seed=seed, epochs=8)).steps(
             stop=pack.stopping, checkpoint=lambda c: checkpoints.append(c.epoch)
         )
         for seed in range(3)
     ]
-    fits = pack.run(courses)
+    fits = pack.run(runs)
     assert {fit.epoch for fit in fits if isinstance(fit, Fit)} == {asked_at - 1}
     assert checkpoints == [asked_at - 1] * 3 if asked_at > 1 else checkpoints == []
 
@@ -90,25 +90,25 @@ def test_a_run_that_fails_leaves_the_others_alone(dataset: DataSet, make_spec: M
     good = make_spec(seed=0, strategy=DASH)
     bad = make_spec(seed=1, lr=1e20, epochs=4)
     pack = Pack()
-    failed, found = pack.run([Trainer(dataset, bad).course(), Trainer(dataset, good).course()])
+    failed, found = pack.run([Trainer(dataset, bad).steps(), Trainer(dataset, good).steps()])
     assert isinstance(failed, RunFailed)
     assert_same(found, Trainer(dataset, good).fit())
 
 
 def test_wrong_packs_are_refused_before_anything_is_touched(dataset: DataSet, make_spec: MakeSpec) -> None:
-    course = Trainer(dataset, make_spec()).course()
-    job = next(course)
-    assert isinstance(job, EpochJob)
-    before = {name: value.copy() for name, value in job.state.weights.items()}
+    steps = Trainer(dataset, make_spec()).steps()
+    task = next(steps)
+    assert isinstance(task, EpochTask)
+    before = {name: value.copy() for name, value in task.state.weights.items()}
     with pytest.raises(UsageError, match="share one training state"):
-        train_pack([job, job])
-    other = TrainState.fresh(job.state.weights)
-    wrong = EpochJob(other, job.y0[:, 1:], job.y1, job.dt, job.batch_ptr, job.batch_index, job.lr)
+        train_many([task, task])
+    other = TrainState.fresh(task.state.weights)
+    wrong = EpochTask(other, task.y0[:, 1:], task.y1, task.dt, task.batch_ptr, task.batch_index, task.lr)
     with pytest.raises(UsageError, match="y0 must be"):
-        train_pack([job, wrong])
+        train_many([task, wrong])
     with pytest.raises(UsageError, match="threads must be 1 or more"):
-        train_pack([job], threads=0)
+        train_many([task], threads=0)
     with pytest.raises(UsageError, match="threads must be 1 or more"):
         Pack(threads=0)
     for name in TENSORS:
-        np.testing.assert_array_equal(job.state.weights[name], before[name])
+        np.testing.assert_array_equal(task.state.weights[name], before[name])

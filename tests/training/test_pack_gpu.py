@@ -9,7 +9,7 @@ import pytest
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import GpuFault, GpuMemoryError, UsageError
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 from dash_hpc.training import Fit, Pack, Trainer
 from dash_hpc.training.work import do_alone
 from tests.training.test_pack import assert_same
@@ -20,7 +20,7 @@ MakeSpec = Callable[..., dict[str, Any]]
 class FakeGpu:
     """Computes on the CPU, but fits only ``room`` runs of a launch; ``trouble`` raises before anything changes."""
 
-    def __init__(self, room: int = 99, trouble: Callable[[Sequence[Any]], None] = lambda jobs: None) -> None:
+    def __init__(self, room: int = 99, trouble: Callable[[Sequence[Any]], None] = lambda tasks: None) -> None:
         self.room, self.trouble = room, trouble
         self.sizes: list[int] = []
         self.released = 0
@@ -28,18 +28,18 @@ class FakeGpu:
     def release_memory(self) -> None:
         self.released += 1
 
-    def _do(self, jobs: Sequence[Any]) -> list[Any]:
-        self.sizes.append(len(jobs))
-        self.trouble(jobs)
-        if len(jobs) > self.room:
-            raise GpuMemoryError(f"out of memory on the GPU: {len(jobs)} runs")
-        return [do_alone(job) for job in jobs]
+    def _do(self, tasks: Sequence[Any]) -> list[Any]:
+        self.sizes.append(len(tasks))
+        self.trouble(tasks)
+        if len(tasks) > self.room:
+            raise GpuMemoryError(f"out of memory on the GPU: {len(tasks)} runs")
+        return [do_alone(task) for task in tasks]
 
-    train_pack = solve_pack = _do
+    train_many = solve_many = _do
 
 
 def trained(dataset: DataSet, make_spec: MakeSpec, pack: Pack, count: int = 5) -> list[Fit | Exception]:
-    return pack.run([Trainer(dataset, make_spec(seed=k, epochs=3)).course(stop=pack.stopping) for k in range(count)])
+    return pack.run([Trainer(dataset, make_spec(seed=k, epochs=3)).steps(stop=pack.stopping) for k in range(count)])
 
 
 def alone(dataset: DataSet, make_spec: MakeSpec, seed: int) -> Fit:
@@ -57,15 +57,15 @@ def test_a_launch_that_does_not_fit_is_halved_once(dataset: DataSet, make_spec: 
 
 
 def test_a_run_that_does_not_fit_alone_fails_with_the_remedy(dataset: DataSet, make_spec: MakeSpec) -> None:
-    def trouble(jobs: Sequence[Any]) -> None:
-        if any(isinstance(job, EpochJob) and job.state is big.state for job in jobs):
+    def trouble(tasks: Sequence[Any]) -> None:
+        if any(isinstance(task, EpochTask) and task.state is big.state for task in tasks):
             raise GpuMemoryError("out of memory on the GPU: too big")
 
     big = Trainer(dataset, make_spec(seed=1, epochs=3))
     gpu: Any = FakeGpu(trouble=trouble)
     pack = Pack(gpu=gpu)
     others = [Trainer(dataset, make_spec(seed=seed, epochs=3)) for seed in (0, 2)]
-    first, failed, last = pack.run([others[0].course(), big.course(), others[1].course()])
+    first, failed, last = pack.run([others[0].steps(), big.steps(), others[1].steps()])
     assert isinstance(failed, GpuMemoryError)
     assert str(failed) == ("out of memory on the GPU: too big; this run does not even fit alone: use the CPU for it")
     assert_same(first, alone(dataset, make_spec, 0))
@@ -83,29 +83,29 @@ def test_where_the_cpu_is_allowed_it_takes_over_and_keeps_the_run(dataset: DataS
 
 
 def test_a_run_that_the_gpu_refuses_is_found_and_leaves(dataset: DataSet, make_spec: MakeSpec) -> None:
-    def trouble(jobs: Sequence[Any]) -> None:
-        if any(isinstance(job, EpochJob) and job.state is bad.state and job.state.step for job in jobs):
+    def trouble(tasks: Sequence[Any]) -> None:
+        if any(isinstance(task, EpochTask) and task.state is bad.state and task.state.step for task in tasks):
             raise UsageError("batch_index must lie in 0..3")
 
     trainers = [Trainer(dataset, make_spec(seed=seed, epochs=3)) for seed in range(4)]
     bad = trainers[2]
     gpu: Any = FakeGpu(trouble=trouble)
-    found = Pack(gpu=gpu).run([trainer.course() for trainer in trainers])
+    found = Pack(gpu=gpu).run([trainer.steps() for trainer in trainers])
     assert isinstance(found[2], UsageError)
     for seed in (0, 1, 3):
         assert_same(found[seed], alone(dataset, make_spec, seed))
 
 
 def test_a_gpu_that_fails_ends_the_pack_unless_the_cpu_is_allowed(dataset: DataSet, make_spec: MakeSpec) -> None:
-    def trouble(jobs: Sequence[Any]) -> None:
+    def trouble(tasks: Sequence[Any]) -> None:
         if len(gpu.sizes) > 3:
             raise GpuFault("the GPU failed")
 
     gpu: Any = FakeGpu(trouble=trouble)
-    courses = [Trainer(dataset, make_spec(seed=seed, epochs=3)).course() for seed in range(3)]
+    runs = [Trainer(dataset, make_spec(seed=seed, epochs=3)).steps() for seed in range(3)]
     with pytest.raises(GpuFault):
-        Pack(gpu=gpu).run(courses)
-    assert all(course.gi_frame is None for course in courses)
+        Pack(gpu=gpu).run(runs)
+    assert all(steps.gi_frame is None for steps in runs)
 
     gpu = FakeGpu(trouble=trouble)
     moved: list[int] = []
@@ -123,14 +123,14 @@ def test_a_failure_of_one_run_on_the_cpu_is_its_own(
 
     trainers = [Trainer(dataset, make_spec(seed=seed, epochs=3)) for seed in range(3)]
 
-    def failing(jobs: list[EpochJob]) -> Any:
-        if jobs[0].state is trainers[1].state and jobs[0].state.step:
+    def failing(tasks: list[EpochTask]) -> Any:
+        if tasks[0].state is trainers[1].state and tasks[0].state.step:
             raise UsageError("refused")
-        return original(jobs)
+        return original(tasks)
 
-    original = work.train_pack
-    monkeypatch.setattr(work, "train_pack", failing)
-    first, failed, last = Pack(threads=2).run([trainer.course() for trainer in trainers])
+    original = work.train_many
+    monkeypatch.setattr(work, "train_many", failing)
+    first, failed, last = Pack(threads=2).run([trainer.steps() for trainer in trainers])
     assert isinstance(failed, UsageError)
     assert_same(first, alone(dataset, make_spec, 0))
     assert_same(last, alone(dataset, make_spec, 2))

@@ -17,7 +17,7 @@ from dash_hpc.evaluation import evaluate, structural_edges
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.state import TrainState, masked_tensors, values
 from dash_hpc.pruning import Structured, StructuredOptions
-from dash_hpc.store.envelope import HEADER_BYTES, pack
+from dash_hpc.store.envelope import HEADER_BYTES, to_bytes
 from dash_hpc.store.hdf5 import open_image
 from dash_hpc.store.network import read_network, write_network
 from dash_hpc.training import Trainer
@@ -83,7 +83,7 @@ def test_the_run_file_keeps_the_form(dataset: DataSet, make_spec: MakeSpec) -> N
     fit = Trainer(dataset, make_spec(strategy={"name": "structured", "prune": True}, epochs=4)).fit()
     assert fit.kept is not None
     kept = fit.kept
-    data = pack("dash-hpc run", 1, lambda file: write_network(file, kept.weights, kept.masks, epoch=4))
+    data = to_bytes("dash-hpc run", 1, lambda file: write_network(file, kept.weights, kept.masks, epoch=4))
     network = read_network(open_image(data[HEADER_BYTES:]))
     assert network is not None
     wanted = masked_tensors(fit.kept.weights, fit.kept.masks)

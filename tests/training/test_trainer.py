@@ -14,7 +14,7 @@ from dash_hpc.errors import PriorError, RunFailed
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.solver import solve_arrays
 from dash_hpc.ops.state import EpochResult
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 from dash_hpc.pruning import EVENT_COLUMNS, EVENT_TIMES
 from dash_hpc.training import HISTORY_COLUMNS, Fit, Trainer
 
@@ -148,12 +148,12 @@ def test_seven_rates_and_the_authors_slip(
 
     used: list[dict[str, float]] = []
 
-    def spy(jobs: list[EpochJob]) -> list[EpochResult]:
-        used.extend(dict(job.lr) for job in jobs)
-        return original(jobs)
+    def spy(tasks: list[EpochTask]) -> list[EpochResult]:
+        used.extend(dict(task.lr) for task in tasks)
+        return original(tasks)
 
-    original = module.train_pack
-    monkeypatch.setattr(module, "train_pack", spy)
+    original = module.train_many
+    monkeypatch.setattr(module, "train_many", spy)
     Trainer(dataset, make_spec(strategy=DASH | {"compat_lr_bug": flag}, epochs=2)).fit()
     before, after = used
     assert before == dict.fromkeys(TENSORS, 5e-3) | {"v": 2.5e-2}

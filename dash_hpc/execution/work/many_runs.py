@@ -66,14 +66,14 @@ def run_pack(folder: str, run_ids: Sequence[str], device: str = "cpu", threads: 
         runs = [OneRun(folder, run_id, device=name, side_by_side=len(run_ids)) for run_id in run_ids]
         until = time.monotonic() + PATIENCE_SECONDS
 
-        def course(run: OneRun) -> Generator[Any, Any, str]:
+        def steps(run: OneRun) -> Generator[Any, Any, str]:
             try:
-                return (yield from run.course(pack.stopping, max(0.0, until - time.monotonic())))
+                return (yield from run.steps(pack.stopping, max(0.0, until - time.monotonic())))
             except Exception as error:  # not of the run, whose failures are recorded: of the disk, or the plan
                 broken.append(error)
                 raise
 
-        ended = pack.run([course(run) for run in runs])
+        ended = pack.run([steps(run) for run in runs])
         if broken:
             raise broken[0]
         answers = {run.run_id: {"status": status, "notes": run.notes} for run, status in zip(runs, ended, strict=True)}

@@ -68,11 +68,11 @@ def run_one(folder: str, run_id: str) -> str:
 
 def run_noted(folder: str, run_id: str) -> dict[str, Any]:
     """Do what :func:`run_one` does; return ``{"status": …, "notes": […]}`` with one line per thing worth telling."""
-    from dash_hpc.training import run_course
+    from dash_hpc.training import run_steps
 
     with one_thread():
         run = OneRun(folder, run_id)
-        status = run_course(run.course(process_flag().is_set))
+        status = run_steps(run.steps(process_flag().is_set))
         return {"status": status, "notes": run.notes}
 
 
@@ -88,7 +88,7 @@ def checkpoint_seconds() -> float:
 
 
 class OneRun:
-    """One run of a plan, from its lease to its record; work for :class:`dash_hpc.training.Pack` or ``run_course``.
+    """One run of a plan, from its lease to its record; work for :class:`dash_hpc.training.Pack` or ``run_steps``.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class OneRun:
         self.notes: list[str] = []
         self._leased: _LeasedRun | None = None
 
-    def course(self, stop: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> Generator[Any, Any, str]:
+    def steps(self, stop: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> Generator[Any, Any, str]:
         """Give out the work of the run; end with its status, as :func:`run_one` returns it.
 
         Asks ``stop`` after the first epoch and before each further one; tries for the lease for ``patience`` seconds.
@@ -275,7 +275,7 @@ class _LeasedRun:
             trainer = Trainer(dataset, spec, progress=keep_up)
             self.lease.note(f"epoch {resume.epoch + 1 if resume else 1}")
             try:
-                fit = yield from trainer.course(
+                fit = yield from trainer.steps(
                     resume=resume,
                     checkpoint=keep,
                     checkpoint_seconds=self.interval,

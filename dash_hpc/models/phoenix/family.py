@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from dash_hpc.models.family import Family, Tensor
 from dash_hpc.models.layers import Layer
 from dash_hpc.models.phoenix.initial import initial_weights, structured_weights
-from dash_hpc.ops.gradients import GradientJob
+from dash_hpc.ops.gradients import GradientTask
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.solver import SolveJob, SolverOptions
+from dash_hpc.ops.solver import SolverOptions, SolveTask
 from dash_hpc.ops.state import Matrix, Tensors, values
 from dash_hpc.study.models.phoenix import PhoenixSection
 from dash_hpc.study.models.section import ModelSection
@@ -21,7 +21,7 @@ from dash_hpc.study.models.section import ModelSection
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
 
-    from dash_hpc.ops.train import EpochJob
+    from dash_hpc.ops.train import EpochTask
 
 __all__ = ["PhoenixFamily"]
 
@@ -59,23 +59,23 @@ class PhoenixFamily(Family):
             return structured_weights(structure, rng, dtype=dtype)
         return initial_weights(n_genes, int(model["hidden"]), rng, init_U=model["init_U"], dtype=dtype)
 
-    def epoch_job(self, epoch: EpochJob) -> EpochJob:
+    def epoch_task(self, epoch: EpochTask) -> EpochTask:
         """Return the epoch as it is: native."""
         return epoch
 
-    def gradient_job(
-        self, weights: Tensors, masks: Mapping[str, np.ndarray], epoch: EpochJob, index: np.ndarray, widest: int
-    ) -> GradientJob:
+    def gradient_task(
+        self, weights: Tensors, masks: Mapping[str, np.ndarray], epoch: EpochTask, index: np.ndarray, widest: int
+    ) -> GradientTask:
         """Describe them as native work."""
-        return GradientJob(
+        return GradientTask(
             weights, masks, epoch.y0, epoch.y1, epoch.dt, index, epoch.solver, epoch.tau, epoch.prior, widest
         )
 
-    def predict_job(
+    def predict_task(
         self, weights: Tensors, y0: np.ndarray, dt: np.ndarray, solver: Mapping[str, Any] | SolverOptions
-    ) -> SolveJob:
+    ) -> SolveTask:
         """Describe a native solution."""
-        return SolveJob(weights, y0, dt, solver)
+        return SolveTask(weights, y0, dt, solver)
 
     def loss(
         self,

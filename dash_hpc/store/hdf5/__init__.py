@@ -6,8 +6,9 @@ a damaged length is memory written past its end. So no file is opened with it. T
 their bounds, knows one kind of group, two filters and five kinds of values, visits no place twice, and refuses
 everything else: soft and external links, external and virtual storage, references, compound and nested types.
 
-What it reads is HDF5's oldest format (superblock 0, object headers 1, symbol tables, B-trees 1), which ``pack`` asks
-for. The words of the format's specification are used: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+What it reads is HDF5's oldest format (superblock 0, object headers 1, symbol tables, B-trees 1), which ``to_bytes``
+asks for. The words of the format's specification are used:
+https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
 
 from dash_hpc.store.hdf5.image import open_image

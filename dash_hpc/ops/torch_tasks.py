@@ -1,4 +1,4 @@
-"""The work of models without native operators, as jobs: an epoch, and a solution."""
+"""The work of models without native operators, as tasks: an epoch, and a solution."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 from dash_hpc.errors import SolveError
 from dash_hpc.ops.solver import SolverOptions
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, Tensors, values
-from dash_hpc.ops.train import EpochJob
+from dash_hpc.ops.train import EpochTask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dash_hpc.ops.odeint import Dynamics
 
-__all__ = ["TorchEpochJob", "TorchSolveJob"]
+__all__ = ["TorchEpochTask", "TorchSolveTask"]
 
 _DIVERGED = 3
 
 
 @dataclass(frozen=True)
-class TorchSolveJob:
+class TorchSolveTask:
     """Solve intervals ``dt`` (B,) from states ``y0`` (B, G) of a model that ``dynamics`` describes."""
 
     dynamics: Dynamics
@@ -41,18 +41,18 @@ class TorchSolveJob:
 
 
 @dataclass(frozen=True)
-class TorchEpochJob:
+class TorchEpochTask:
     """One epoch in PyTorch: what :func:`dash_hpc.ops.train_epoch` does, for any differentiable loss.
 
     Attributes
     ----------
-    epoch : EpochJob
+    epoch : EpochTask
         What is to be done.
     loss : callable
         Takes tensors, start and end states, intervals and solver of a batch; returns its data loss.
     """
 
-    epoch: EpochJob
+    epoch: EpochTask
     loss: Callable[..., Tensor]
 
     def run(self) -> EpochResult:
@@ -66,24 +66,24 @@ class TorchEpochJob:
         from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
         from dash_hpc.ops.odeint import status_of
 
-        job, state = self.epoch, self.epoch.state
+        task, state = self.epoch, self.epoch.state
         state.check()
         weights = dense_tensors(state.weights)
         moments = [dense_like(state.weights, moment) for moment in (state.moment1, state.moment2)]
         masks = dense_like(state.weights, state.masks)
-        trained = {name: tensor.requires_grad_() for name, tensor in weights.items() if job.lr[name] > 0}
+        trained = {name: tensor.requires_grad_() for name, tensor in weights.items() if task.lr[name] > 0}
         params = {**weights, **trained}
-        adam = _adam(trained, moments, state.step, job)
-        starts, ends, intervals = (torch.from_numpy(np.ascontiguousarray(part)) for part in (job.y0, job.y1, job.dt))
-        losses = np.full(len(job.batch_ptr) - 1, np.nan)
+        adam = _adam(trained, moments, state.step, task)
+        starts, ends, intervals = (torch.from_numpy(np.ascontiguousarray(part)) for part in (task.y0, task.y1, task.dt))
+        losses = np.full(len(task.batch_ptr) - 1, np.nan)
         status, reason = 0, None
         for k in range(len(losses)):
-            chosen = torch.from_numpy(job.batch_index[job.batch_ptr[k] : job.batch_ptr[k + 1]])
+            chosen = torch.from_numpy(task.batch_index[task.batch_ptr[k] : task.batch_ptr[k + 1]])
             try:
-                data = self.loss(params, starts[chosen], ends[chosen], intervals[chosen], job.solver)
+                data = self.loss(params, starts[chosen], ends[chosen], intervals[chosen], task.solver)
                 total = data
-                if job.prior is not None and job.tau < 1.0:
-                    total = job.tau * data + (1.0 - job.tau) * job.prior(params)
+                if task.prior is not None and task.tau < 1.0:
+                    total = task.tau * data + (1.0 - task.tau) * task.prior(params)
                 adam.zero_grad()
                 total.backward()
             except SolveError as error:
@@ -113,12 +113,12 @@ class TorchEpochJob:
         return EpochResult(losses, 0, status, reason)
 
 
-def _adam(trained: Mapping[str, Tensor], moments: list[dict[str, Tensor]], step: int, job: EpochJob) -> Any:
+def _adam(trained: Mapping[str, Tensor], moments: list[dict[str, Tensor]], step: int, task: EpochTask) -> Any:
     """Adam whose moments share memory with the state, so that it updates them where they are."""
     import torch
 
-    groups = [{"params": [tensor], "lr": job.lr[name]} for name, tensor in trained.items()]
-    adam = torch.optim.Adam(groups, betas=(job.betas[0], job.betas[1]), eps=job.eps, foreach=False)
+    groups = [{"params": [tensor], "lr": task.lr[name]} for name, tensor in trained.items()]
+    adam = torch.optim.Adam(groups, betas=(task.betas[0], task.betas[1]), eps=task.eps, foreach=False)
     for name, tensor in trained.items():
         adam.state[tensor] = {
             "step": torch.tensor(float(step)),
