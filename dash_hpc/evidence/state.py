@@ -293,7 +293,7 @@ class State:
     constant : (G,) bool
         Genes that do not change within trajectories. They have no regulators.
     targets : dict of int to Target
-        The others that have rows, by gene, ascending.
+        All others, by gene, ascending. One without rows keeps Bayes factors of 1: its prior stays as it is.
     centre : (G,) float64
         Mean of φ of each gene at the last selection; what the coefficients refer to.
     slab : Slab

@@ -1,0 +1,163 @@
+"""Gathering evidence: one pass over all targets, then what was learnt of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dash_hpc.evidence.bayes import refit_slab
+from dash_hpc.evidence.columns import Features, Rows, columns_of, products_of, rows_of
+from dash_hpc.evidence.odds import set_prior_odds
+from dash_hpc.evidence.rows import Part
+from dash_hpc.evidence.state import Candidates, FloatArray, IntArray, Smoothed, State, Target
+from dash_hpc.evidence.target import Found, Question, search
+
+__all__ = ["select"]
+
+#: Products are made of so many of the strongest members.
+_MOST_MULTIPLIED = 6
+#: A candidate whose Bayes factor was below this is not looked at again once the courses are smoothed.
+_WORTH = -1.0
+#: What it keeps at most.
+_LEFT_BEHIND = -3.0
+#: Log-odds from which an edge counts as sure, and below which it is out of the question.
+_SURE, _OUT = 2.0, -6.0
+_MOST_CORRUPTION = 0.9
+
+
+def select(
+    state: State,
+    parts: Mapping[int, Sequence[Part]],
+    smoothed: Smoothed,
+    *,
+    first: bool,
+    products: bool,
+) -> None:
+    """Set prior odds, look for the regulators of every target, and learn slab and corruption from what was found.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    parts : by gene, the rows of each target
+    smoothed : Smoothed
+        Courses of all genes.
+    first : bool
+        Whether all candidates are looked at: the courses come from each gene alone. Later only those that are listed,
+        members, or worth it.
+    products : bool
+        Whether a second search with products of members follows.
+    """
+    set_prior_odds(state)
+    features = Features.of_courses(smoothed.courses)
+    asked = {
+        gene: _answer(state, target, parts[gene], features, smoothed, first=first, products=products)
+        for gene, target in state.targets.items()
+        if parts[gene]
+    }
+    state.centre = features.centre
+    _learn(state, asked)
+    state.passes += 1
+
+
+def _answer(
+    state: State,
+    target: Target,
+    parts: Sequence[Part],
+    features: Features,
+    smoothed: Smoothed,
+    *,
+    first: bool,
+    products: bool,
+) -> IntArray:
+    """Look for the regulators of one target; return which candidates were looked at."""
+    edges = target.candidates
+    worth = edges.listed | (edges.log_bf > _WORTH) | np.isin(edges.genes, target.members)
+    looked_at = np.arange(len(edges)) if first else np.flatnonzero(worth)
+    genes = edges.genes[looked_at]
+    rows = rows_of(parts)
+    columns = columns_of(parts, features, genes, smoothed.shift(target.gene, genes))
+    question = Question(rows, *columns, edges.prior[looked_at], edges.sign[looked_at], state.slab, state.noise)
+    start = np.searchsorted(genes, target.members)
+    found = search(question, start.tolist(), target.drive_variance, target.other_variance)
+    pairs: IntArray = np.empty((0, 2), dtype=np.int64)
+    if products and len(found.members):
+        pairs = _pairs(genes, found, question.prior)
+        precision = float((2 * state.slab.size(float(len(found.members)))) ** -2.0)
+        added = products_of(parts, features, pairs)
+        found = search(question, found.members.tolist(), found.drive_variance, found.other_variance, added, precision)
+    _keep(target, edges, looked_at, found, pairs)
+    target.excess = _excess(state, target, rows, parts, features.centre, smoothed)
+    return looked_at
+
+
+def _pairs(genes: IntArray, found: Found, prior: FloatArray) -> IntArray:
+    """All pairs, squares too, of the strongest members."""
+    log_odds = (prior + found.log_bf)[found.members]
+    strongest = genes[found.members[np.argsort(-log_odds, kind="stable")]][:_MOST_MULTIPLIED]
+    return np.array([(a, c) for k, a in enumerate(strongest) for c in strongest[k:]], dtype=np.int64)
+
+
+def _keep(target: Target, edges: Candidates, looked_at: IntArray, found: Found, pairs: IntArray) -> None:
+    """Write what was found of one target."""
+    edges.log_bf = np.minimum(edges.log_odds, _LEFT_BEHIND) - edges.prior
+    edges.log_bf[looked_at] = found.log_bf
+    edges.score[looked_at] = found.score
+    edges.information[looked_at] = found.information
+    edges.expected[looked_at] = found.expected
+    target.members = edges.genes[looked_at[found.members]]
+    target.coefficients, target.offset = found.coefficients, found.offset
+    kept = np.isin(pairs, target.members).all(axis=1)
+    target.pairs, target.pair_coefficients = pairs[kept], found.product_coefficients[kept]
+    target.drive_variance, target.other_variance = found.drive_variance, found.other_variance
+
+
+def _excess(
+    state: State, target: Target, rows: Rows, parts: Sequence[Part], centre: FloatArray, smoothed: Smoothed
+) -> float:
+    """Variance of the drive row beyond noise and what uncertain courses of the regulators do to it."""
+    uncertain = smoothed.drive_uncertainty(target.gene)
+    if uncertain is None:
+        slope = target.coefficients * (1 - np.abs(centre[target.members])) ** 2
+        # a constant gene's level is a mean; a course with a start and a level uses up most of what a gene has
+        share = np.where(state.constant[target.members], 1 / max(rows.points, 1.0), 1 / 3)
+        n = np.array([len(part.members) for part in parts])
+        gain = sum(n * [part.constant @ part.constant for part in parts]) / n.sum()
+        uncertain = float(gain * state.noise * (slope**2 * share).sum())
+    return max(target.drive_variance - state.noise - uncertain, 0.0)
+
+
+def _learn(state: State, asked: Mapping[int, IntArray]) -> None:
+    """Learn the slab, from the candidates ``asked`` for of each target, and the share of wrong listed edges."""
+    targets = list(state.targets.values())
+    gathered = [target.candidates for target in targets]
+    wrong = float(state.constant[state.edges.targets].sum())
+    sizes, expected = [], []
+    for target, edges in zip(targets, gathered, strict=True):
+        wrong += float((1 - edges.probability[edges.listed]).sum())
+        place = np.searchsorted(edges.genes, target.members)
+        sure = edges.log_odds[place] > _SURE
+        sizes.append(np.abs(target.coefficients[sure]))
+        expected.append(edges.expected[place[sure]])
+    chosen = []
+    for gene, places in asked.items():
+        edges = state.targets[gene].candidates
+        chosen.append((edges, places[edges.log_odds[places] > _OUT]))
+
+    def joined(name: str) -> FloatArray:
+        return np.concatenate([getattr(edges, name)[places] for edges, places in chosen])
+
+    if chosen:
+        state.slab = refit_slab(
+            state.slab,
+            member_sizes=np.concatenate(sizes),
+            member_expected=np.concatenate(expected),
+            score=joined("score"),
+            information=joined("information"),
+            expected=joined("expected"),
+            sign=joined("sign").astype(np.int64),
+            prior=joined("prior"),
+        )
+    if len(state.edges):
+        state.corruption = min(max(wrong / len(state.edges), 0.5 / len(state.edges)), _MOST_CORRUPTION)
