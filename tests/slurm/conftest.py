@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from dash_hpc.cli import main
+
+Command = Callable[..., tuple[int, str, str]]
 
 FAKE = """#!{python}
 import json, os, sys
@@ -104,3 +109,16 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """Return a function that gives a command its words, and returns its exit code and what it says on both streams."""
+
+    def give(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return give

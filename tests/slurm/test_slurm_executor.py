@@ -15,7 +15,7 @@ from dash_hpc.execution import JobOptions, SlurmExecutor
 from dash_hpc.execution.slurm import executor as module
 
 if TYPE_CHECKING:
-    from conftest import FakeSlurm
+    from tests.slurm.conftest import FakeSlurm
 
 
 def call(folder: Path) -> int:
