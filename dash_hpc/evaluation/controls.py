@@ -155,7 +155,7 @@ def bioprune_curve(
     Returns
     -------
     pandas.DataFrame
-        Columns seed, event (0 = first), sparsity, active_weights, balanced_accuracy, tpr, tnr,
+        Columns seed, event (0 = first), sparsity, active_weights, balanced_accuracy, tpr, tnr, precision,
         balanced_accuracy_reference_tfs, out_degree.
 
     Raises
@@ -192,6 +192,7 @@ def bioprune_curve(
                     "balanced_accuracy": result.balanced_accuracy,
                     "tpr": result.tpr,
                     "tnr": result.tnr,
+                    "precision": result.precision,
                     "balanced_accuracy_reference_tfs": confusion(edges, truth, "reference_tfs").balanced_accuracy,
                     "out_degree": float(np.count_nonzero(edges)) / n_genes,
                 }

@@ -97,6 +97,7 @@ def network_metrics(
         result[f"balanced_accuracy{suffix}"] = counts.balanced_accuracy
         result[f"tpr{suffix}"] = counts.tpr
         result[f"tnr{suffix}"] = counts.tnr
+        result[f"precision{suffix}"] = counts.precision
     matrix = row_normalised(matrix)
     result["auc"] = roc_auc(matrix, truth)
     result["effect_mse"] = effect_mse(matrix, truth)
@@ -134,6 +135,7 @@ def control_metrics(dataset: Any) -> dict[str, float]:
             result[f"control_{name}_ba"] = counts.balanced_accuracy
             result[f"control_{name}_tpr"] = counts.tpr
             result[f"control_{name}_tnr"] = counts.tnr
+            result[f"control_{name}_precision"] = counts.precision
         for name, counts in structure_controls(motif, dataset.truth, "reference_tfs").items():
             result[f"control_{name}_ba_reference_tfs"] = counts.balanced_accuracy
     return {name: value for name, value in result.items() if np.isfinite(value)}

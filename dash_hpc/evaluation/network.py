@@ -76,6 +76,11 @@ class Confusion:
         return self.tn / (self.tn + self.fp) if self.tn + self.fp else float("nan")
 
     @property
+    def precision(self) -> float:
+        """Share of the predicted edges that the reference has; NaN where nothing is predicted."""
+        return self.tp / (self.tp + self.fp) if self.tp + self.fp else float("nan")
+
+    @property
     def balanced_accuracy(self) -> float:
         """Mean of ``tpr`` and ``tnr``."""
         return 0.5 * (self.tpr + self.tnr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ class Rerun:
     differences : list of str
         One line per part that differs in any bit, apart from seconds and provenance; empty when it is reproduced.
     circumstances : list of str
-        What was different about the two executions: versions, instruction set, threads, device.
+        What was different about the two executions: versions, instruction set, threads, device, and metrics that the
+        recorded one did not measure.
     recorded, repeated : RunRecord
     """
 
@@ -75,10 +76,14 @@ def rerun(folder: Path | str, run_id: str, device: str = "cpu") -> Rerun:
         with LocalExecutor(1) as executor:
             executor.submit(run_pack, str(target), [recorded.run_id], device).result()
         repeated = read_run(run_path(target, recorded.run_id))
+    # What an earlier version did not measure is no difference between the runs.
+    new = [name for name in repeated.metrics if recorded.metrics and name not in recorded.metrics]
+    same = replace(repeated, metrics={name: repeated.metrics[name] for name in repeated.metrics if name not in new})
+    told = [f"measured now, not then: {', '.join(new)}"] if new else []
     return Rerun(
         recorded.run_id,
-        compare_records(recorded, repeated),
-        _circumstances(recorded.provenance, repeated.provenance),
+        compare_records(recorded, same),
+        [*_circumstances(recorded.provenance, repeated.provenance), *told],
         recorded,
         repeated,
     )

@@ -69,7 +69,7 @@ class Material:
         Controls stored with the runs, mean over runs.
     bioprune : pandas.DataFrame or None
         Training-free control: mean over draws by event, columns sparsity, study_sparsity, active_weights,
-        balanced_accuracy, balanced_accuracy_reference_tfs, tpr, tnr, n (draws), sd (of balanced_accuracy).
+        balanced_accuracy, balanced_accuracy_reference_tfs, tpr, tnr, precision, n (draws), sd (of balanced_accuracy).
     bioprune_event : int or None
         The event whose sparsity is nearest to that of the chosen setting (else of all): there are the most draws.
     notes : tuple of str

@@ -39,6 +39,7 @@ COLUMNS = (
     ("study_sparsity", "sparsity", "percent"),
     ("sparsity", "own m", "percent"),
     ("balanced_accuracy", "BA", "share"),
+    ("precision", "prec.", "share"),
     ("balanced_accuracy_reference_tfs", "BA ref.", "share"),
     ("tpr", "TPR", "share"),
     ("tnr", "TNR", "share"),
@@ -55,8 +56,8 @@ REFERENCE_TFS = (
 _SHOWN_CANDIDATES = 12
 _SHOWN_LEVELS = 12
 _LEVEL_CONTROLS = ("prior", "bioprune", "persistence")
-# The terminal's table has to fit beside what else is on the screen.
-_REPORT_ONLY = ("recovered_missing", "rejected_spurious")
+# The terminal's table has to fit beside what else is on the screen; BA and TPR give the TNR.
+_REPORT_ONLY = ("tnr", "recovered_missing", "rejected_spurious")
 _WITH_SPREAD = ("balanced_accuracy", "test_mse")
 
 
@@ -126,6 +127,7 @@ def control_rows(material: Material) -> list[dict[str, Any]]:
                     balanced_accuracy_reference_tfs=have.get(f"control_{key}_ba_reference_tfs"),
                     tpr=have.get(f"control_{key}_tpr"),
                     tnr=have.get(f"control_{key}_tnr"),
+                    precision=have.get(f"control_{key}_precision"),
                 )
             )
     if material.bioprune is not None and material.bioprune_event is not None:
@@ -375,4 +377,6 @@ def _caption(levels: Sequence[Material], columns: list[str]) -> str:
         lines.append("BA over all ordered gene pairs, self-pairs included. Dim rows: predictors without training.")
     if "balanced_accuracy_reference_tfs" in columns:
         lines.append(f"BA ref.: {REFERENCE_TFS}.")
+    if "precision" in columns:
+        lines.append("Prec.: precision, the share of the model's edges that the reference has.")
     return "\n".join(line for line in lines if line)

@@ -148,6 +148,8 @@ def tiles(material: Material) -> list[dict[str, str]]:
         add("sparsity", "of the weights are 0", "percent", runs)
     prior = f"the prior itself {have['control_prior_ba']:.3f}" if "control_prior_ba" in have else ""
     add("balanced_accuracy", "balanced accuracy", "share", prior)
+    prior = format_metric(have, "control_prior_precision", "percent")
+    add("precision", "of its edges are in the reference", "percent", f"the prior itself {prior}")
     still = format_metric(have, "control_persistence_mse", "error")
     add("test_mse", "test MSE", "error", f"no change {still}")
     return shown

@@ -12,12 +12,12 @@ __all__ = ["is_possible", "is_reserved", "option_column"]
 _RESERVED = re.compile(
     r"(run_id|status|reason|strategy|seed|epochs?|stop_reason|data_digest"
     r"|file_mtime_ns|file_bytes"
-    r"|seconds(_.*)?|.*_mse|control_.*|(balanced_accuracy|tpr|tnr|auc)(_.*)?"
+    r"|seconds(_.*)?|.*_mse|control_.*|(balanced_accuracy|precision|tpr|tnr|auc)(_.*)?"
     r"|(study_)?sparsity|active_.*|n_edges|(in|out)_degree|structural_mismatches|recovered_missing|rejected_spurious)"
 )
 
 # Metrics that are shares, and those that are means of squares.
-_SHARE = re.compile(r"(study_)?sparsity|(balanced_accuracy|tpr|tnr|auc)(_.*)?")
+_SHARE = re.compile(r"(study_)?sparsity|(balanced_accuracy|precision|tpr|tnr|auc)(_.*)?")
 _SQUARE = re.compile(r".*_mse")
 _ROUNDING = 1e-9
 

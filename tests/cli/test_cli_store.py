@@ -125,6 +125,27 @@ def test_rerun_finds_a_record_that_cannot_be_repeated(folder: Path) -> None:
     assert "circumstances: torch: 0.1 then" in result.stdout
 
 
+def test_rerun_compares_what_the_earlier_version_measured(folder: Path) -> None:
+    store = open_store(folder)
+    run_id = next(run for run in store.planned if store.record(run).metrics.get("precision") is not None)
+    record = store.record(run_id)
+    assert record.network is not None
+    RunWriter(folder, run_id, planned_spec(folder, run_id), {}).finish(
+        history=record.history,
+        events=record.events,
+        weights=record.network.weights,
+        masks=record.network.masks,
+        epoch=record.network.epoch,
+        metrics={name: value for name, value in record.metrics.items() if name != "precision"},
+        genes=record.network.genes,
+        stop_reason=record.stop_reason,
+        notes=record.notes,
+    )
+    result = call("rerun", folder, run_id)
+    assert result.exit_code == 0, result.output
+    assert "measured now, not then: precision" in result.stdout
+
+
 def test_rerun_wants_an_ended_run(folder: Path) -> None:
     run_id = open_store(folder).planned[0]
     RunWriter(folder, run_id, planned_spec(folder, run_id), {}).begin()

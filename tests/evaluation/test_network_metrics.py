@@ -124,6 +124,7 @@ def test_confusion_and_auc_agree_with_pair_by_pair_counting(seed, universe):
     assert counts.tpr == pytest.approx(tpr)
     assert counts.tnr == pytest.approx(tnr)
     assert counts.balanced_accuracy == pytest.approx((tpr + tnr) / 2)
+    assert counts.precision == pytest.approx(expected[0] / (expected[0] + expected[1]))
     strength = np.abs(np.array([scores[p] for p in counted]))
     assert roc_auc(scores, truth, universe) == pytest.approx(slow_auc(strength, was), abs=1e-12)
 

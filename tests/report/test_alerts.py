@@ -133,7 +133,7 @@ def test_sparsity_stands_on_one_base_beside_the_models_own(tmp_path, make_store,
 def test_one_column_of_sparsity_where_all_models_have_one_size(small_store):
     text = printed(small_store)
     assert "own m" not in text
-    assert " weights sparsity BA BA ref. TPR TNR AUC test MSE " in text
+    assert " weights sparsity BA prec. BA ref. TPR AUC test MSE " in text
 
 
 def test_the_untrained_control_has_its_spread_from_twenty_draws(small_store):

@@ -27,7 +27,7 @@ def test_rows_are_means_over_seeds_with_controls_below(small_store):
     ]
     mine = runs[(runs["lambda_ppi"] == 0.5) & (runs["lambda_motif"] == 0.01)]
     row = models[5]
-    for name in ("sparsity", "balanced_accuracy", "tpr", "tnr", "auc", "test_mse", "validation_mse"):
+    for name in ("sparsity", "balanced_accuracy", "precision", "tpr", "tnr", "auc", "test_mse", "validation_mse"):
         assert row[name] == pytest.approx(np.mean(mine[name]))
         assert row[f"{name}_sd"] == pytest.approx(np.std(mine[name], ddof=1))
     assert (models[1]["n_runs"], models[1]["n_failed"]) == (1, 1)
@@ -44,7 +44,7 @@ def test_table_prints_the_chosen_row_and_the_controls(small_store):
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(summary_table(small_store))
     text = console.export_text()
-    for part in ("sparsity", "BA", "TPR", "TNR", "AUC", "test MSE", "the prior itself", "persistence", "(1 failed)"):
+    for part in ("sparsity", "BA", "prec.", "TPR", "AUC", "test MSE", "the prior itself", "persistence", "(1 failed)"):
         assert part in text
     material = collect(small_store)
     assert f"{material.chosen.label} ★" in text
