@@ -16,6 +16,7 @@ from scipy.sparse import csc_array, sparray
 from dash_hpc.data.checks import FloatArray
 
 __all__ = [
+    "Bools",
     "Candidates",
     "FloatArray",
     "IntArray",
