@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,14 +13,12 @@ from torch import Tensor
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import StoreError
-from dash_hpc.ops.state import values
 from dash_hpc.pruning import registry
 from dash_hpc.pruning.base import Step, Strategy
-from dash_hpc.store.checkpoint import CheckpointFile
-from dash_hpc.training import Checkpoint, Fit, Trainer
+from dash_hpc.training import Checkpoint, Trainer
 from dash_hpc.training.checkpoint import CheckpointTimer
+from tests.small_runs import MakeSpec, resumes_at_every_epoch, same
 
-MakeSpec = Callable[..., dict[str, Any]]
 EPOCHS = 9
 DASH = {"name": "dash", "lambda_ppi": 0.05, "lambda_motif": 0.01}
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -61,51 +58,13 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.STRATEGIES, "gated", Gated)
 
 
-def same(one: Fit, two: Fit) -> None:
-    """Compare bit for bit, seconds apart."""
-
-    def timeless(table: Any) -> Any:
-        return {key: value for key, value in table.items() if not key.startswith("seconds")}
-
-    assert repr(timeless(one.history)) == repr(timeless(two.history))
-    assert [repr(timeless(event)) for event in one.events] == [repr(timeless(event)) for event in two.events]
-    assert (one.epoch, one.stop_reason) == (two.epoch, two.stop_reason)
-    assert one.kept is not None
-    assert two.kept is not None
-    assert (one.kept.epoch, one.kept.validation_mse) == (two.kept.epoch, two.kept.validation_mse)
-    for name, value in one.kept.weights.items():
-        assert values(value).tobytes() == values(two.kept.weights[name]).tobytes()
-    for name, mask in one.kept.masks.items():
-        assert mask.tobytes() == two.kept.masks[name].tobytes()
-
-
-def same_state(one: Trainer, two: Trainer) -> None:
-    assert one.state.step == two.state.step
-    for part in ("weights", "moment1", "moment2", "masks"):
-        for name, value in getattr(one.state, part).items():
-            assert values(value).tobytes() == values(getattr(two.state, part)[name]).tobytes(), (part, name)
-
-
 @pytest.mark.parametrize("changes", [{}, {"dtype": "float64"}, {"tau": 0.9}], ids=["float32", "float64", "prior"])
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 def test_resumed_at_every_epoch(
     dataset: DataSet, make_spec: MakeSpec, tmp_path: Path, strategy: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     spec = make_spec(strategy=strategy, epochs=EPOCHS, plateau_patience=1, early_stop=6, **changes)
-    made: list[Checkpoint] = []
-    whole = Trainer(dataset, spec)
-    expected = whole.fit(checkpoint=made.append, checkpoint_seconds=0)
-    assert len(made) == expected.epoch - 1
-    for k, checkpoint in enumerate(made):
-        file = CheckpointFile(tmp_path, f"{k:016x}")
-        file.paths[0].parent.mkdir(parents=True, exist_ok=True)
-        file.save(checkpoint.epoch, checkpoint.facts, checkpoint.arrays, {})
-        stored = file.load()
-        assert stored is not None
-        again = Trainer(dataset, spec)
-        fit = again.fit(resume=Checkpoint(stored.epoch, stored.facts, stored.arrays))
-        same(fit, expected)
-        same_state(again, whole)
+    resumes_at_every_epoch(dataset, spec, tmp_path)
 
 
 def test_interrupted_after_every_epoch(dataset: DataSet, make_spec: MakeSpec) -> None:

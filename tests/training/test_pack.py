@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from dash_hpc.ops import EpochTask, TrainState, train_many
 from dash_hpc.ops.phoenix import TENSORS
 from dash_hpc.pruning import registry
 from dash_hpc.training import Fit, Pack, Trainer
+from tests.small_runs import MakeSpec, same
 from tests.training.test_checkpoint import Gated
 
-MakeSpec = Callable[..., dict[str, Any]]
 DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3}
 
 
@@ -31,24 +30,13 @@ def specs(make_spec: MakeSpec) -> list[dict[str, Any]]:
     ]
 
 
-def assert_same(found: Any, wanted: Fit) -> None:
-    assert isinstance(found, Fit)
-    for column in ("epoch", "train_mse", "validation_mse", "lr", "sparsity"):
-        assert found.history[column] == wanted.history[column]
-    assert found.stop_reason == wanted.stop_reason
-    assert found.kept is not None
-    assert wanted.kept is not None
-    for name in TENSORS:
-        np.testing.assert_array_equal(found.kept.weights[name], wanted.kept.weights[name])
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 def test_each_run_has_the_bits_that_it_has_alone(dataset: DataSet, make_spec: MakeSpec, threads: int) -> None:
     alone = [Trainer(dataset, spec).fit() for spec in specs(make_spec)]
     pack = Pack(threads=threads)
     fits = pack.run([Trainer(dataset, spec).steps(stop=pack.stopping) for spec in specs(make_spec)])
     for found, wanted in zip(fits, alone, strict=True):
-        assert_same(found, wanted)
+        same(found, wanted)
 
 
 def test_runs_with_gates_have_their_bits_beside_others(
@@ -61,7 +49,7 @@ def test_runs_with_gates_have_their_bits_beside_others(
     pack = Pack(threads=2)
     fits = pack.run([Trainer(dataset, spec).steps(stop=pack.stopping) for spec in made])
     for found, wanted in zip(fits, alone, strict=True):
-        assert_same(found, wanted)
+        same(found, wanted)
 
 
 @pytest.mark.parametrize("asked_at", [1, 2, 3, 5])
@@ -92,7 +80,7 @@ def test_a_run_that_fails_leaves_the_others_alone(dataset: DataSet, make_spec: M
     pack = Pack()
     failed, found = pack.run([Trainer(dataset, bad).steps(), Trainer(dataset, good).steps()])
     assert isinstance(failed, RunFailed)
-    assert_same(found, Trainer(dataset, good).fit())
+    same(found, Trainer(dataset, good).fit())
 
 
 def test_wrong_packs_are_refused_before_anything_is_touched(dataset: DataSet, make_spec: MakeSpec) -> None:

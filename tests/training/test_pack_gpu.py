@@ -12,9 +12,7 @@ from dash_hpc.errors import GpuFault, GpuMemoryError, UsageError
 from dash_hpc.ops.train import EpochTask
 from dash_hpc.training import Fit, Pack, Trainer
 from dash_hpc.training.work import do_alone
-from tests.training.test_pack import assert_same
-
-MakeSpec = Callable[..., dict[str, Any]]
+from tests.small_runs import MakeSpec, same
 
 
 class FakeGpu:
@@ -49,7 +47,7 @@ def alone(dataset: DataSet, make_spec: MakeSpec, seed: int) -> Fit:
 def test_a_launch_that_does_not_fit_is_halved_once(dataset: DataSet, make_spec: MakeSpec) -> None:
     gpu: Any = FakeGpu(room=2)
     for seed, found in enumerate(trained(dataset, make_spec, Pack(gpu=gpu))):
-        assert_same(found, alone(dataset, make_spec, seed))
+        same(found, alone(dataset, make_spec, seed))
     # 5 runs, then 3, then 2 and 1; the rest of the first three in twos; later epochs begin with twos.
     assert gpu.sizes[:5] == [5, 3, 2, 1, 2]
     assert gpu.sizes[5:] == [2, 2, 1] * 5
@@ -68,8 +66,8 @@ def test_a_run_that_does_not_fit_alone_fails_with_the_remedy(dataset: DataSet, m
     first, failed, last = pack.run([others[0].steps(), big.steps(), others[1].steps()])
     assert isinstance(failed, GpuMemoryError)
     assert str(failed) == ("out of memory on the GPU: too big; this run does not even fit alone: use the CPU for it")
-    assert_same(first, alone(dataset, make_spec, 0))
-    assert_same(last, alone(dataset, make_spec, 2))
+    same(first, alone(dataset, make_spec, 0))
+    same(last, alone(dataset, make_spec, 2))
 
 
 def test_where_the_cpu_is_allowed_it_takes_over_and_keeps_the_run(dataset: DataSet, make_spec: MakeSpec) -> None:
@@ -77,7 +75,7 @@ def test_where_the_cpu_is_allowed_it_takes_over_and_keeps_the_run(dataset: DataS
     moved: list[tuple[int, str]] = []
     pack = Pack(gpu=gpu, fallback=lambda k, reason: moved.append((k, reason)))
     for seed, found in enumerate(trained(dataset, make_spec, pack, 2)):
-        assert_same(found, alone(dataset, make_spec, seed))
+        same(found, alone(dataset, make_spec, seed))
     assert moved == [(k, "out of memory on the GPU: 1 runs") for k in range(2)]
     assert gpu.sizes == [2, 1, 1]
 
@@ -93,7 +91,7 @@ def test_a_run_that_the_gpu_refuses_is_found_and_leaves(dataset: DataSet, make_s
     found = Pack(gpu=gpu).run([trainer.steps() for trainer in trainers])
     assert isinstance(found[2], UsageError)
     for seed in (0, 1, 3):
-        assert_same(found[seed], alone(dataset, make_spec, seed))
+        same(found[seed], alone(dataset, make_spec, seed))
 
 
 def test_a_gpu_that_fails_ends_the_pack_unless_the_cpu_is_allowed(dataset: DataSet, make_spec: MakeSpec) -> None:
@@ -111,7 +109,7 @@ def test_a_gpu_that_fails_ends_the_pack_unless_the_cpu_is_allowed(dataset: DataS
     moved: list[int] = []
     pack = Pack(gpu=gpu, fallback=lambda k, reason: moved.append(k))
     for seed, found in enumerate(trained(dataset, make_spec, pack, 3)):
-        assert_same(found, alone(dataset, make_spec, seed))
+        same(found, alone(dataset, make_spec, seed))
     assert moved == [0, 1, 2]
     assert len(gpu.sizes) == 4
 
@@ -132,5 +130,5 @@ def test_a_failure_of_one_run_on_the_cpu_is_its_own(
     monkeypatch.setattr(work, "train_many", failing)
     first, failed, last = Pack(threads=2).run([trainer.steps() for trainer in trainers])
     assert isinstance(failed, UsageError)
-    assert_same(first, alone(dataset, make_spec, 0))
-    assert_same(last, alone(dataset, make_spec, 2))
+    same(first, alone(dataset, make_spec, 0))
+    same(last, alone(dataset, make_spec, 2))

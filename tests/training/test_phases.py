@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,11 +15,9 @@ from dash_hpc.errors import PriorError, UsageError
 from dash_hpc.ops.state import values
 from dash_hpc.pruning import Strategy, registry
 from dash_hpc.pruning.imp import magnitude_scores
-from dash_hpc.store.checkpoint import CheckpointFile
 from dash_hpc.study import Phase, StrategyOptions, total_epochs
 from dash_hpc.training import Checkpoint, Fit, Trainer
-
-MakeSpec = Callable[..., dict[str, Any]]
+from tests.small_runs import MakeSpec, resumes_at_every_epoch, same
 
 
 class TunedOptions(StrategyOptions):
@@ -113,30 +111,6 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tuned, "entered", [])
 
 
-def same(one: Fit, two: Fit) -> None:
-    """Compare bit for bit, seconds apart."""
-
-    def timeless(table: Any) -> Any:
-        return {key: value for key, value in table.items() if not key.startswith("seconds")}
-
-    assert repr(timeless(one.history)) == repr(timeless(two.history))
-    assert [repr(timeless(event)) for event in one.events] == [repr(timeless(event)) for event in two.events]
-    assert (one.epoch, one.stop_reason) == (two.epoch, two.stop_reason)
-    assert one.kept is not None
-    assert two.kept is not None
-    assert (one.kept.epoch, one.kept.validation_mse) == (two.kept.epoch, two.kept.validation_mse)
-    for name, value in one.kept.weights.items():
-        other = two.kept.weights[name]
-        assert type(value) is type(other)
-        assert value.shape == other.shape
-        assert values(value).tobytes() == values(other).tobytes()
-        if isinstance(value, csr_array):
-            np.testing.assert_array_equal(value.indices, other.indices)
-            np.testing.assert_array_equal(value.indptr, other.indptr)
-    for name, mask in one.kept.masks.items():
-        assert mask.tobytes() == two.kept.masks[name].tobytes()
-
-
 def test_each_phase_has_its_events_its_rates_and_its_race(dataset: DataSet, make_spec: MakeSpec) -> None:
     spec = make_spec(strategy={"name": "tuned", "lr": 2e-3}, epochs=4, lr=5e-3, early_stop=0, plateau_patience=99)
     fit = Trainer(dataset, spec).fit()
@@ -213,22 +187,7 @@ def test_resumed_at_every_epoch(
     dataset: DataSet, make_spec: MakeSpec, tmp_path: Path, strategy: dict[str, Any]
 ) -> None:
     spec = make_spec(strategy=strategy, epochs=4, plateau_patience=1, early_stop=6)
-    made: list[Checkpoint] = []
-    whole = Trainer(dataset, spec)
-    expected = whole.fit(checkpoint=made.append, checkpoint_seconds=0)
-    assert len(made) == expected.epoch - 1
-    for k, checkpoint in enumerate(made):
-        file = CheckpointFile(tmp_path, f"{k:016x}")
-        file.paths[0].parent.mkdir(parents=True, exist_ok=True)
-        file.save(checkpoint.epoch, checkpoint.facts, checkpoint.arrays, {})
-        stored = file.load()
-        assert stored is not None
-        again = Trainer(dataset, spec)
-        same(again.fit(resume=Checkpoint(stored.epoch, stored.facts, stored.arrays)), expected)
-        assert again.state.step == whole.state.step
-        for part in ("weights", "moment1", "moment2", "masks"):
-            for name, value in getattr(whole.state, part).items():
-                assert values(value).tobytes() == values(getattr(again.state, part)[name]).tobytes(), (part, name)
+    resumes_at_every_epoch(dataset, spec, tmp_path)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

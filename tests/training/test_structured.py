@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +21,7 @@ from dash_hpc.store.network import read_network, write_network
 from dash_hpc.training import Trainer
 from dash_hpc.training.checkpoint import capture
 from dash_hpc.training.early_stop import BestKept
-
-MakeSpec = Callable[..., dict[str, Any]]
+from tests.small_runs import MakeSpec
 
 
 def test_the_structure_is_the_prior(dataset: DataSet, make_spec: MakeSpec) -> None:

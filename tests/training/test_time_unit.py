@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from dash_hpc.models import Phoenix
 from dash_hpc.ops import PRUNABLE, TENSORS
 from dash_hpc.pruning import Context, Strategy
 from dash_hpc.training import Checkpoint, Fit, Trainer
+from tests.small_runs import MakeSpec
 
-MakeSpec = Callable[..., dict[str, Any]]
 DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.2}
 #: Units of time in an hour.
 UNITS = {"day": 1 / 24, "hour": 1.0, "minute": 60.0, "second": 3600.0, "millisecond": 3.6e6, "nanosecond": 3.6e12}

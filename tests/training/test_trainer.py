@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +16,8 @@ from dash_hpc.ops.state import EpochResult
 from dash_hpc.ops.train import EpochTask
 from dash_hpc.pruning import EVENT_COLUMNS, EVENT_TIMES
 from dash_hpc.training import HISTORY_COLUMNS, Fit, Trainer
+from tests.small_runs import MakeSpec
 
-MakeSpec = Callable[..., dict[str, Any]]
 DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3}
 
 
