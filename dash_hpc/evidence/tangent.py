@@ -1,0 +1,134 @@
+"""Courses of the dynamic regulators in a network as it stands, and their derivatives in the latents.
+
+Arrays are laid out (U, r, N): grid, latents, trajectories of one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dash_hpc.evidence.blocks import Block
+from dash_hpc.evidence.rows import drive_weights
+from dash_hpc.evidence.state import FloatArray, IntArray, State, Target, phi, phi_slope
+from dash_hpc.evidence.wiring import Wiring
+
+__all__ = ["Network"]
+
+#: Courses and derivatives of a group that feeds itself are iterated until they move by less, at most so often.
+_STILL, _MOST_SWEEPS = 1e-9, 60
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """How a gene's course on a grid follows from its drive (``weights``, (U, U)) and its start (``fall``, (U,))."""
+
+    weights: FloatArray
+    fall: FloatArray
+
+
+class Network:
+    """The members' network on the trajectories of one block.
+
+    Parameters
+    ----------
+    block : Block
+    state : State
+    wiring : Wiring
+    rates : (G,) float64
+        Of the dynamic genes.
+    courses : (G, U, N) float64
+        Changed in place: those of genes of ``wiring.starts`` follow from the latents, levels too.
+    """
+
+    def __init__(self, block: Block, state: State, wiring: Wiring, rates: FloatArray, courses: FloatArray) -> None:
+        self.block, self.state, self.wiring, self.rates, self.courses = block, state, wiring, rates, courses
+        self.features = np.empty_like(courses)
+        self.slopes: dict[int, FloatArray] = {}
+        #: Of each gene of ``wiring.starts``: (U, r, N) derivative of its course in the latents of its reach.
+        self.moves: dict[int, FloatArray] = {}
+        every = np.arange(len(block.grid))
+        weights = drive_weights(rates[wiring.starts], block.grid, every)
+        self._kernels = {
+            int(gene): _Kernel(weights[k], np.exp(-rates[gene] * block.grid)) for k, gene in enumerate(wiring.starts)
+        }
+
+    def solve(self, latents: FloatArray) -> None:
+        """Take over latents (N, nz): the courses that follow from them, features and derivatives."""
+        wiring, centre = self.wiring, self.state.centre
+        self.courses[wiring.levels] = latents[:, : len(wiring.levels)].T[:, None]
+        self.features[:] = phi(self.courses) - centre[:, None, None]
+        for group, loops in wiring.order:
+            self._solve_group(group, loops, latents)
+        used = np.concatenate([wiring.levels, wiring.starts])
+        slopes = phi_slope(self.courses[used])
+        self.slopes = {int(gene): slope for gene, slope in zip(used, slopes, strict=True)}
+        self.moves = {}
+        for group, loops in wiring.order:
+            self._move_group(group, loops)
+
+    def drive(self, target: Target) -> FloatArray:
+        """(U, N) drive of a target."""
+        found = np.full(self.features.shape[1:], target.offset)
+        for member, coefficient in zip(target.members, target.coefficients, strict=True):
+            found += coefficient * self.features[member]
+        for (a, c), coefficient in zip(target.pairs, target.pair_coefficients, strict=True):
+            found += coefficient * self.features[a] * self.features[c]
+        return found
+
+    def drive_moves(self, target: Target, reach: IntArray) -> FloatArray:
+        """(U, r, N) derivative of a target's drive in the latents ``reach``."""
+        points, n = self.features.shape[1:]
+        found = np.zeros((points, len(reach), n))
+        for member, slope in zip(target.members.tolist(), self._drive_slopes(target), strict=True):
+            latent = self.wiring.place[member]
+            if latent < 0:
+                continue
+            by_level = slope * self.slopes[member]
+            if self.state.constant[member]:
+                found[:, np.searchsorted(reach, latent)] += by_level
+            elif member in self.moves:  # a group that feeds itself gets there by and by
+                found[:, np.searchsorted(reach, self.wiring.reach[member])] += by_level[:, None] * self.moves[member]
+        return found
+
+    def _drive_slopes(self, target: Target) -> list[FloatArray]:
+        """Derivative of the drive in the feature of each member, (U, N) or a number."""
+        found: list[FloatArray] = [np.asarray(coefficient) for coefficient in target.coefficients]
+        at = {int(member): k for k, member in enumerate(target.members)}
+        for (a, c), coefficient in zip(target.pairs.tolist(), target.pair_coefficients, strict=True):
+            found[at[a]] = found[at[a]] + coefficient * self.features[c]
+            found[at[c]] = found[at[c]] + coefficient * self.features[a]
+        return found
+
+    def _solve_group(self, group: tuple[int, ...], loops: bool, latents: FloatArray) -> None:
+        for _ in range(_MOST_SWEEPS if loops else 1):
+            moved = 0.0
+            for gene in group:
+                kernel = self._kernels[gene]
+                start = latents[:, self.wiring.place[gene]]
+                course = kernel.weights @ self.drive(self.state.targets[gene]) + kernel.fall[:, None] * start
+                moved = max(moved, float(np.abs(course - self.courses[gene]).max(initial=0.0)))
+                self.courses[gene] = course
+                self.features[gene] = phi(course) - self.state.centre[gene]
+            if moved < _STILL:
+                break
+
+    def _move_group(self, group: tuple[int, ...], loops: bool) -> None:
+        for _ in range(_MOST_SWEEPS if loops else 1):
+            moved = 0.0
+            for gene in group:
+                kernel, reach = self._kernels[gene], self.wiring.reach[gene]
+                moves = through(kernel.weights, self.drive_moves(self.state.targets[gene], reach))
+                moves[:, np.searchsorted(reach, self.wiring.place[gene])] += kernel.fall[:, None]
+                before = self.moves.get(gene)
+                moved = max(moved, float(np.abs(moves if before is None else moves - before).max(initial=0.0)))
+                self.moves[gene] = moves
+            if moved < _STILL:
+                break
+
+
+def through(weights: FloatArray, grid: FloatArray) -> FloatArray:
+    """Apply weights (k, U) to the first axis of (U, r, N)."""
+    found: FloatArray = np.reshape(weights @ grid.reshape(len(grid), grid[0].size), (len(weights), *grid.shape[1:]))
+    return found
