@@ -89,42 +89,51 @@ def columns_of(
 
     ``shift`` : per block (N, U, C), what is added to the features.
     """
-    inputs = []
+    drive: list[FloatArray] = [np.empty((0, len(genes)))]
+    others: list[FloatArray] = [np.empty((0, len(genes)))]
     for part in parts:
-        values = _chosen(features.blocks[part.block], part.members, genes)
+        block = features.blocks[part.block]
         if shift is not None:
-            values = values + shift[part.block][part.members].transpose(1, 0, 2)
-        inputs.append(values)
-    return _through(parts, inputs, len(genes))
+            values = _chosen(block, part.members, genes) + shift[part.block][part.members].transpose(1, 0, 2)
+            rows = _through(part, values)
+        elif 2 * len(genes) > block.shape[2]:  # choosing after the product moves less
+            rows = np.take(_through(part, _of_members(block, part.members)), genes, axis=2)
+        else:
+            rows = _through(part, _chosen(block, part.members, genes))
+        _append(part, rows, drive, others)
+    return np.concatenate(drive), np.concatenate(others)
 
 
 def products_of(parts: Sequence[Part], features: Features, pairs: IntArray) -> tuple[FloatArray, FloatArray]:
     """Return the columns of the products of pairs (q, 2) of genes: (n_A, q) and (n_B, q)."""
-    inputs = []
+    drive: list[FloatArray] = [np.empty((0, len(pairs)))]
+    others: list[FloatArray] = [np.empty((0, len(pairs)))]
     for part in parts:
-        block = features.blocks[part.block]
-        left, right = (_chosen(block, part.members, genes) for genes in pairs.T)
-        inputs.append(left * right)
-    return _through(parts, inputs, len(pairs))
+        left, right = (_chosen(features.blocks[part.block], part.members, genes) for genes in pairs.T)
+        _append(part, _through(part, left * right), drive, others)
+    return np.concatenate(drive), np.concatenate(others)
+
+
+def _of_members(block: FloatArray, members: IntArray) -> FloatArray:
+    """(U, N', G) of (U, N, G)."""
+    return np.take(block, members, axis=1) if len(members) < block.shape[1] else block
 
 
 def _chosen(block: FloatArray, members: IntArray, genes: IntArray) -> FloatArray:
     """(U, N', C) of (U, N, G)."""
-    if len(members) < block.shape[1]:
-        block = block[:, members]
-    if len(genes) < block.shape[2] or not np.array_equal(genes, np.arange(block.shape[2])):
-        block = block[:, :, genes]
-    return block
+    return np.take(_of_members(block, members), genes, axis=2)
 
 
-def _through(parts: Sequence[Part], inputs: Sequence[FloatArray], n: int) -> tuple[FloatArray, FloatArray]:
-    drive, others = [np.empty((0, n))], [np.empty((0, n))]
-    for part, values in zip(parts, inputs, strict=True):
-        weights = part.rows.T @ part.weights
-        rows = (weights @ values.reshape(len(values), -1)).reshape(len(weights), *values.shape[1:])
-        drive.append(rows[0])
-        others.append(_centred(part, rows[1:]).reshape(-1, n))
-    return np.concatenate(drive), np.concatenate(others)
+def _through(part: Part, values: FloatArray) -> FloatArray:
+    """(K - 1, N, C) rows of functions (U, N, C)."""
+    weights = part.rows.T @ part.weights
+    return np.asarray((weights @ values.reshape(len(values), -1)).reshape(len(weights), *values.shape[1:]))
+
+
+def _append(part: Part, rows: FloatArray, drive: list[FloatArray], others: list[FloatArray]) -> None:
+    drive.append(rows[0])
+    centred = _centred(part, rows[1:])
+    others.append(centred.reshape(centred.shape[0] * centred.shape[1], centred.shape[2]))
 
 
 def _centred(part: Part, rows: FloatArray) -> FloatArray:
