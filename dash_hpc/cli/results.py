@@ -230,6 +230,7 @@ def _as_dict(chosen: Selection | UsageError) -> dict[str, Any]:
         "rule": chosen.rule,
         "asked": chosen.asked,
         "reason": chosen.reason,
+        "error": chosen.error,
         "run_id": chosen.run_id,
         "candidates": chosen.candidates.to_dict("records"),
     }
@@ -239,12 +240,12 @@ def _candidates(chosen: Selection) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from dash_hpc.evaluation import axis_label, value_name
+    from dash_hpc.evaluation import ERRORS, axis_label, value_name
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     within = ("within one s.e.", "as sparse") if chosen.rule == "one_se" else ("lowest",)
     axes = [rich_text(axis_label(column)) for column in chosen.setting]
-    for heading in (*axes, "validation MSE", "standard error", "sparsity", "runs", "failed", *within):
+    for heading in (*axes, ERRORS[chosen.error], "standard error", "sparsity", "runs", "failed", *within):
         table.add_column(heading, justify="right")
     for row in chosen.candidates.to_dict("records"):
         error = f"{row['se']:.2e}" if row["se"] == row["se"] else "–"

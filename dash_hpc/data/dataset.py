@@ -38,6 +38,9 @@ class DataSet:
     time_unit : float, optional
         Size of the unit that models are trained in, in the data's unit of time. Left out, and "auto" in a study:
         :func:`dash_hpc.data.timeunit.typical_unit`, so that hours, minutes and seconds give the same model.
+    starts : {"measured", "smoothed"}, default "measured"
+        What steps of the training and validation data are to start from: the state as it was measured, or as its whole
+        trajectory tells it (:func:`dash_hpc.evidence.starts.with_starts`, which training does).
 
     Raises
     ------
@@ -55,6 +58,7 @@ class DataSet:
     truth_record: NetworkRecord | None = None
     remarks: tuple[str, ...] = ()
     time_unit: float = 0.0
+    starts: str = "measured"
 
     def __post_init__(self) -> None:
         check_same_genes(self.train.genes, self.validation.genes, "the validation data")

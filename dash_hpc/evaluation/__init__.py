@@ -39,7 +39,7 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
-from dash_hpc.evaluation.selection import Selection, kept_epochs, select_setting
+from dash_hpc.evaluation.selection import ERRORS, Selection, deciding_error, kept_epochs, select_setting
 from dash_hpc.evaluation.settings import (
     FOLD,
     Level,
@@ -54,6 +54,7 @@ from dash_hpc.evaluation.settings import (
 )
 
 __all__ = [
+    "ERRORS",
     "FOLD",
     "UNIVERSES",
     "Confusion",
@@ -65,6 +66,7 @@ __all__ = [
     "bioprune_curve",
     "confusion",
     "control_metrics",
+    "deciding_error",
     "degrees",
     "edge_parts",
     "edge_recovery",

@@ -18,7 +18,8 @@ from dash_hpc.evaluation.network import (
     roc_auc,
     structural_mismatches,
 )
-from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse
+from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
+from dash_hpc.evidence.criterion import RowError
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.state import Tensors
 
@@ -35,6 +36,7 @@ def evaluate(
     *,
     solver: Mapping[str, Any],
     model: Mapping[str, Any] | None = None,
+    rows: bool = False,
 ) -> dict[str, float]:
     """Measure one kept model: its network, its predictions, and the controls beside them.
 
@@ -51,6 +53,8 @@ def evaluate(
         The section ``[model]`` of the study. A strategy may have a number of units of its own, so that its share of
         zeros compares with no other's. With the study's there are ``active_weights`` and ``study_sparsity``,
         1 − active weights / prunable weights of the study's model (PHOENIX: 4·m·G).
+    rows : bool
+        Whether to measure ``validation_rows`` too (:class:`dash_hpc.evidence.criterion.RowError`).
 
     Returns
     -------
@@ -64,7 +68,7 @@ def evaluate(
         When a pair cannot be solved.
     """
     result = network_metrics(weights, masks, prior=_motif(dataset), truth=dataset.truth, model=model)
-    result |= prediction_metrics(weights, dataset, solver=solver)
+    result |= prediction_metrics(weights, dataset, solver=solver, rows=rows)
     result |= control_metrics(dataset)
     return result
 
@@ -110,13 +114,22 @@ def network_metrics(
     return {name: value for name, value in result.items() if np.isfinite(value)}
 
 
-def prediction_metrics(weights: Tensors, dataset: Any, *, solver: Mapping[str, Any]) -> dict[str, float]:
-    """Pairwise one-step MSE on the training, validation and test data that there are (train_mse, …)."""
+def prediction_metrics(
+    weights: Tensors, dataset: Any, *, solver: Mapping[str, Any], rows: bool = False
+) -> dict[str, float]:
+    """Pairwise one-step MSE on the training, validation and test data that there are (train_mse, …).
+
+    ``rows`` as for `evaluate`.
+    """
     result = {}
     for name, pairs in _pair_sets(dataset).items():
         result[f"{name}_mse"] = pairwise_mse(
             weights, pairs, solver=solver, what=f"{name} pair", time_unit=dataset.time_unit
         )
+    if rows:
+        judge = RowError(dataset)
+        predicted = predict_pairs(weights, judge, solver=solver, what="step of rows", time_unit=dataset.time_unit)
+        result["validation_rows"] = judge.error(predicted)
     return result
 
 

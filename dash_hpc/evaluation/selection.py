@@ -14,7 +14,7 @@ from dash_hpc.errors import UsageError
 from dash_hpc.evaluation.settings import FOLD, completed, levels, setting_columns, setting_name
 from dash_hpc.pruning.schedule import LatticeSchedule
 
-__all__ = ["Selection", "kept_epochs", "select_setting"]
+__all__ = ["ERRORS", "Selection", "deciding_error", "kept_epochs", "select_setting"]
 
 Rule = Literal["one_se", "best"]
 
@@ -22,6 +22,8 @@ Rule = Literal["one_se", "best"]
 # reference network is among them.
 _NEEDED = ("strategy", "status", "validation_mse", "sparsity")
 ALL_FOLDS = "all"
+#: The errors that settings may be chosen by, and what they are called.
+ERRORS = {"validation_mse": "validation MSE", "validation_rows": "validation error of rows"}
 # Events remove whole weights, so that one event apart is one give or take a rounding: this much is a whole one.
 _WHOLE_EVENT = 0.95
 # Means that differ by less than this share of them differ by the rounding of their sums.
@@ -44,12 +46,14 @@ class Selection:
     reason : str
         One sentence for the reader.
     run_id : str
-        Of the chosen setting's runs the one with the lowest validation MSE.
+        Of the chosen setting's runs the one with the lowest validation error.
     candidates : pandas.DataFrame
-        One row per setting: the columns of the setting, validation_mse, se (standard error over seeds, or over folds
-        where there are folds; NaN with one), sparsity, n_runs, n_failed, eligible, sparsest (of the eligible ones,
-        those within one pruning event of the sparsest), chosen; sorted by validation_mse. With folds also n_folds;
-        settings that lack some stand last.
+        One row per setting: the columns of the setting, validation_mse (the error that ``error`` names), se (standard
+        error over seeds, or over folds where there are folds; NaN with one), sparsity, n_runs, n_failed, eligible,
+        sparsest (of the eligible ones, those within one pruning event of the sparsest), chosen; sorted by
+        validation_mse. With folds also n_folds; settings that lack some stand last.
+    error : str
+        Column of the table of runs that decided: one of ``ERRORS``.
     """
 
     strategy: str
@@ -59,6 +63,7 @@ class Selection:
     reason: str
     run_id: str
     candidates: pd.DataFrame
+    error: str = "validation_mse"
 
     def runs_of(self, runs: pd.DataFrame) -> pd.DataFrame:
         """Return of the table that was chosen from the finished runs of the chosen setting."""
@@ -66,10 +71,24 @@ class Selection:
         return runs[(runs["strategy"] == self.strategy) & (runs["status"] == "done") & _same(runs, self.setting)]
 
 
-def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = "dash") -> Selection:
-    """Select from finished runs, by validation MSE, the values of all that varies among a strategy's runs.
+def deciding_error(runs: pd.DataFrame) -> str:
+    """Return the column that runs are chosen by: "validation_rows" where some go by it and all that are done have it.
 
-    Columns computed from a reference network are never read.
+    Else "validation_mse": errors of two kinds do not compare.
+    """
+    runs = completed(runs)
+    if "validation_rows" not in runs or "training.criterion" not in runs:
+        return "validation_mse"
+    finite = np.isfinite(pd.to_numeric(runs.loc[runs["status"] == "done", "validation_rows"], errors="coerce"))
+    asked = (runs["training.criterion"] == "rows").any()
+    return "validation_rows" if asked and len(finite) and finite.all() else "validation_mse"
+
+
+def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str = "dash") -> Selection:
+    """Select from finished runs, by validation error, the values of all that varies among a strategy's runs.
+
+    The error is the validation MSE, or that of rows (:func:`deciding_error`). Columns computed from a reference network
+    are never read.
 
     Parameters
     ----------
@@ -112,6 +131,8 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
             "do not compare: select within each (dash_hpc.evaluation.levels divides them)"
         )
     keys = setting_columns(mine, strategy)
+    error = deciding_error(mine)
+    mine = mine.assign(validation_mse=mine[error])
     # Drop everything else first: the choice cannot depend on what is not here.
     folds = [FOLD] if FOLD in mine and mine[FOLD].astype(str).str.fullmatch(r"\d+(\.0)?|all").any() else []
     table = mine[[*_NEEDED, *folds, *keys]]
@@ -150,9 +171,10 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
         setting=setting,
         rule=applied,
         asked=rule,
-        reason=_reason(candidates, setting_name(setting) or strategy, best, rule, applied, limit, event),
+        reason=_reason(candidates, setting_name(setting) or strategy, best, rule, applied, limit, event, ERRORS[error]),
         run_id=str(finished[_same(finished, setting)]["validation_mse"].astype(float).idxmin()),
         candidates=candidates,
+        error=error,
     )
 
 
@@ -241,21 +263,26 @@ def _as_sparse(candidates: pd.DataFrame, event: float) -> pd.Series:
 
 
 def _reason(
-    candidates: pd.DataFrame, name: str, best: pd.Series, asked: str, applied: str, limit: float, event: float
+    candidates: pd.DataFrame,
+    name: str,
+    best: pd.Series,
+    asked: str,
+    applied: str,
+    limit: float,
+    event: float,
+    error: str,
 ) -> str:
     n = len(candidates)
     if n == 1:
         return f"{name} is the only candidate with finished runs: there was nothing to choose between."
     over = f" over {int(best['n_folds'])} folds" if "n_folds" in candidates else ""
-    lowest = f"the lowest mean validation MSE{over} ({best['validation_mse']:.3g}) of {n} candidates"
+    lowest = f"the lowest mean {error}{over} ({best['validation_mse']:.3g}) of {n} candidates"
     if applied == "one_se":
         eligible, alike = int(candidates["eligible"].sum()), int(candidates["sparsest"].sum())
         se = f"{best['validation_mse']:.3g} ± {best['se']:.2g}, limit {limit:.3g}"
         if eligible == 1:
             return f"{name}: {lowest}, and no other is within one standard error of it ({se})."
-        within = (
-            f"{eligible} candidates (of {n}) whose mean validation MSE{over} is within one standard error of the lowest"
-        )
+        within = f"{eligible} candidates (of {n}) whose mean {error}{over} is within one standard error of the lowest"
         within += f" ({se})"
         if alike == 1:
             return f"{name}: the sparsest of the {within}."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dash_hpc.data.checks import FloatArray
 from dash_hpc.evidence.blocks import Block, IntArray
@@ -13,13 +14,15 @@ from dash_hpc.evidence.noise import Noise
 from dash_hpc.evidence.rows import patterns
 from dash_hpc.evidence.shrink import shrink
 
-__all__ = ["Relaxation", "relax"]
+__all__ = ["Relaxation", "courses_of", "relax"]
 
 #: Rates that are tried, per unit of time.
 _RATES = np.exp(np.linspace(np.log(0.2), np.log(5.0), 48))
 _STEP = float(np.log(_RATES[1] / _RATES[0]))
 #: Residuals of at most this many noise variances count as a fit.
 _FITS = 1.3
+#: A curve that leaves more is further from the gene than its noise.
+_FOLLOWS = 2.0
 _FEW = 10
 _SHARE = 0.3
 #: Rate where no gene says anything: that of the published starting values.
@@ -41,12 +44,23 @@ class Relaxation:
         Per block, on its grid.
     mean, spread : float
         Of ln(rate) over the genes that move; ``spread`` 0: one rate for all.
+    terms : (G,) int64
+        Of the curve: 1 for constant genes, else 2 or 3.
+    follows : (G,) bool
+        Whether the curve leaves less than 2 noise variances: what it misses is less than what it takes away.
+    level, level_variance : (G,) float64
+        Mean over trajectories of a gene's mean over time, and how much that truly varies; infinite where fewer than 4
+        trajectories tell it.
     """
 
     rates: FloatArray
     courses: tuple[FloatArray, ...]
     mean: float
     spread: float
+    terms: IntArray
+    follows: NDArray[np.bool_]
+    level: FloatArray
+    level_variance: FloatArray
 
 
 def relax(blocks: Sequence[Block], noise: Noise) -> Relaxation:
@@ -60,16 +74,39 @@ def relax(blocks: Sequence[Block], noise: Noise) -> Relaxation:
     rates, mean, spread = _rates(blocks, noise)
     moving = np.flatnonzero(~noise.constant)
     rss, freedom = _residuals(blocks, moving, rates[None, moving])
-    bent = rss[0] >= _FITS * noise.variance * np.maximum(freedom, 1)
-    means = _means(blocks)
-    courses = []
-    for block, levels in zip(blocks, _levels(blocks, noise), strict=True):
-        course = np.repeat(levels[:, None], len(block.grid), axis=1)
-        for chosen, terms in ((moving[~bent], 2), (moving[bent], 3)):
-            if len(chosen):
-                course[:, :, chosen] = _curves(block, chosen, rates[chosen], terms, means[chosen])
-        courses.append(course)
-    return Relaxation(rates, tuple(courses), mean, spread)
+    terms = np.ones(len(rates), dtype=np.int64)
+    terms[moving] = np.where(rss[0] >= _FITS * noise.variance * np.maximum(freedom, 1), 3, 2)
+    level, variance = _levels(blocks, noise)
+    everywhere = np.ones(len(rates), dtype=np.bool_)
+    first = Relaxation(rates, (), mean, spread, terms, everywhere, level, variance)
+    courses = courses_of(blocks, noise, first)
+    return replace(first, courses=courses, follows=_followed(blocks, noise, first, courses))
+
+
+def courses_of(blocks: Sequence[Block], noise: Noise, relaxation: Relaxation) -> tuple[FloatArray, ...]:
+    """Return the courses (N, U, G) of other trajectories with the rates, terms and levels that some have told."""
+    terms = relaxation.terms
+    found = []
+    for block in blocks:
+        course = np.repeat(_shrunk_levels(block, noise, relaxation)[:, None], len(block.grid), axis=1)
+        for number in (2, 3):
+            if len(chosen := np.flatnonzero(terms == number)):
+                course[:, :, chosen] = _curves(
+                    block, chosen, relaxation.rates[chosen], number, relaxation.level[chosen]
+                )
+        found.append(course)
+    return tuple(found)
+
+
+def _followed(
+    blocks: Sequence[Block], noise: Noise, relaxation: Relaxation, courses: Sequence[FloatArray]
+) -> NDArray[np.bool_]:
+    """Return (G,): whether the residual of the curve per degree of freedom is below 2 noise variances."""
+    rss, freedom = np.zeros(len(relaxation.rates)), np.zeros(len(relaxation.rates))
+    for block, course in zip(blocks, courses, strict=True):
+        rss += np.nansum((block.values - course[:, block.at]) ** 2, axis=(0, 1))
+        freedom += np.maximum(block.observed.sum(axis=1) - relaxation.terms, 0).sum(axis=0)
+    return noise.constant | (rss < _FOLLOWS * noise.variance * freedom)
 
 
 def _rates(blocks: Sequence[Block], noise: Noise) -> tuple[FloatArray, float, float]:
@@ -157,28 +194,24 @@ def _basis(rates: FloatArray, times: FloatArray, terms: int) -> FloatArray:
     return np.stack([np.ones_like(fall), fall, times * fall][:terms], axis=-1)
 
 
-def _means(blocks: Sequence[Block]) -> FloatArray:
-    """Return the mean (G,) of all values of each gene; 0 where there are none."""
-    total = sum(np.nansum(block.values, axis=(0, 1)) for block in blocks)
-    count = sum(block.observed.sum(axis=(0, 1)) for block in blocks)
-    return np.asarray(total / np.maximum(count, 1), dtype=np.float64)
-
-
-def _levels(blocks: Sequence[Block], noise: Noise) -> list[FloatArray]:
-    """Return the level (N, G) of every gene in the trajectories of each block, shrunk by reliability."""
-    counts = [block.observed.sum(axis=1) for block in blocks]
-    sums = [np.nansum(block.values, axis=1) for block in blocks]
-    n, total = np.concatenate(counts), np.concatenate(sums)
+def _levels(blocks: Sequence[Block], noise: Noise) -> tuple[FloatArray, FloatArray]:
+    """Return mean and variance (G,) of the genes' true levels over trajectories, as :class:`Relaxation` has them."""
+    n = np.concatenate([block.observed.sum(axis=1) for block in blocks])
+    total = np.concatenate([np.nansum(block.values, axis=1) for block in blocks])
     seen = n > 0
-    level = total / np.maximum(n, 1)
+    level, error = total / np.maximum(n, 1), noise.variance / np.maximum(n, 1)
     known = np.maximum(seen.sum(axis=0), 1)
     mean = np.where(seen, level, 0.0).sum(axis=0) / known
     variance = np.where(seen, (level - mean) ** 2, 0.0).sum(axis=0) / np.maximum(known - 1, 1)
-    error = noise.variance / np.maximum(n, 1)
     between = np.maximum(variance - np.where(seen, error, 0.0).sum(axis=0) / known, 0.0)
-    # of equally many values in all trajectories: 1 - (noise / values) / variance
-    reliability = np.clip(between / np.maximum(between + error, 1e-12), _LEAST_RELIABLE, 1.0)
-    reliability = np.where(known >= _LEVELS, reliability, 1.0)
-    shrunk = np.where(seen, mean + reliability * (level - mean), mean)
-    ends = np.cumsum([len(count) for count in counts])[:-1]
-    return np.split(shrunk, ends)
+    return mean, np.where(known >= _LEVELS, between, np.inf)
+
+
+def _shrunk_levels(block: Block, noise: Noise, relaxation: Relaxation) -> FloatArray:
+    """Return the level (N, G) of every gene in the trajectories of a block, shrunk by reliability."""
+    n = block.observed.sum(axis=1)
+    level, error = np.nansum(block.values, axis=1) / np.maximum(n, 1), noise.variance / np.maximum(n, 1)
+    # of equally many values in all trajectories: 1 - (noise / values) / variance of the means
+    with np.errstate(divide="ignore"):
+        reliability = np.maximum(1.0 / (1.0 + error / relaxation.level_variance), _LEAST_RELIABLE)
+    return np.where(n > 0, relaxation.level + reliability * (level - relaxation.level), relaxation.level)

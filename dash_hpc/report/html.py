@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dash_hpc.errors import DashHpcError
+from dash_hpc.evaluation import ERRORS
 from dash_hpc.report import facets, figures, maps, network_figures, words
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
@@ -119,7 +120,7 @@ _PICTURES = (
 
 _MAP_CAPTION = (
     "Means over seeds; darker is larger. The framed cell is the chosen one, and what stands on no axis is as in it. "
-    "Only validation MSE decides; sparsity decides among settings whose errors cannot be told apart."
+    "Only the validation error decides; sparsity decides among settings whose errors cannot be told apart."
 )
 
 
@@ -283,6 +284,7 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
                 "strategy": strategy,
                 "reason": choice.reason,
                 "rule": choice.rule,
+                "error": ERRORS[choice.error],
                 "candidates": words.candidates(choice),
                 "several": len(choice.candidates) > 1,
             }

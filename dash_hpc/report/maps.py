@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dash_hpc.evaluation import axis_label, value_name
+from dash_hpc.evaluation import ERRORS, axis_label, value_name
 from dash_hpc.report.material import Group, Material, mean_sd
 from dash_hpc.report.style import INK, panel_title, style
 
@@ -23,7 +23,7 @@ _SEQUENTIAL = LinearSegmentedColormap.from_list("dash", ["#f3f7fb", "#9cc3e0", "
 
 
 def setting_maps(material: Material, strategy: str) -> Figure | None:
-    """Draw heat maps of validation MSE, sparsity and balanced accuracy over two numbers that settings differ in.
+    """Draw heat maps of validation error, sparsity and balanced accuracy over two numbers that settings differ in.
 
     These are the two with the most values; everything else is as in the chosen setting, whose cell is framed. None
     where no number varies or fewer than two settings have finished.
@@ -37,7 +37,9 @@ def setting_maps(material: Material, strategy: str) -> Figure | None:
     groups = [g for g in groups if all(_same(g.setting[column], chosen.setting[column]) for column in fixed)]
     if across is None or len(groups) < 2:
         return None
-    panels = [("validation_mse", "Validation MSE", "this decides"), ("sparsity", "Sparsity (%)", "breaks near-ties")]
+    error = material.selections[strategy].error if strategy in material.selections else "validation_mse"
+    name = ERRORS[error][0].upper() + ERRORS[error][1:]
+    panels = [(error, name, "this decides"), ("sparsity", "Sparsity (%)", "breaks near-ties")]
     if any("balanced_accuracy" in g.done and g.done["balanced_accuracy"].notna().any() for g in groups):
         panels.append(("balanced_accuracy", "Balanced accuracy", "not used to choose"))
     rows = [None] if down is None else sorted({g.setting[down] for g in groups})
@@ -96,7 +98,7 @@ def _heat(
     finite = table[np.isfinite(table)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     high = high if high > low else low + max(abs(low), 1e-12) * 1e-3
-    exponent = math.floor(math.log10(high)) if metric.endswith("mse") and high > 0 else 0
+    exponent = math.floor(math.log10(high)) if metric in ERRORS and high > 0 else 0
     axis.set_facecolor("#eceef0")
     axis.imshow(table, cmap=_SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
     dense = table.size > _DENSE

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dash_hpc.evaluation import FOLD, Selection, setting_label, setting_name
+from dash_hpc.evaluation import FOLD, Selection, deciding_error, setting_label, setting_name
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import Mixture
 
@@ -149,20 +149,20 @@ class Material:
 
     @property
     def main_run(self) -> str | None:
-        """The run whose network is shown: the chosen one, else the finished run with the lowest validation MSE."""
+        """The run whose network is shown: the chosen one, else the finished run with the lowest validation error."""
         if self.unshown:
             return None
         return self.selection.run_id if self.selection is not None else self.best_run(self.groups)
 
     def best_run(self, groups: Sequence[Group]) -> str | None:
-        """Of these groups' finished runs the one with the lowest validation MSE; None when there is none."""
+        """Of these groups' finished runs the one with the lowest validation error; None when there is none."""
         return None if self.unshown else self._lowest(groups)
 
     def _lowest(self, groups: Sequence[Group]) -> str | None:
         frames = [group.done for group in groups if not group.done.empty]
         if not frames:
             return None
-        error = pd.concat(frames).get("validation_mse", pd.Series(dtype=float)).dropna()
+        error = pd.concat(frames).get(deciding_error(self.runs), pd.Series(dtype=float)).dropna()
         return None if error.empty else str(error.astype(float).idxmin())
 
     @property

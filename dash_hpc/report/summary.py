@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from dash_hpc.evaluation import axis_label, axis_name
+from dash_hpc.evaluation import ERRORS, axis_label, axis_name
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
 from dash_hpc.report.material import Group, Material, mean_sd
@@ -48,6 +48,7 @@ COLUMNS = (
     ("rejected_spurious", "spurious cut", "share"),
     ("test_mse", "test MSE", "error"),
     ("validation_mse", "valid. MSE", "error"),
+    ("validation_rows", "valid. rows", "error"),
 )
 #: What "BA ref." is.
 REFERENCE_TFS = (
@@ -57,7 +58,7 @@ _SHOWN_CANDIDATES = 12
 _SHOWN_LEVELS = 12
 _LEVEL_CONTROLS = ("prior", "bioprune", "persistence")
 # The terminal's table has to fit beside what else is on the screen; BA and TPR give the TNR.
-_REPORT_ONLY = ("tnr", "recovered_missing", "rejected_spurious")
+_REPORT_ONLY = ("tnr", "recovered_missing", "rejected_spurious", "validation_rows")
 _WITH_SPREAD = ("balanced_accuracy", "test_mse")
 
 
@@ -363,11 +364,11 @@ def _caption(levels: Sequence[Material], columns: list[str]) -> str:
     if len(levels) == 1:
         several = len(material.selections) > 1
         lines = [
-            f"★ chosen on validation MSE: {f'{name}, ' if several else ''}{choice.reason}"
+            f"★ chosen on {ERRORS[choice.error]}: {f'{name}, ' if several else ''}{choice.reason}"
             for name, choice in material.selections.items()
         ]
     else:
-        lines = ["★ chosen on validation MSE on each data level by itself; dash-hpc select says how."]
+        lines = ["★ chosen on validation error on each data level by itself; dash-hpc select says how."]
     lines += [*alerts(levels), _worse_than_nothing(material)]
     if "sparsity" in columns and "study_sparsity" in columns:
         lines.append(f"Sparsity: {on_one_base(material)}; “own m”: of the weights that the model's own m gives it.")

@@ -122,7 +122,7 @@ class SolverSection(Section):
 class TrainingSection(Section):
     """``[training]``: epochs, batches, Adam, learning-rate plateau, early stop and the optional prior loss."""
 
-    left_out = frozenset({"keep"})
+    left_out = frozenset({"keep", "criterion"})
 
     epochs: int = Field(
         default=500, ge=1, le=MAX_EPOCHS, description="at most this many passes over the training pairs"
@@ -138,20 +138,26 @@ class TrainingSection(Section):
     )
     eps: float = Field(default=1e-8, gt=0, le=1, description="Adam's ε")
     plateau_factor: float = Field(
-        default=0.9, gt=0, le=1, description="lr times this on a plateau of the validation MSE"
+        default=0.9, gt=0, le=1, description="lr times this on a plateau of the validation error"
     )
     plateau_patience: int = Field(
         default=3, ge=0, le=_NEVER_MIND, description="epochs without improvement before that happens"
     )
     plateau_threshold: float = Field(
-        default=1e-6, ge=0, le=1e12, description="smallest drop of the MSE that counts (absolute)"
+        default=1e-6, ge=0, le=1e12, description="smallest drop of that error that counts (absolute)"
     )
     min_lr: float = Field(default=4e-5, ge=0, le=1000, description="the plateau rule never goes below this")
     early_stop: int = Field(
         default=40, ge=0, le=_NEVER_MIND, description="stop after this many epochs without a new best; 0 = never"
     )
     keep: Literal["best", "last"] = Field(
-        default="best", description="the model to keep: lowest validation MSE since the first event, or the last epoch"
+        default="best",
+        description="the model to keep: lowest validation error since the first event, or the last epoch",
+    )
+    criterion: Literal["pairs", "rows"] = Field(
+        default="pairs",
+        description="the validation error that decides on epochs, rates and settings: of the pairs (the published "
+        "MSE), or of rows that hold nothing of the noise on the starts",
     )
     reset_lr_at_events: bool = Field(default=True, description="pruning events restore lr and restart the plateau rule")
     tau: float = Field(default=1.0, ge=0, le=1, description="loss = τ · data + (1 − τ) · prior; 1 = no prior loss")

@@ -38,6 +38,10 @@ _TIME_UNIT = (
     "models train in units of this many of the data's units of time; auto: 1/9 of the median length of a trajectory, "
     "so that hours, minutes and seconds give the same model; 1: in the unit of the data, as the published programs do"
 )
+_STARTS = (
+    "what training and validation steps start from: the state as it was measured, or as the whole trajectory tells it, "
+    "with less noise"
+)
 _SEED = "seed of the split into parts, of the folds, and of the prior edges that are moved"
 _MAX_MISSING = "a step is left out where a larger share of the genes is missing at its start"
 MAX_VALUES = 1_000_000_000
@@ -63,6 +67,8 @@ class SimulatedData(DataTable):
     of a study share them; the measurement noise follows the seed of the run.
     """
 
+    left_out = frozenset({"starts"})
+
     kind: Literal["simulate"] = Field(description="simulated network and trajectories; needs no files")
     genes: int = Field(default=60, ge=2, le=100_000, description="G")
     regulators: int = Field(default=15, ge=1, le=100_000, description="genes that regulate others")
@@ -86,6 +92,7 @@ class SimulatedData(DataTable):
     validation: ShareKey = Field(
         default=0.1, description="share of the trajectories kept for validation, or { folds = K } for cross-validation"
     )
+    starts: Literal["measured", "smoothed"] = Field(default="measured", description=_STARTS)
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
 
     @model_validator(mode="after")
@@ -113,7 +120,7 @@ class SimulatedData(DataTable):
 class CatalogueData(DataTable):
     """``kind = "catalogue"``: a published data set, found below the folder that DASH_HPC_DATA names."""
 
-    left_out = frozenset({"seed", "validation"})
+    left_out = frozenset({"seed", "validation", "starts"})
 
     kind: Literal["catalogue"] = Field(description="a published data set")
     name: CatalogueName = Field(description="which one")
@@ -125,6 +132,7 @@ class CatalogueData(DataTable):
         default=None, description="{ folds = K } for cross-validation; default: the published split"
     )
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description=_SEED)
+    starts: Literal["measured", "smoothed"] = Field(default="measured", description=_STARTS)
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 
@@ -133,7 +141,7 @@ class FilesData(DataTable):
     """``kind = "files"``: your own files; relative paths start at the study file's folder."""
 
     names_files = True
-    left_out = frozenset({"prior_noise", "seed"})
+    left_out = frozenset({"prior_noise", "seed", "starts"})
 
     kind: Literal["files"] = Field(description="your own files")
     train: ExpressionFile = Field(
@@ -168,6 +176,7 @@ class FilesData(DataTable):
     )
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description=_SEED)
+    starts: Literal["measured", "smoothed"] = Field(default="measured", description=_STARTS)
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
     max_missing: float = Field(default=0.25, ge=0, le=1, description=_MAX_MISSING)
 

@@ -26,7 +26,7 @@ HISTORY_COLUMNS = (
 
 @dataclass(frozen=True)
 class Kept:
-    """The model with the lowest validation MSE: the one that is evaluated.
+    """The model with the lowest validation error: the one that is evaluated.
 
     Attributes
     ----------
@@ -37,6 +37,7 @@ class Kept:
     epoch : int
         From 1.
     validation_mse : float
+        Of the pairs, whatever decided.
     """
 
     weights: dict[str, Matrix]
@@ -56,7 +57,8 @@ class Fit:
         its optimiser step), validation_mse (after the epoch), lr (of all tensors but v), sparsity (share of zeros among
         W and ReLU(v)·U after the epoch, dead multipliers included), seconds (whole epoch) and its parts
         seconds_train, seconds_validation, seconds_score, seconds_select (wall clock). The seconds differ between
-        identical runs; all other columns do not.
+        identical runs; all other columns do not. With ``training.criterion = "rows"`` also validation_rows
+        (:class:`dash_hpc.evidence.criterion.RowError`), which then decides.
     events : list of dict
         One per pruning event and tensor: what :func:`dash_hpc.pruning.events.event` returns.
     kept : Kept or None

@@ -70,15 +70,16 @@ def steps(
         train_mse = yield from train(trainer, epoch, plateau.lr, clock)
         trainer.strategy.after_epoch(trainer.state, epoch)
         weights, masks = trainer.strategy.final(trainer.state.weights, trainer.state.masks)
-        validation_mse = yield from validate(trainer, epoch, weights, clock)
-        if best.step(epoch, validation_mse) or "last" in (phase.keep, trainer.options.get("keep")):
+        validation_mse, rows = yield from validate(trainer, epoch, weights, clock)
+        error = rows if rows is not None and trainer.options.get("criterion") == "rows" else validation_mse
+        if best.step(epoch, error) or "last" in (phase.keep, trainer.options.get("keep")):
             copies = {name: mask.copy() for name, mask in masks.items()}
             outside = trainer.family.rescaled(weights, 1.0 / trainer.time_unit.size)
             fit.kept = Kept(outside, copies, epoch, validation_mse)
         lr = trainer.family.base_rate(plateau.lr)
-        plateau.step(validation_mse)
+        plateau.step(error)
 
-        row = {
+        row: dict[str, Any] = {
             "epoch": epoch,
             "train_mse": train_mse,
             "validation_mse": validation_mse,
@@ -87,6 +88,7 @@ def steps(
             "seconds": perf_counter() - began,
             **{f"seconds_{timer}": clock[timer] for timer in TIMERS},
             "phase": fit.phase,
+            "validation_rows": rows,
         }
         for column, entries in fit.history.items():
             entries.append(row[column])

@@ -10,7 +10,6 @@ import numpy as np
 
 from dash_hpc.errors import RunFailed
 from dash_hpc.ops.events import ScoreTask, SelectTask
-from dash_hpc.ops.mse import mean_squared_error
 from dash_hpc.ops.state import Matrix, Solution
 from dash_hpc.ops.train import EpochTask
 from dash_hpc.pruning.events import event as pruning_event
@@ -65,17 +64,16 @@ def train(trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str
 
 def validate(
     trainer: Trainer, epoch: int, weights: dict[str, Matrix], clock: dict[str, float]
-) -> Generator[Any, Solution, float]:
-    """Return the validation MSE of the model ``weights``."""
+) -> Generator[Any, Solution, tuple[float, float | None]]:
+    """Return the errors of the model ``weights`` on the validation data: MSE of the pairs, and of rows where asked."""
     began = perf_counter()
-    found = trainer.validation_examples
+    found = trainer.validation
     solution = yield trainer.family.predict_task(weights, found.y0, found.dt, trainer.solver)
     clock["validation"] += perf_counter() - began
     if not solution.ok.all():
         pair = int(np.argmin(solution.ok))
-        trajectory = int(found.trajectory[pair])
-        raise RunFailed(f"epoch {epoch}, validation pair {pair} (trajectory {trajectory}): {solution.reason(pair)}")
-    mse = mean_squared_error(solution.y1, found.y1)
-    if not np.isfinite(mse):
+        raise RunFailed(f"epoch {epoch}, validation {found.place(pair)}: {solution.reason(pair)}")
+    mse, rows = found.errors(solution.y1)
+    if not np.isfinite([mse, 0.0 if rows is None else rows]).all():
         raise RunFailed(f"epoch {epoch}: the validation error is not finite (lower training.lr)")
-    return mse
+    return mse, rows

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dash_hpc.errors import PriorError
+from dash_hpc.evidence.criterion import RowError
+from dash_hpc.evidence.starts import with_starts
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.ops.prior_loss import PriorLoss
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, copy_tensor, values
@@ -21,6 +23,7 @@ from dash_hpc.training.early_stop import BestKept
 from dash_hpc.training.fit import HISTORY_COLUMNS, Fit
 from dash_hpc.training.phases import Steps, steps
 from dash_hpc.training.plateau import Plateau
+from dash_hpc.training.validation import Validation
 from dash_hpc.training.work import run_steps
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ class Trainer:
     Parameters
     ----------
     dataset : DataSet
-        Training and validation time courses and, for some strategies, a prior.
+        Training and validation time courses and, for some strategies, a prior. Here ``dataset`` has the starts that
+        it asks for.
     spec : mapping
         The parts ``model``, ``solver``, ``training``, ``schedule``, ``strategy`` and ``seed`` of a run
         specification. All draws come from streams of the seed: "weights", "omega0", ("batch-order", epoch),
@@ -55,10 +59,10 @@ class Trainer:
     -----
     Epochs count from 1. An event happens at the start of its epoch; pruned weights and their Adam moments are set to
     0, the other moments are kept. With ``reset_lr_at_events`` the rates start anew with a fresh plateau rule. The
-    early-stop count is not reset. The model with the lowest validation error is kept; once a strategy has pruned, only
-    pruned models are candidates. Time runs in a unit of its own in here (``dataset.time_unit``); options are given, and
-    ``Fit.kept`` comes, in the unit of the data. Results depend on the spec and the data alone, not on time, processes
-    or threads.
+    early-stop count is not reset. The model with the lowest validation error (that of ``criterion``) is kept; once a
+    strategy has pruned, only pruned models are candidates. Time runs in a unit of its own in here
+    (``dataset.time_unit``); options are given, and ``Fit.kept`` comes, in the unit of the data. Results depend on the
+    spec and the data alone, not on time, processes or threads.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Trainer:
         spec: Mapping[str, Any],
         progress: Callable[[Fit], None] | None = None,
     ) -> None:
+        dataset = with_starts(dataset)
         self.dataset = dataset
         self.time_unit = TimeUnit(dataset.time_unit)
         self.solver = self.time_unit.solver(spec["solver"])
@@ -82,7 +87,9 @@ class Trainer:
         self.family = family_of_spec(model)
         dtype = self.dtype = np.dtype(model["dtype"])
         self.train_examples = self.family.examples(dataset.train, self.time_unit, dtype)
-        self.validation_examples = self.family.examples(dataset.validation, self.time_unit, dtype)
+        self.validation = Validation(
+            self.family.examples(dataset.validation, self.time_unit, dtype), self._row_error(), self.time_unit
+        )
 
         weights = self.strategy.initial(model, stream(self.seed, "weights"))
         masks = {name: np.ones(values(weights[name]).shape, dtype=bool) for name in self.family.prunable}
@@ -187,8 +194,14 @@ class Trainer:
 
     @property
     def history_columns(self) -> tuple[str, ...]:
-        """Columns of the history: of the phases too, where there are several."""
-        return (*HISTORY_COLUMNS, "phase") if len(self.phases) > 1 else HISTORY_COLUMNS
+        """Columns of the history: of the phases and of rows too, where there are some."""
+        several, rows = len(self.phases) > 1, self.validation.rows is not None
+        return (*HISTORY_COLUMNS, *(["phase"] if several else []), *(["validation_rows"] if rows else []))
+
+    def _row_error(self) -> RowError | None:
+        """Return the criterion of rows, where a phase goes by it."""
+        criteria = [{**self._training, **phase.training}.get("criterion", "pairs") for phase in self.phases]
+        return RowError(self.dataset) if "rows" in criteria else None
 
     def race(self, began: int) -> BestKept:
         """Return the rule that keeps a model and stops early, for a phase that begins after the epoch ``began``."""

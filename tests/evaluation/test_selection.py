@@ -327,3 +327,29 @@ def test_the_final_fit_trains_for_the_mean_kept_epoch():
     runs = crossed((0.1, 0, 0, 1.0, 0.9), (0.1, 0, 1, 1.0, 0.9), (0.1, 1, 0, 1.0, 0.9), epoch=[10, 20, 40])
     assert kept_epochs(runs) == 28
     assert kept_epochs(runs.drop(columns=FOLD)) == 23
+
+
+def test_runs_that_go_by_rows_are_chosen_by_rows():
+    """By the pairs it would be 0.1, by the rows it is 0.3; a run without rows makes them incomparable."""
+    runs = RUNS.assign(validation_rows=[3.0, 3.1, 2.0, 2.3, 1.0, 1.1], **{"training.criterion": "rows"})
+    choice = select_setting(runs, "best")
+    assert (choice.setting["lambda_ppi"], choice.run_id, choice.error) == (0.3, "run04", "validation_rows")
+    assert choice.candidates["validation_mse"].tolist() == pytest.approx([1.05, 2.15, 3.05])
+    assert "the lowest mean validation error of rows (1.05)" in choice.reason
+    for other in (
+        runs.assign(**{"training.criterion": "pairs"}),
+        runs.assign(validation_rows=[3.0, 3.1, 2.0, 2.3, 1.0, np.nan]),
+        runs.drop(columns="training.criterion"),
+    ):
+        choice = select_setting(other, "best")
+        assert (choice.setting["lambda_ppi"], choice.error) == (0.1, "validation_mse")
+
+
+def test_settings_of_both_criteria_are_compared_by_rows_where_all_have_them():
+    runs = RUNS.assign(validation_rows=[3.0, 3.1, 2.0, 2.3, 1.0, 1.1])
+    runs["training.criterion"] = ["", "", "rows", "rows", "rows", "rows"]  # left out at its default
+    choice = select_setting(runs, "best")
+    assert (dict(choice.setting), choice.error) == (
+        {"lambda_ppi": 0.3, "lambda_motif": 0.1, "training.criterion": "rows"},
+        "validation_rows",
+    )

@@ -87,6 +87,17 @@ def test_a_spec_is_complete_and_its_id_does_not_move() -> None:
     assert first.id == "53548e6ce14cd3f1"
 
 
+def test_younger_keys_are_in_a_spec_only_where_they_are_not_at_their_default() -> None:
+    usual = plan(parse_study(STUDY), "")
+    said = plan(parse_study(STUDY, ["data.starts=measured", "training.criterion=pairs"]), "")
+    assert [run.id for run in said] == [run.id for run in usual]
+    other = plan(parse_study(STUDY, ['data.starts=["measured","smoothed"]', 'training.criterion=["pairs","rows"]']), "")
+    assert len({run.id for run in other}) == len(other) == 4 * len(usual)
+    found = {(run.spec["data"].get("starts"), run.spec["training"].get("criterion")) for run in other}
+    assert found == {(None, None), (None, "rows"), ("smoothed", None), ("smoothed", "rows")}
+    assert {run.id for run in usual} < {run.id for run in other}
+
+
 def test_unpruned_runs_come_first_then_the_order_of_the_file() -> None:
     order = [
         (run.spec["strategy"]["name"], run.spec["strategy"].get("lambda_ppi"), run.spec["seed"])

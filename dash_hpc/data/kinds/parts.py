@@ -21,6 +21,8 @@ __all__ = [
     "noise_note",
     "scale_note",
     "shared_seed",
+    "starts_asked",
+    "starts_note",
     "unit_asked",
 ]
 
@@ -54,6 +56,17 @@ def unit_asked(spec: Spec) -> float:
     """The unit of time to train in; 0 for one of the data's own."""
     unit = spec.get("time_unit") or "auto"
     return 0.0 if unit == "auto" else check_unit(float(unit))
+
+
+def starts_asked(spec: Spec) -> str:
+    """What steps start from, as :class:`dash_hpc.data.DataSet` has it."""
+    return str(spec.get("starts") or "measured")
+
+
+def starts_note(starts: str) -> tuple[str, ...]:
+    if starts == "measured":
+        return ()
+    return ("training and validation steps start from smoothed states, and end at measured ones",)
 
 
 def corrupted(prior: Prior, fraction: float, rng: np.random.Generator) -> tuple[Prior, tuple[str, ...]]:

@@ -7,7 +7,15 @@ from pathlib import Path
 from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.dataset import DataSet
 from dash_hpc.data.kinds.base import DataKind, Spec
-from dash_hpc.data.kinds.parts import corrupted, expression_noise, folds_asked, noise_note, unit_asked
+from dash_hpc.data.kinds.parts import (
+    corrupted,
+    expression_noise,
+    folds_asked,
+    noise_note,
+    starts_asked,
+    starts_note,
+    unit_asked,
+)
 from dash_hpc.data.splits import split_folds, split_fraction
 from dash_hpc.data.summary import DataSummary
 from dash_hpc.data.timeunit import length_unit, typical_unit
@@ -47,10 +55,12 @@ class SimulatedKind(DataKind):
                 "simulated data: the reference network is exact, the test set is free of noise",
                 DERIVED_INTERACTIONS,
                 *noise_note(noise),
+                *starts_note(starts_asked(spec)),
                 *notes,
                 held,
             ),
             time_unit=unit_asked(spec) or typical_unit(system.train_val),
+            starts=starts_asked(spec),
         )
 
     def made_bytes(self, spec: Spec) -> tuple[int, str]:

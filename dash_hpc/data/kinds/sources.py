@@ -21,6 +21,8 @@ from dash_hpc.data.kinds.parts import (
     noise_note,
     scale_note,
     shared_seed,
+    starts_asked,
+    starts_note,
     unit_asked,
 )
 from dash_hpc.data.networks import read_network
@@ -161,6 +163,7 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
     remarks = tuple(dict.fromkeys(heard))
     notes.extend(remarks)
     notes.extend(dict.fromkeys(said))
+    notes.extend(starts_note(starts_asked(spec)))
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         notes.extend(missing_notes(part, data))
     notes.extend(scale_note(train, validation, test))
@@ -175,7 +178,10 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
         notes.extend(f"reference network: {note}" for note in truth_record.notes())
     elif not any("reference network" in note for note in notes):
         notes.append("no reference network: balanced accuracy cannot be computed")
-    return DataSet(sources.name, train, validation, test, prior, truth, tuple(notes), truth_record, remarks, unit)
+    return DataSet(
+        sources.name, train, validation, test, prior, truth, tuple(notes), truth_record, remarks, unit,
+        starts_asked(spec),
+    )  # fmt: skip
 
 
 def _own(whole: Expression, part: str, sources: Sources) -> TimeCourse | None:

@@ -297,7 +297,11 @@ class _LeasedRun:
         from dash_hpc.evaluation import evaluate, evaluation_notes
 
         trained = time.perf_counter()
-        metrics = evaluate(fit.kept.weights, fit.kept.masks, dataset, solver=spec["solver"], model=spec["model"])
+        used = trainer.dataset
+        rows = used.starts != "measured" or trainer.validation.rows is not None
+        metrics = evaluate(
+            fit.kept.weights, fit.kept.masks, used, solver=spec["solver"], model=spec["model"], rows=rows
+        )
         evaluated = time.perf_counter()
         return {
             "history": fit.history,

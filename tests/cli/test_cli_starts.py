@@ -1,0 +1,61 @@
+"""Smoothed starts and the criterion of rows, from a study file to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dash_hpc import open_store
+from dash_hpc.cli import app
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
+    """Output folder of a study with both starts and both criteria."""
+    place = tmp_path_factory.mktemp("starts")
+    text = tiny.replace("validation = 0.34", 'validation = 0.34\nstarts = ["measured", "smoothed"]')
+    text = text.replace("epochs = 4", 'epochs = 4\ncriterion = ["pairs", "rows"]')
+    (place / "tiny.toml").write_text(text)
+    result = call("run", place / "tiny.toml", "--output", place / "out", "--workers", "1")
+    assert result.exit_code == 0, result.stderr
+    return place / "out"
+
+
+def test_both_errors_are_recorded_where_one_is_asked_for(finished: Path) -> None:
+    store = open_store(finished)
+    runs = store.runs
+    assert (runs["status"] == "done").all()
+    by_rows = runs["training.criterion"].astype(str) == "rows"
+    smoothed = runs["data.starts"].astype(str) == "smoothed"
+    assert runs["validation_mse"].notna().all()
+    assert (runs["validation_rows"].notna() == (by_rows | smoothed)).all()
+    for run_id in runs.index:
+        record = store.record(run_id)
+        assert ("validation_rows" in record.history) == by_rows[run_id]
+        note = "training and validation steps start from smoothed states, and end at measured ones"
+        assert (note in record.notes) == smoothed[run_id]
+
+
+def test_settings_are_chosen_by_rows_where_all_have_them(finished: Path) -> None:
+    shown = call("select", finished)
+    assert shown.exit_code == 0
+    assert "validation error of rows" in shown.stdout
+    levels = json.loads(call("select", finished, "--json").stdout)["levels"]
+    errors = {level["level"].get("data.starts"): level["error"] for level in levels}
+    assert errors == {"measured": "validation_mse", "smoothed": "validation_rows"}
+
+
+def test_the_report_shows_both(finished: Path) -> None:
+    result = call("report", finished, "--json")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    rows = [row for row in answer["results"] if row["kind"] == "model"]
+    assert any("validation_rows" in row and "validation_mse" in row for row in rows)
+    assert "valid. rows" in Path(answer["report"]).read_text()
