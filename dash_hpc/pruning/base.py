@@ -74,7 +74,8 @@ class Strategy:
     :meth:`initial`, :meth:`start`; then per epoch :meth:`fraction` and, where that is not None, :meth:`scoring`,
     :meth:`select`, :meth:`after_event`, :meth:`rates`; the epoch's steps with :meth:`tau`, and with :meth:`effective`,
     :meth:`penalty` and :meth:`after_step` where the strategy has one of these; :meth:`after_epoch`; :meth:`final`
-    before each validation. :meth:`enter` begins each phase but the first.
+    before each validation. :meth:`enter` begins each phase but the first; :meth:`build` stands in the place of an
+    epoch's steps in a phase that does not train.
 
     Work that :meth:`scoring` yields and :meth:`select_task` describes is done for many runs at once, on a GPU if there
     is one.
@@ -193,6 +194,16 @@ class Strategy:
         place; what is returned may be of other structure, with more or fewer units, or compressed: the family's tensors
         by name, and a mask for each that may be pruned. Adam starts afresh then. Draws belong to a stream of
         ``self.seed`` and ``phase``.
+        """
+        return None
+
+    def build(
+        self, weights: dict[str, Matrix], masks: dict[str, np.ndarray]
+    ) -> tuple[dict[str, Matrix], dict[str, np.ndarray]] | None:
+        """Give the model of a phase that does not train (:attr:`Phase.trains`); None leaves it as it is.
+
+        A strategy may so compute a model instead of training it, before, between or without other phases. What is given
+        and returned is as in :meth:`enter`. It is called once per run, also of one that was stopped before and goes on.
         """
         return None
 

@@ -32,6 +32,9 @@ class Phase:
     schedule : mapping or "run" or None, default "run"
         Keys of ``[schedule]``, the others have their defaults; "run": that of the run, by :meth:`Strategy.fraction`;
         None: no event.
+    trains : bool, default True
+        False: the phase is one epoch without a step, whose model :meth:`Strategy.build` gives. What it costs counts as
+        training, and it is validated and kept like any other.
     training : mapping, optional
         Keys of ``[training]`` that are different in this phase (``lr``, ``tau``, ``early_stop`` …).
     """
@@ -40,6 +43,7 @@ class Phase:
     start: Literal["here", "kept", "initial"] = "here"
     keep: Literal["best", "last"] = "best"
     schedule: Mapping[str, Any] | Literal["run"] | None = "run"
+    trains: bool = True
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,5 +52,7 @@ class Phase:
         for name, legal in (("start", ("here", "kept", "initial")), ("keep", ("best", "last"))):
             if getattr(self, name) not in legal:
                 raise UsageError(f"a phase's {name} must be one of {', '.join(legal)}, got {getattr(self, name)!r}")
+        if not self.trains and self.epochs != 1:
+            raise UsageError(f"a phase that does not train is one epoch, got {self.epochs}")
         if "epochs" in self.training:
             raise UsageError("a phase has its number of epochs in epochs, not among its keys of [training]")

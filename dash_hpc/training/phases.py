@@ -10,9 +10,10 @@ from dash_hpc.ops.events import ScoreTask, SelectTask
 from dash_hpc.ops.gradients import GradientTask
 from dash_hpc.ops.solver import SolveTask
 from dash_hpc.ops.train import EpochTask
+from dash_hpc.training.build import BuildTask
 from dash_hpc.training.checkpoint import Checkpoint, CheckpointTimer, capture, restore
 from dash_hpc.training.fit import TIMERS, Fit, Kept
-from dash_hpc.training.steps import event, train, validate
+from dash_hpc.training.steps import build, event, train, validate
 
 if TYPE_CHECKING:
     from dash_hpc.training.trainer import Trainer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Steps", "Task", "steps"]
 
 #: A step's work: scores and selection of a pruning event, the epoch, its validation.
-Task = ScoreTask | SelectTask | EpochTask | GradientTask | SolveTask
+Task = ScoreTask | SelectTask | EpochTask | GradientTask | BuildTask | SolveTask
 #: A run that is under way: gives out the work of its next step, takes the result, and returns the Fit at the end.
 Steps = Generator[Task, Any, Fit]
 
@@ -67,7 +68,10 @@ def steps(
             fit.events.extend((yield from event(trainer, epoch, fraction, clock)))
             if trainer.options["reset_lr_at_events"]:
                 plateau = trainer.fresh_plateau(after_event=True)
-        train_mse = yield from train(trainer, epoch, plateau.lr, clock)
+        if phase.trains:
+            train_mse = yield from train(trainer, epoch, plateau.lr, clock)
+        else:
+            train_mse = yield from build(trainer, epoch, clock)
         trainer.strategy.after_epoch(trainer.state, epoch)
         weights, masks = trainer.strategy.final(trainer.state.weights, trainer.state.masks)
         validation_mse, rows = yield from validate(trainer, epoch, weights, clock)

@@ -10,16 +10,18 @@ import numpy as np
 
 from dash_hpc.errors import RunFailed
 from dash_hpc.ops.events import ScoreTask, SelectTask
-from dash_hpc.ops.state import Matrix, Solution
+from dash_hpc.ops.mse import mean_squared_error
+from dash_hpc.ops.state import Matrix, Solution, TrainState
 from dash_hpc.ops.train import EpochTask
 from dash_hpc.pruning.events import event as pruning_event
 from dash_hpc.rng import stream
 from dash_hpc.training.batches import epoch_batches
+from dash_hpc.training.build import BuildTask
 
 if TYPE_CHECKING:
     from dash_hpc.training.trainer import Trainer
 
-__all__ = ["event", "train", "validate"]
+__all__ = ["build", "event", "train", "validate"]
 
 
 def event(
@@ -60,6 +62,24 @@ def train(trainer: Trainer, epoch: int, lr: Mapping[str, float], clock: dict[str
         reason = result.reason or "the loss is not finite"
         raise RunFailed(f"epoch {epoch}, batch {batch + 1} of {len(result.loss)}: {reason}")
     return float(np.average(result.loss, weights=np.add.reduceat(found.weight[index], pointer[:-1])))
+
+
+def build(trainer: Trainer, epoch: int, clock: dict[str, float]) -> Generator[Any, Any, float]:
+    """Take over the model that the strategy builds; return its MSE on the training data."""
+    began = perf_counter()
+    state, found = trainer.state, trainer.train_examples
+    built = yield BuildTask(trainer.strategy, dict(state.weights), dict(state.masks))
+    if built is not None:
+        trainer.state = TrainState.fresh(*built)
+    weights, _ = trainer.strategy.final(trainer.state.weights, trainer.state.masks)
+    solution = yield trainer.family.predict_task(weights, found.y0, found.dt, trainer.solver)
+    clock["train"] += perf_counter() - began
+    if not solution.ok.all():
+        pair = int(np.argmin(solution.ok))
+        raise RunFailed(
+            f"epoch {epoch}, training pair {pair} (trajectory {int(found.trajectory[pair])}): {solution.reason(pair)}"
+        )
+    return mean_squared_error(solution.y1, found.y1)
 
 
 def validate(

@@ -243,6 +243,8 @@ class Trainer:
     def _take_options(self, number: int) -> bool:
         """Take over the options of a phase; return whether it has a prior loss, PriorError when it cannot have one."""
         self.options = {**self._training, **self.phases[number].training}
+        if not self.phases[number].trains:
+            return False
         last = sum(phase.epochs for phase in self.phases)
         lowest = min(self.tau(epoch) for epoch in range(1, last + 1))
         if lowest < 1.0 and self.dataset.prior is None:

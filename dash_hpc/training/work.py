@@ -12,6 +12,7 @@ from dash_hpc.ops.solver import SolveTask, solve_arrays
 from dash_hpc.ops.torch_gradients import TorchGradientTask
 from dash_hpc.ops.torch_tasks import TorchEpochTask, TorchSolveTask
 from dash_hpc.ops.train import EpochTask, train_many
+from dash_hpc.training.build import BuildTask
 
 __all__ = ["KINDS", "Kind", "do_alone", "run_steps"]
 
@@ -59,13 +60,14 @@ def _solve(task: SolveTask) -> Any:
     return solve_arrays(task.weights, task.y0, task.dt, solver=task.solver)
 
 
-#: In the order of an epoch, which is one EpochTask or a GradientTask for each batch.
+#: In the order of an epoch, which is one EpochTask or a GradientTask for each batch, or a BuildTask.
 KINDS = (
     Kind(ScoreTask, _score, "score_many", precision=lambda task: ""),
     Kind(SelectTask, _select, "select_many", precision=lambda task: ""),
     Kind(EpochTask, _train, "train_many", precision=lambda task: str(task.state.dtype)),
     Kind(GradientTask, GradientTask.run, "gradients_many", precision=lambda task: str(task.dtype)),
     Kind(TorchGradientTask, TorchGradientTask.run, "", precision=lambda task: str(task.dtype)),
+    Kind(BuildTask, BuildTask.run, "", precision=lambda task: ""),
     Kind(SolveTask, _solve, "solve_many", precision=lambda task: str(task.dtype), ends_epoch=True),
     # Of models without native operators.
     Kind(TorchEpochTask, TorchEpochTask.run, "", precision=lambda task: ""),

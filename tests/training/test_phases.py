@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +13,12 @@ from scipy.sparse import csr_array
 
 from dash_hpc.data import DataSet
 from dash_hpc.errors import PriorError, UsageError
+from dash_hpc.ops.solver import solve_arrays
 from dash_hpc.ops.state import values
 from dash_hpc.pruning import Strategy, registry
 from dash_hpc.pruning.imp import magnitude_scores
 from dash_hpc.study import Phase, StrategyOptions, total_epochs
-from dash_hpc.training import Checkpoint, Fit, Trainer
+from dash_hpc.training import Checkpoint, Fit, Pack, Trainer
 from tests.small_runs import MakeSpec, resumes_at_every_epoch, same
 
 
@@ -86,6 +88,32 @@ class Rebuilt(Strategy):
         return found, {name: np.ascontiguousarray(take[name[0]](mask)) for name, mask in masks.items()}
 
 
+class BuiltOptions(StrategyOptions):
+    """A model that is computed, alone or with training around it."""
+
+    around: int = 0
+
+    def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
+        middle = Phase(1, start="kept", schedule=None, trains=False)
+        if not self.around:
+            return (middle,)
+        return Phase(self.around, schedule=None), middle, Phase(self.around, schedule=None)
+
+
+class Built(Strategy):
+    """Keeps the entries of the larger half, compressed, and doubles the biases."""
+
+    name: ClassVar[str] = "built"
+    Options: ClassVar[type[StrategyOptions]] = BuiltOptions
+
+    def build(self, weights: Any, masks: Any) -> Any:
+        found = {name: 2 * tensor if name[0] == "b" else tensor for name, tensor in weights.items()}
+        for name in masks:
+            large = np.abs(weights[name]) >= np.median(np.abs(weights[name]))
+            found[name] = csr_array(np.where(large, weights[name], 0))
+        return found, {name: np.ones(found[name].nnz, dtype=bool) for name in masks}
+
+
 class Curriculum(Strategy):
     """A prior loss from the third epoch on."""
 
@@ -106,7 +134,7 @@ class Always(Strategy):
 
 @pytest.fixture(autouse=True)
 def _register(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cls in (Tuned, Rebuilt, Curriculum, Always):
+    for cls in (Tuned, Rebuilt, Built, Curriculum, Always):
         monkeypatch.setitem(registry.STRATEGIES, cls.name, cls)
     monkeypatch.setattr(Tuned, "entered", [])
 
@@ -178,6 +206,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "here": {"name": "tuned", "start": "here"},
     "fewer-units": {"name": "rebuilt"},
     "compressed": {"name": "rebuilt", "compressed": True},
+    "built": {"name": "built"},
+    "built-between": {"name": "built", "around": 2},
     "curriculum": {"name": "curriculum"},
 }
 
@@ -188,6 +218,41 @@ def test_resumed_at_every_epoch(
 ) -> None:
     spec = make_spec(strategy=strategy, epochs=4, plateau_patience=1, early_stop=6)
     resumes_at_every_epoch(dataset, spec, tmp_path)
+
+
+def test_a_phase_without_training_takes_no_step(dataset: DataSet, make_spec: MakeSpec) -> None:
+    spec = make_spec(strategy={"name": "built"}, tau=0.9)
+    trainer = Trainer(replace(dataset, prior=None), spec)  # nothing is trained, so no loss asks for a prior
+    before = {name: values(tensor).copy() for name, tensor in trainer.state.weights.items()}
+    fit = trainer.fit()
+    assert (fit.epoch, fit.stop_reason, total_epochs(spec)) == (1, "epochs", 1)
+    assert trainer.state.step == 0
+    assert fit.kept is not None
+    for name in ("U_sums", "b_sums"):
+        kept = fit.kept.weights[name]
+        wanted = 2 * before[name] if name == "b_sums" else before[name]
+        found = kept.toarray() if isinstance(kept, csr_array) else kept
+        np.testing.assert_array_equal(found[found != 0], wanted[found != 0])
+    assert fit.kept.weights["U_sums"].nnz == 20
+    # The errors are those of the built model, on either part of the data.
+    weights = trainer.state.weights
+    for course, column in ((dataset.train, "train_mse"), (dataset.validation, "validation_mse")):
+        pairs = course.pairs().in_unit(dataset.time_unit)
+        start = pairs.y0.astype(np.float32)
+        y1 = solve_arrays(weights, start, pairs.t1 - pairs.t0, solver=trainer.solver).y1
+        assert fit.history[column] == [pytest.approx(float(((y1 - pairs.y1) ** 2).mean()), rel=1e-5)]
+
+
+def test_runs_side_by_side_build_what_they_build_alone(dataset: DataSet, make_spec: MakeSpec) -> None:
+    specs = [make_spec(strategy={"name": "built", "around": 2 * (seed % 2)}, seed=seed) for seed in range(4)]
+    together = Pack(threads=2).run([Trainer(dataset, spec).steps() for spec in specs])
+    for found, spec in zip(together, specs, strict=True):
+        same(found, Trainer(dataset, spec).fit())
+
+
+def test_a_phase_without_training_is_one_epoch() -> None:
+    with pytest.raises(UsageError, match="a phase that does not train is one epoch, got 3"):
+        Phase(3, trains=False)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
