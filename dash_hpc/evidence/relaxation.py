@@ -13,6 +13,7 @@ from dash_hpc.evidence.blocks import Block, IntArray
 from dash_hpc.evidence.noise import Noise
 from dash_hpc.evidence.rows import patterns
 from dash_hpc.evidence.shrink import shrink
+from dash_hpc.evidence.walk import LONG, walk_courses, walk_ratios
 
 __all__ = ["Relaxation", "courses_of", "relax"]
 
@@ -47,7 +48,10 @@ class Relaxation:
     terms : (G,) int64
         Of the curve: 1 for constant genes, else 2 or 3.
     follows : (G,) bool
-        Whether the curve leaves less than 2 noise variances: what it misses is less than what it takes away.
+        Whether the curve leaves less than 2 noise variances, or is not needed: there are long trajectories alone.
+    walk : (G,) float64
+        In trajectories with 8 values and more of a gene: how much its drive wanders per unit of time, in variances of
+        its noise (:mod:`dash_hpc.evidence.walk`).
     level, level_variance : (G,) float64
         Mean over trajectories of a gene's mean over time, and how much that truly varies; infinite where fewer than 4
         trajectories tell it.
@@ -59,6 +63,7 @@ class Relaxation:
     spread: float
     terms: IntArray
     follows: NDArray[np.bool_]
+    walk: FloatArray
     level: FloatArray
     level_variance: FloatArray
 
@@ -68,7 +73,8 @@ def relax(blocks: Sequence[Block], noise: Noise) -> Relaxation:
 
     v is the minimum over a grid of rates, made finer by a parabola; ln v is shrunk to the mean of the genes which the
     curve fits, and the others have that mean. Courses are those curves, with a term t exp(-v t) more where they leave a
-    residual of over 1.3 noise variances; before a gene's first value they stay where they are at it. Constant genes
+    residual of over 1.3 noise variances; in trajectories with 8 values and more the level wanders instead, as much as
+    they say. Before a gene's first value its course stays where it is at it. Constant genes
     have their mean over time, shrunk to the mean over trajectories by its reliability.
     """
     rates, mean, spread = _rates(blocks, noise)
@@ -77,8 +83,10 @@ def relax(blocks: Sequence[Block], noise: Noise) -> Relaxation:
     terms = np.ones(len(rates), dtype=np.int64)
     terms[moving] = np.where(rss[0] >= _FITS * noise.variance * np.maximum(freedom, 1), 3, 2)
     level, variance = _levels(blocks, noise)
+    walk = np.zeros(len(rates))
+    walk[moving] = walk_ratios(blocks, moving, float(np.exp(mean)))
     everywhere = np.ones(len(rates), dtype=np.bool_)
-    first = Relaxation(rates, (), mean, spread, terms, everywhere, level, variance)
+    first = Relaxation(rates, (), mean, spread, terms, everywhere, walk, level, variance)
     courses = courses_of(blocks, noise, first)
     return replace(first, courses=courses, follows=_followed(blocks, noise, first, courses))
 
@@ -94,6 +102,8 @@ def courses_of(blocks: Sequence[Block], noise: Noise, relaxation: Relaxation) ->
                 course[:, :, chosen] = _curves(
                     block, chosen, relaxation.rates[chosen], number, relaxation.level[chosen]
                 )
+        moving = np.flatnonzero(terms > 1)
+        walk_courses(block, moving, relaxation.walk[moving], float(np.exp(relaxation.mean)), course)
         found.append(course)
     return tuple(found)
 
@@ -101,12 +111,16 @@ def courses_of(blocks: Sequence[Block], noise: Noise, relaxation: Relaxation) ->
 def _followed(
     blocks: Sequence[Block], noise: Noise, relaxation: Relaxation, courses: Sequence[FloatArray]
 ) -> NDArray[np.bool_]:
-    """Return (G,): whether the residual of the curve per degree of freedom is below 2 noise variances."""
+    """Return (G,): whether the residual of short curves per degree of freedom is below 2 noise variances."""
     rss, freedom = np.zeros(len(relaxation.rates)), np.zeros(len(relaxation.rates))
+    long = np.ones(len(relaxation.rates), dtype=np.bool_)
     for block, course in zip(blocks, courses, strict=True):
-        rss += np.nansum((block.values - course[:, block.at]) ** 2, axis=(0, 1))
-        freedom += np.maximum(block.observed.sum(axis=1) - relaxation.terms, 0).sum(axis=0)
-    return noise.constant | (rss < _FOLLOWS * noise.variance * freedom)
+        count = block.observed.sum(axis=1)
+        short = count < LONG
+        long &= ~short.any(axis=0)
+        rss += np.where(short, np.nansum((block.values - course[:, block.at]) ** 2, axis=1), 0.0).sum(axis=0)
+        freedom += np.where(short, np.maximum(count - relaxation.terms, 0), 0).sum(axis=0)
+    return noise.constant | long | (rss < _FOLLOWS * noise.variance * freedom)
 
 
 def _rates(blocks: Sequence[Block], noise: Noise) -> tuple[FloatArray, float, float]:

@@ -13,6 +13,7 @@ from dash_hpc.data.checks import FloatArray, frozen_array
 from dash_hpc.evidence.blocks import Block, blocks_of
 from dash_hpc.evidence.noise import Noise, estimate_noise
 from dash_hpc.evidence.relaxation import Relaxation, courses_of, relax
+from dash_hpc.evidence.walk import LONG
 
 __all__ = ["Smoothing", "smoothing", "with_starts"]
 
@@ -92,6 +93,7 @@ def _started(
             old = trajectories[number]
             starts = np.array(old.values if old.starts is None else old.starts)
             timed = np.flatnonzero(np.isfinite(old.times))
-            starts[np.ix_(timed, relaxation.follows)] = smooth[k][np.ix_(block.at, relaxation.follows)]
+            told = relaxation.follows | (block.observed[k].sum(axis=0) >= LONG)
+            starts[np.ix_(timed, told)] = smooth[k][np.ix_(block.at, told)]
             trajectories[number] = replace(old, starts=frozen_array(starts))
     return replace(course, trajectories=tuple(trajectories))
