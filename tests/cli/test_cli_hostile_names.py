@@ -18,11 +18,10 @@ from click.testing import CliRunner, Result
 
 from dash_hpc.cli import app
 from dash_hpc.data import build
-from dash_hpc.evaluation import evaluate
 from dash_hpc.ids import spec_id
-from dash_hpc.models import Phoenix
 from dash_hpc.store import RunWriter, open_store, write_plan
 from dash_hpc.study import parse_study, plan
+from tests.untrained import record
 
 # By code point, as in tests/test_shown.py.
 ACTING = re.compile(
@@ -68,7 +67,6 @@ name = "dash"
 lambda_ppi = [0.05, 0.5]
 lambda_motif = 0.1
 """
-PRUNED = ("W_sums", "W_prods", "U_sums", "U_prods")
 
 
 def call(*words: str | Path) -> Result:
@@ -86,28 +84,6 @@ def _data(folder: Path) -> None:
     (folder / "genes.csv").write_text("\n".join(["gene", *quoted]) + "\n", encoding="utf-8")
     edges = (rng.random((n, n)) < 0.2).astype(int)
     (folder / "prior.csv").write_text("\n".join(",".join(map(str, row)) for row in edges) + "\n")
-
-
-def _record(folder: Path, spec: dict[str, Any], own: str, dataset: Any, provenance: dict[str, Any]) -> None:
-    rng = np.random.default_rng(int(own, 16) % 2**32)
-    weights = Phoenix.initial(dataset.n_genes, 4, rng).arrays()
-    masks = {name: rng.random(weights[name].shape) >= 0.5 for name in PRUNED}
-    weights |= {name: np.where(mask, weights[name], 0).astype(np.float32) for name, mask in masks.items()}
-    epochs = np.arange(1, 13)
-    metrics = evaluate(weights, masks, dataset, solver=spec["solver"])
-    history = {"epoch": epochs, "validation_mse": 10.0 ** -(epochs / 3), "sparsity": np.full(12, 0.5)}
-    history |= {name: np.full(12, 0.1) for name in ("train_mse", "lr", "seconds")}
-    RunWriter(folder, own, spec, provenance).finish(
-        history=history,
-        events=[{"epoch": 3, "tensor": name, "n_before": 80, "n_pruned": 40, "threshold": 0.1} for name in PRUNED],
-        weights=weights,
-        masks=masks,
-        epoch=11,
-        metrics=metrics,
-        genes=dataset.genes,
-        stop_reason="epochs",
-        notes=(f"note {HOSTILE[0]} {HOSTILE[7]}",),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +110,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.fail(f"diverged {' '.join(HOSTILE[:11])}\nsecond line")
         else:
             dataset = build(spec["data"], seed=spec["seed"], base=place)
-            _record(folder, spec, own, dataset, provenance)
+            note = f"note {HOSTILE[0]} {HOSTILE[7]}"
+            record(folder, own, spec, dataset, sparsity=0.5, provenance=provenance, notes=(note,))
     (folder / "runs" / "00").mkdir(exist_ok=True)
     (folder / "runs" / "00" / f"{ESCAPES}.h5").write_bytes(b"not a run file")
     (folder / "runs" / "00" / ("0" * 16 + ".h5")).write_bytes(b"not a run file")

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import filecmp
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import dash_hpc
+from tests.scratch import Scratch, blocks, follow
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = Path(dash_hpc.__file__).parent
 SAMPLES = """day,mouse,part,A,B,C
 0,m1,train,1,8,
 1,m1,train,2,4,3
@@ -40,77 +31,31 @@ name = "none"
 """
 
 
-def _blocks() -> dict[str, list[str]]:
-    text = (ROOT / "docs" / "extend" / "reader.md").read_text(encoding="utf-8")
-    found: dict[str, list[str]] = {}
-    for language, block in re.findall(r"```(\w+)\n(.*?)```", text, flags=re.S):
-        found.setdefault(language, []).append(block)
-    return found
-
-
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the reader of the page."""
-    top = tmp_path_factory.mktemp("tree")
-    copy = top / "dash_hpc"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    for module in PACKAGE.rglob("*.so"):
-        (copy / module.relative_to(PACKAGE)).symlink_to(module)
-    reader, registration = _blocks()["python"]
-    (copy / "data" / "readers" / "samples.py").write_text(reader, encoding="utf-8")
-    registry = copy / "data" / "readers" / "registry.py"
-    text = registry.read_text(encoding="utf-8")
-    imported, entry = (line for line in registration.splitlines(keepends=True) if "Samples" in line)
-    changed = text
-    for line, after in ((imported, "import Reader\n"), (entry, "    Text(),\n")):
-        assert changed.count(after) == 1
-        changed = changed.replace(after, after + line)
-    registry.write_text(changed, encoding="utf-8")
-    return top
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    return follow(
+        "reader.md", tmp_path_factory.mktemp("tree"), "data/readers/samples.py", "data/readers/registry.py",
+        word="Samples", after=("import Reader\n", "    Text(),\n"),
+    )  # fmt: skip
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "blood.samples.csv").write_text(SAMPLES, encoding="utf-8")
-    (tmp_path / "study.toml").write_text(STUDY.format(data=_blocks()["toml"][0]), encoding="utf-8")
+    (tmp_path / "study.toml").write_text(STUDY.format(data=blocks("reader.md")["toml"][0]), encoding="utf-8")
     return tmp_path
 
 
-def _run(tree: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+def test_the_page_touches_one_file_and_the_registry(scratch: Scratch) -> None:
+    assert scratch.changes() == ({"data/readers/samples.py"}, {"data/readers/registry.py": 2})
 
 
-def _python(tree: Path, folder: Path, program: str) -> object:
-    done = _run(tree, folder, "-c", program)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def _changed(one: Path, two: Path) -> tuple[set[str], set[str]]:
-    """Files that are new in ``two``, and those that differ."""
-    names = {str(path.relative_to(two)) for path in two.rglob("*.py")}
-    old = {name for name in names if (one / name).exists()}
-    return names - old, {name for name in old if not filecmp.cmp(one / name, two / name, shallow=False)}
-
-
-def test_the_page_touches_one_file_and_the_registry(tree: Path) -> None:
-    new, different = _changed(PACKAGE, tree / "dash_hpc")
-    assert new == {"data/readers/samples.py"}
-    assert different == {"data/readers/registry.py"}
-    lines = [(base / "data/readers/registry.py").read_text().splitlines() for base in (PACKAGE, tree / "dash_hpc")]
-    assert len(lines[1]) - len(lines[0]) == 2  # its import and its entry
-
-
-def test_one_file_gives_genes_times_groups_and_parts(tree: Path, folder: Path) -> None:
+def test_one_file_gives_genes_times_groups_and_parts(scratch: Scratch, folder: Path) -> None:
     program = (
-        "import json, dash_hpc\n"
+        "import json\n"
         "from pathlib import Path\n"
         "from dash_hpc.data import build, digest\n"
         "from dash_hpc.study import load_study\n"
-        f"assert dash_hpc.__file__.startswith({str(tree)!r})\n"
         "spec = load_study('study.toml').data_spec()\n"
         "data = build(spec, seed=0, base=Path('.'))\n"
         "parts = [[(t.times.tolist(), t.values.tolist()) for t in part.trajectories]\n"
@@ -120,7 +65,7 @@ def test_one_file_gives_genes_times_groups_and_parts(tree: Path, folder: Path) -
         "print(json.dumps([spec['train'], data.genes, parts, list(data.notes), before != digest(spec, base=Path('.'))])"
         ".replace('NaN', 'null'))\n"
     )
-    keys, genes, parts, notes, other = _python(tree, folder, program)  # type: ignore[misc]
+    keys, genes, parts, notes, other = scratch.python(folder, program)
     assert keys == {"file": "blood.samples.csv", "time": "day", "group": "mouse", "split": "part", "scale": "max"}
     assert genes == ["A", "B", "C"]
     # The largest training values are A 4, B 8, C 3.
@@ -134,8 +79,8 @@ def test_one_file_gives_genes_times_groups_and_parts(tree: Path, folder: Path) -
     assert other
 
 
-def test_a_study_with_it_runs(tree: Path, folder: Path) -> None:
-    done = _run(tree, folder, "-m", "dash_hpc", "run", "study.toml", "--output", "out", "--workers", "1")
+def test_a_study_with_it_runs(scratch: Scratch, folder: Path) -> None:
+    done = scratch.run(folder, "-m", "dash_hpc", "run", "study.toml", "--output", "out", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "2 training, 1 validation, 1 test" in done.stderr
     program = (
@@ -146,7 +91,7 @@ def test_a_study_with_it_runs(tree: Path, folder: Path) -> None:
         "error = store.runs.loc[run, 'test_mse']\n"
         "print(json.dumps([store.counts()['done'], store.network(run).genes, time, error]))\n"
     )
-    count, genes, time, error = _python(tree, folder, program)  # type: ignore[misc]
+    count, genes, time, error = scratch.python(folder, program)
     assert (count, genes, time) == (1, ["A", "B", "C"], "day")
     assert error > 0
 
@@ -163,12 +108,12 @@ def test_a_study_with_it_runs(tree: Path, folder: Path) -> None:
         (('"blood.samples', '"no.samples'), "no.samples.csv: file not found; correct data.train"),
     ],
 )
-def test_mistakes_are_told_in_one_line(tree: Path, folder: Path, change: tuple[str, str], message: str) -> None:
+def test_mistakes_are_told_in_one_line(scratch: Scratch, folder: Path, change: tuple[str, str], message: str) -> None:
     study = folder / "study.toml"
     text = study.read_text()
     assert change[0] in text
     study.write_text(text.replace(*change))
-    done = _run(tree, folder, "-m", "dash_hpc", "run", "study.toml", "--dry-run")
+    done = scratch.run(folder, "-m", "dash_hpc", "run", "study.toml", "--dry-run")
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

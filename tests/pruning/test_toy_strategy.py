@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import filecmp
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import dash_hpc
+from tests.scratch import Scratch, blocks, follow
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = Path(dash_hpc.__file__).parent
 STUDY = """[study]
 name = "gated"
 [data]
@@ -72,63 +62,26 @@ def result(fit):
 """
 
 
-def _blocks() -> dict[str, list[str]]:
-    text = (ROOT / "docs" / "extend" / "strategy.md").read_text(encoding="utf-8")
-    found: dict[str, list[str]] = {}
-    for language, block in re.findall(r"```(\w+)\n(.*?)```", text, flags=re.S):
-        found.setdefault(language, []).append(block)
-    return found
-
-
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the strategy of the page."""
-    top = tmp_path_factory.mktemp("tree")
-    copy = top / "dash_hpc"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    for module in PACKAGE.rglob("*.so"):
-        (copy / module.relative_to(PACKAGE)).symlink_to(module)
-    strategy, registration = _blocks()["python"]
-    (copy / "pruning" / "gates.py").write_text(strategy, encoding="utf-8")
-    registry = copy / "pruning" / "registry.py"
-    changed = registry.read_text(encoding="utf-8")
-    imported, entry = (line for line in registration.splitlines(keepends=True) if "Gates" in line)
-    for line, after in ((imported, "import Dash\n"), (entry, "    Unpruned,\n")):
-        assert changed.count(after) == 1
-        changed = changed.replace(after, after + line)
-    registry.write_text(changed, encoding="utf-8")
-    return top
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    return follow(
+        "strategy.md", tmp_path_factory.mktemp("tree"), "pruning/gates.py", "pruning/registry.py",
+        word="Gates", after=("import Dash\n", "    Unpruned,\n"),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    (folder / "study.toml").write_text(STUDY + _blocks()["toml"][0], encoding="utf-8")
+    (folder / "study.toml").write_text(STUDY + blocks("strategy.md")["toml"][0], encoding="utf-8")
     return folder
 
 
-def _run(tree: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+def test_one_file_and_its_registration(scratch: Scratch) -> None:
+    assert scratch.changes() == ({"pruning/gates.py"}, {"pruning/registry.py": 2})
 
 
-def _python(tree: Path, folder: Path, program: str) -> Any:
-    return json.loads(_run(tree, folder, "-c", program).stdout)
-
-
-def test_one_file_and_its_registration(tree: Path) -> None:
-    compared = filecmp.dircmp(PACKAGE / "pruning", tree / "dash_hpc" / "pruning", ignore=["__pycache__"])
-    assert (compared.right_only, compared.diff_files) == (["gates.py"], ["registry.py"])
-    before = (PACKAGE / "pruning" / "registry.py").read_text(encoding="utf-8").splitlines()
-    after = (tree / "dash_hpc" / "pruning" / "registry.py").read_text(encoding="utf-8").splitlines()
-    assert len(after) == len(before) + 2
-
-
-def test_resumed_at_every_epoch_and_in_a_pack_it_has_the_same_bits(tree: Path, folder: Path) -> None:
+def test_resumed_at_every_epoch_and_in_a_pack_it_has_the_same_bits(scratch: Scratch, folder: Path) -> None:
     program = (
         HEAD
         + """
@@ -141,13 +94,13 @@ packed = [result(fits[0]) == result(trainer(runs[-2]).fit()), result(fits[1]) ==
 json.dump([resumed, packed, [run.spec["strategy"]["price"] for run in runs]], sys.stdout)
 """
     )
-    resumed, packed, prices = _python(tree, folder, program)
+    resumed, packed, prices = scratch.python(folder, program)
     assert resumed == [True] * 7
     assert packed == [True] * 2
     assert sorted(prices) == [0.0, 0.0, 5.0, 5.0]
 
 
-def test_it_closes_gates_for_good(tree: Path, folder: Path) -> None:
+def test_it_closes_gates_for_good(scratch: Scratch, folder: Path) -> None:
     """Closed weights are not active, and the dearer the gates the fewer stay open."""
     program = (
         HEAD
@@ -163,7 +116,7 @@ for run in runs:
 json.dump(found, sys.stdout)
 """
     )
-    found = _python(tree, folder, program)
+    found = scratch.python(folder, program)
     for _, zero, outside, _, phase, _, epochs in found:
         assert not any(zero)  # no zero is called active
         assert not any(outside)
@@ -174,8 +127,9 @@ json.dump(found, sys.stdout)
     assert max(row[3] for row in dear) < min(row[3] for row in free)
 
 
-def test_a_study_runs_chooses_and_reports(tree: Path, folder: Path) -> None:
-    _run(tree, folder, "-m", "dash_hpc", "run", "study.toml", "--workers", "1", "--set", "sweep.seeds=0")
+def test_a_study_runs_chooses_and_reports(scratch: Scratch, folder: Path) -> None:
+    done = scratch.run(folder, "-m", "dash_hpc", "run", "study.toml", "--workers", "1", "--set", "sweep.seeds=0")
+    assert done.returncode == 0, done.stderr
     program = """
 import json, sys
 import numpy as np
@@ -192,13 +146,14 @@ for run_id in store.runs.index:
     found.append([record.status, list(record.events), active == nonzero])
 json.dump(found, sys.stdout)
 """
-    found = _python(tree, folder, program)
+    found = scratch.python(folder, program)
     assert len(found) == 2
     for status, columns, same in found:
         assert status == "done"
         assert columns[:6] == ["epoch", "tensor", "n_before", "n_pruned", "threshold", "open_gates"]
         assert same
-    chosen = _run(tree, folder, "-m", "dash_hpc", "select", "results/gated", "--strategy", "gates").stdout
-    assert "price" in chosen
+    chosen = scratch.run(folder, "-m", "dash_hpc", "select", "results/gated", "--strategy", "gates")
+    assert chosen.returncode == 0, chosen.stderr
+    assert "price" in chosen.stdout
     page = (folder / "results" / "gated" / "report" / "index.html").read_text(encoding="utf-8")
     assert "gates" in page

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from dash_hpc.data import build
-from dash_hpc.evaluation import evaluate, evaluation_notes
-from dash_hpc.models import Phoenix
+from dash_hpc.evaluation import evaluation_notes
 from dash_hpc.store import RunWriter, open_store, write_plan
 from dash_hpc.study import parse_study, plan
+from tests.untrained import record
 
 STUDY = """
 [study]
@@ -49,41 +48,6 @@ PROVENANCE = {
     "started": "2026-01-02T03:04:05.678+00:00",
     "ended": "2026-01-02T03:05:06.789+00:00",
 }
-PRUNED = ("W_sums", "W_prods", "U_sums", "U_prods")
-
-
-def record(folder, spec, dataset, *, sparsity, made_with):
-    """Write one finished run: random weights of the given sparsity, and a history that ends near its error."""
-    rng = np.random.default_rng(int(spec.id, 16) % 2**32)
-    # A structured model has an m of its own.
-    model = Phoenix.initial(dataset.n_genes, 9 if spec.spec["strategy"]["name"] == "structured" else 4, rng)
-    weights = model.arrays()
-    masks = {name: rng.random(weights[name].shape) >= sparsity for name in PRUNED}
-    for name, mask in masks.items():
-        weights[name] = np.where(mask, rng.normal(scale=0.1, size=mask.shape), 0).astype(np.float32)
-    metrics = evaluate(weights, masks, dataset, solver=spec.spec["solver"], model={"hidden": 4})
-    epochs = np.arange(1, 13)
-    history = {
-        "epoch": epochs,
-        "train_mse": 0.1 / epochs,
-        "validation_mse": metrics["validation_mse"] * (1 + 1 / epochs),
-        "lr": np.full(12, 1e-3),
-        "sparsity": np.where(epochs >= 3, sparsity, 0.0),
-        "seconds": np.full(12, 0.1),
-    }
-    events = [{"epoch": 3, "tensor": name, "n_before": 80, "n_pruned": 56, "threshold": 0.1} for name in PRUNED]
-    writer = RunWriter(folder, spec.id, spec.spec, {**PROVENANCE, **made_with})
-    writer.finish(
-        history=history,
-        events=events if sparsity else [],
-        weights=weights,
-        masks=masks,
-        epoch=11,
-        metrics=metrics,
-        genes=dataset.genes,
-        stop_reason="epochs",
-        notes=evaluation_notes(dataset),
-    )
 
 
 def fill(folder, text=STUDY, *, fail=(), made_with=None):
@@ -103,7 +67,10 @@ def fill(folder, text=STUDY, *, fail=(), made_with=None):
             continue
         dataset = build(run.spec["data"], seed=run.spec["seed"], base=folder)
         sparsity = 0.0 if run.spec["strategy"]["name"] == "none" else 0.75
-        record(folder, run, dataset, sparsity=sparsity, made_with=(made_with or {}).get(number, {}))
+        record(
+            folder, run.id, run.spec, dataset, sparsity=sparsity,
+            provenance={**PROVENANCE, **(made_with or {}).get(number, {})}, notes=evaluation_notes(dataset),
+        )  # fmt: skip
     return open_store(folder)
 
 
