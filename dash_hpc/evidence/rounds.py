@@ -1,0 +1,134 @@
+"""From time courses and a prior to evidence for every edge: gather it, smooth the courses in the network, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dash_hpc.evidence.blocks import Block
+from dash_hpc.evidence.decide import EvidenceOptions
+from dash_hpc.evidence.noise import Noise, estimate_noise
+from dash_hpc.evidence.rates import update_rates
+from dash_hpc.evidence.relaxation import relax
+from dash_hpc.evidence.rows import Part, parts_of
+from dash_hpc.evidence.screen import candidates_of
+from dash_hpc.evidence.select import select
+from dash_hpc.evidence.smooth import smooth
+from dash_hpc.evidence.state import Candidates, FloatArray, Plain, PriorEdges, Smoothed, State, Target
+from dash_hpc.ops.blas import one_blas_thread
+
+__all__ = ["Reading", "Round", "read_network"]
+
+#: Variance of the drive's rows before anything explains them, in variances of the noise.
+_UNEXPLAINED = 4.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """How far the search was after a round.
+
+    Attributes
+    ----------
+    members : int
+        Regulators of all targets together.
+    changed : int
+        Targets whose regulators are others than after the round before.
+    corruption : float
+        Estimated share of listed edges that are wrong.
+    rate_mean, rate_spread : float
+        Of ln(rate) over the targets.
+    """
+
+    members: int
+    changed: int
+    corruption: float
+    rate_mean: float
+    rate_spread: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read out of the data.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+    noise : Noise
+    rates : (G,) float64
+        Per unit of the blocks' time; 0 for constant genes.
+    parts : dict of int to tuple of Part
+        The rows of each target at its rate.
+    smoothed : Smoothed
+        The courses that the evidence rests on.
+    state : State
+    rounds : tuple of Round
+    """
+
+    blocks: tuple[Block, ...]
+    noise: Noise
+    rates: FloatArray
+    parts: dict[int, tuple[Part, ...]]
+    smoothed: Smoothed
+    state: State
+    rounds: tuple[Round, ...]
+
+
+def read_network(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions | None = None) -> Reading:
+    """Gather evidence for all edges.
+
+    Nothing here is random. Genes in another order give the same evidence in that order.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The data, of training alone.
+    edges : PriorEdges
+        :meth:`PriorEdges.none` where there is no prior.
+    options : EvidenceOptions, optional
+        Of these ``rounds`` and ``candidates`` count here.
+    """
+    with one_blas_thread():
+        return _read(blocks, edges, options or EvidenceOptions())
+
+
+def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) -> Reading:
+    noise = estimate_noise(blocks)
+    first = relax(blocks, noise)
+    rates, mean, spread = first.rates, first.mean, first.spread
+    parts = _parts(blocks, noise, rates)
+    smoothed: Smoothed = Plain(first.courses)
+    found = candidates_of(edges, blocks, parts, rates, smoothed.courses, options.candidates)
+    state = _beginning(noise, edges, found)
+    select(state, parts, smoothed, first=True, products=False)
+    select(state, parts, smoothed, first=True, products=True)
+    rounds = [_told(state, {}, mean, spread)]
+    for _ in range(1, options.rounds):
+        before = {gene: frozenset(target.members.tolist()) for gene, target in state.targets.items()}
+        rates, mean, spread = update_rates(blocks, state, smoothed.courses, rates)
+        parts = _parts(blocks, noise, rates)
+        smoothed = smooth(blocks, parts, state, rates, smoothed.courses)
+        select(state, parts, smoothed, first=False, products=True)
+        rounds.append(_told(state, before, mean, spread))
+        if not rounds[-1].changed:
+            break
+    return Reading(tuple(blocks), noise, rates, parts, smoothed, state, tuple(rounds))
+
+
+def _parts(blocks: Sequence[Block], noise: Noise, rates: FloatArray) -> dict[int, tuple[Part, ...]]:
+    return {gene: parts_of(blocks, gene, float(rates[gene])) for gene in np.flatnonzero(~noise.constant).tolist()}
+
+
+def _beginning(noise: Noise, edges: PriorEdges, found: Iterable[tuple[int, Candidates]]) -> State:
+    """The state before any evidence."""
+    targets = {
+        gene: Target(gene, candidates, _UNEXPLAINED * noise.variance, noise.variance) for gene, candidates in found
+    }
+    return State(edges, noise.variance, noise.constant, targets, np.zeros(len(noise.constant)))
+
+
+def _told(state: State, before: dict[int, frozenset[int]], mean: float, spread: float) -> Round:
+    members = {gene: frozenset(target.members.tolist()) for gene, target in state.targets.items()}
+    changed = sum(before.get(gene, frozenset()) != found for gene, found in members.items())
+    return Round(sum(map(len, members.values())), changed, state.corruption, mean, spread)
