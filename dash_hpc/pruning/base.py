@@ -108,7 +108,10 @@ class Strategy:
         if not isinstance(options, self.Options):
             raise UsageError(f"strategy {self.name}: give its options as {self.Options.__name__}, got {options!r}")
         self.options = options
-        self.schedule = LatticeSchedule.from_dict(schedule)
+        self.schedule = LatticeSchedule(**schedule)
+        for key, value in options:
+            if wrong := options.unfit(key, value, self.schedule.first_epoch):
+                raise UsageError(f"strategy {self.name}: {key} = {value!r} {wrong}")
         self.dataset = dataset
         self.seed = seed
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from dash_hpc.errors import UsageError
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, values
 from dash_hpc.pruning.base import Context, Strategy
@@ -38,6 +37,13 @@ class ImpOptions(StrategyOptions):
         description="after an event the surviving weights go back to: none (stay), init, or the epoch given",
     )
 
+    @classmethod
+    def unfit(cls, key: str, value: Any, first_epoch: int) -> str:
+        """An epoch must lie before the first event."""
+        if key == "rewind" and isinstance(value, int) and value >= first_epoch:
+            return f"must be smaller than schedule.first_epoch = {first_epoch}: those weights do not exist yet"
+        return ""
+
 
 class Imp(Strategy):
     """Removes the smallest weights of each tensor (Frankle & Carbin 2019; rewinding: Renda et al. 2020).
@@ -56,11 +62,6 @@ class Imp(Strategy):
         super().__init__(options, schedule, dataset, seed)
         rewind = self.options.rewind
         self.rewind_epoch = rewind if isinstance(rewind, int) else {"none": None, "init": 0}[rewind]
-        if self.rewind_epoch is not None and self.rewind_epoch >= self.schedule.first_epoch:
-            raise UsageError(
-                f"strategy imp: rewind = {rewind} must be smaller than schedule.first_epoch = "
-                f"{self.schedule.first_epoch}: the weights of that epoch do not exist yet at the first event"
-            )
         self._stored: dict[str, np.ndarray] = {}
 
     def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:

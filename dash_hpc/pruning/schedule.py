@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from dash_hpc.errors import UsageError
+from dash_hpc.study.phrases import told
+from dash_hpc.study.sections import ScheduleSection
 
 __all__ = ["LatticeSchedule", "n_to_prune"]
 
@@ -16,48 +18,27 @@ def n_to_prune(fraction: float, n_active: int) -> int:
     return round(fraction * n_active)
 
 
-@dataclass(frozen=True)
-class LatticeSchedule:
+class LatticeSchedule(ScheduleSection):
     """Event 0 at ``first_epoch``, later ones at multiples of ``every`` (Hossain et al. 2024, appendix B.2.3).
 
     Epochs count from 1 and an event happens at the start of its epoch. After k later events the sparsity of a tensor
     is 1 − (1 − first_fraction)·(1 − fraction)^k up to integer rounding, hence "lattice".
 
-    Attributes
-    ----------
-    first_epoch : int, default 3
-        Epoch of event 0.
-    first_fraction : float in [0, 1], default 0.7
-        Share of the active weights that event 0 removes.
-    every : int, default 10
-        Later events come at epochs that are multiples of it, after ``first_epoch`` and before the last epoch.
-        0 means none.
-    fraction : float in [0, 1], default 0.1
-        Share of the weights still active that each later event removes.
+    Its keys are those of ``[schedule]``, with their defaults and bounds. ``first_fraction`` and ``fraction`` are shares
+    of the weights still active that event 0 and each later one remove; later events come at multiples of ``every`` that
+    lie after ``first_epoch`` and before the last epoch, 0 means none.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key or a value out of its bounds.
     """
 
-    first_epoch: int = 3
-    first_fraction: float = 0.7
-    every: int = 10
-    fraction: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.first_epoch < 1 or self.every < 0:
-            raise UsageError(
-                f"schedule: first_epoch must be 1 or more and every 0 or more, got {self.first_epoch} and {self.every}"
-            )
-        for name in ("first_fraction", "fraction"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UsageError(f"schedule: {name} must lie in [0, 1], got {getattr(self, name)!r}")
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> LatticeSchedule:
-        """Build from a plain dict; missing keys take their defaults, unknown ones raise UsageError."""
-        legal = cls.__dataclass_fields__
-        unknown = sorted(set(options) - set(legal))
-        if unknown:
-            raise UsageError(f"schedule: unknown key {unknown[0]!r}; the keys are {', '.join(legal)}")
-        return cls(**options)
+    def __init__(self, **keys: Any) -> None:
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            raise UsageError(f"schedule: {told(error, type(self), 'key')}") from None
 
     def fraction_at(self, epoch: int, last_epoch: int) -> float | None:
         """Return the share of active weights to remove at the start of ``epoch``, None where there is no event."""

@@ -202,7 +202,7 @@ def _untrained(
     schedule, family = spec["schedule"], family_of_spec(spec["model"])
     if not family.Section.relates_to_prior:
         return None, None
-    events = len(LatticeSchedule.from_dict(schedule).events(int(spec["training"]["epochs"])))
+    events = len(LatticeSchedule(**schedule).events(int(spec["training"]["epochs"])))
 
     def curve(draws: range, events: int, only: Sequence[int] | None = None) -> pd.DataFrame:
         hidden = int(spec["model"]["hidden"])

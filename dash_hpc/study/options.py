@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dash_hpc.errors import UsageError
 from dash_hpc.study.phases import Phase
-from dash_hpc.study.phrases import nearest, phrase
+from dash_hpc.study.phrases import told
 
 __all__ = ["StrategyOptions"]
 
@@ -39,6 +39,11 @@ class StrategyOptions(BaseModel):
     needs_structure: ClassVar[bool] = False
     """True when it needs a model family that can be built on a given structure."""
 
+    @classmethod
+    def unfit(cls, key: str, value: Any, first_epoch: int) -> str:
+        """Say what is wrong with a value of an option where the first pruning event is at ``first_epoch``; or ""."""
+        return ""
+
     def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Return the phases of a run with the section ``[training]``: here one, of ``training["epochs"]``."""
         return (Phase(int(training["epochs"])),)
@@ -47,14 +52,4 @@ class StrategyOptions(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise UsageError(f"{type(self).__name__}: {_told(error, type(self))}") from None
-
-
-def _told(error: ValidationError, model: type[StrategyOptions]) -> str:
-    item = error.errors(include_url=False)[0]
-    key, legal = str(item["loc"][0]), list(model.model_fields)
-    if item["type"] == "extra_forbidden":
-        return f"unknown option {key!r}; {nearest(key, legal) if legal else 'it has no options'}"
-    if item["type"] == "missing":
-        return f"{key} is missing ({model.model_fields[key].description})"
-    return f"{key} = {item['input']!r} {phrase(item, model, key)}"
+            raise UsageError(f"{type(self).__name__}: {told(error, type(self), 'option')}") from None

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-__all__ = ["nearest", "number_text", "phrase"]
+__all__ = ["nearest", "number_text", "phrase", "told"]
 
 _PLAIN = {
     "int_type": "must be a whole number",
@@ -59,6 +59,17 @@ def phrase(item: Mapping[str, Any], model: type[BaseModel], key: str) -> str:
     if kind == "string_pattern_mismatch":
         return "must be one line without '/' and '\\', and not begin with '.', '-' or a space nor end with a space"
     return str(item["msg"])
+
+
+def told(error: ValidationError, model: type[BaseModel], what: str) -> str:
+    """Say in one line what is wrong with the first key that is; ``what`` the keys of the model are: "option"."""
+    item = error.errors(include_url=False)[0]
+    key, legal = str(item["loc"][0]), list(model.model_fields)
+    if item["type"] == "extra_forbidden":
+        return f"unknown {what} {key!r}; {nearest(key, legal) if legal else f'it has no {what}s'}"
+    if item["type"] == "missing":
+        return f"{key} is missing ({model.model_fields[key].description})"
+    return f"{key} = {item['input']!r} {phrase(item, model, key)}"
 
 
 def _bounds(metadata: list[Any], context: Mapping[str, Any]) -> str:

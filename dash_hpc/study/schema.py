@@ -167,7 +167,7 @@ class Study(Section):
                 message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
                 raise problem_at(f"strategy.{index}.name", message)
             self._check_family(index, table)
-        self._check_rewind()
+        self._check_epochs()
         seen: dict[str, list[tuple[int, set[tuple[Any, ...]]]]] = {}
         for index, table in enumerate(self.strategy):
             earlier = seen.setdefault(table.name, [])
@@ -198,13 +198,12 @@ class Study(Section):
                     message = f"needs {what}, which model.family = {family} has not: choose another strategy or family"
                     raise problem_at(f"strategy.{index}.name", message)
 
-    def _check_rewind(self) -> None:
+    def _check_epochs(self) -> None:
         first = min(self.schedule.axes["first_epoch"])
         for index, table in enumerate(self.strategy):
-            late = [k for k in table.axes.get("rewind", ()) if isinstance(k, int) and k >= first]
-            if late:
-                message = f"must be smaller than schedule.first_epoch = {first}: those weights do not exist yet"
-                raise problem_at(f"strategy.{index}.rewind", message)
+            for key, values in table.axes.items():
+                if wrong := next(filter(None, (table.scalar.unfit(key, value, first) for value in values)), ""):
+                    raise problem_at(f"strategy.{index}.{key}", wrong)
 
     @property
     def name(self) -> str:

@@ -214,7 +214,7 @@ class Trainer:
             return self.strategy.fraction(epoch, phase.epochs)
         if phase.schedule is None:
             return None
-        return LatticeSchedule.from_dict(phase.schedule).fraction_at(epoch, phase.epochs)
+        return LatticeSchedule(**phase.schedule).fraction_at(epoch, phase.epochs)
 
     def tau(self, epoch: int) -> float:
         """Return the share of the data in the loss of an epoch."""

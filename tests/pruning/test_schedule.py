@@ -51,13 +51,13 @@ def test_rounding_goes_to_the_nearest_integer() -> None:
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"fraction": 1.5}, r"fraction must lie in \[0, 1\]"),
-        ({"first_fraction": -0.1}, "first_fraction"),
-        ({"first_epoch": 0}, "first_epoch"),
-        ({"every": -1}, "every"),
-        ({"evry": 10}, "unknown key 'evry'"),
+        ({"fraction": 1.5}, "schedule: fraction = 1.5 must be 0 or larger and smaller than 1"),
+        ({"first_fraction": -0.1}, "first_fraction = -0.1 must be"),
+        ({"first_epoch": 0}, "first_epoch = 0 must be"),
+        ({"every": -1}, "every = -1 must be"),
+        ({"evry": 10}, "schedule: unknown key 'evry'; did you mean every?"),
     ],
 )
 def test_refuses_what_cannot_mean_anything(wrong: dict, match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        LatticeSchedule.from_dict(wrong)
+        LatticeSchedule(**wrong)

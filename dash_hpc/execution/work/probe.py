@@ -36,7 +36,7 @@ def densities(schedule: Mapping[str, Any] | None, epochs: int) -> list[float]:
 
     if schedule is None:
         return [1.0] * epochs
-    rule = LatticeSchedule.from_dict(schedule)
+    rule = LatticeSchedule(**schedule)
     share, found = 1.0, []
     for epoch in range(1, epochs + 1):
         share *= 1.0 - (rule.fraction_at(epoch, epochs) or 0.0)
