@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 
 from dash_hpc.errors import RunFailed
 from dash_hpc.ops import PRUNABLE
 from dash_hpc.ops.cuda import Gpu
 from dash_hpc.training import Pack, Trainer
-from tests.small_runs import relaxing, run_spec
+from tests.small_runs import relaxing, run_spec, same
 
 DASH = {"name": "dash", "lambda_ppi": 0.2, "lambda_motif": 0.3}
 PARTS = {
@@ -95,3 +98,21 @@ def test_a_small_grid_follows_the_cpu(gpu):
         np.testing.assert_allclose(mine.history["train_mse"], cpu.history["train_mse"], rtol=1e-4)
         np.testing.assert_allclose(mine.history["validation_mse"], cpu.history["validation_mse"], rtol=1e-4)
         assert jaccard(*({name: fit.kept.weights[name] != 0 for name in PRUNABLE} for fit in (mine, cpu))) >= 0.99
+
+
+def test_smoothed_starts_and_rows_follow_the_cpu(gpu):
+    """Runs whose validations have different numbers of steps share a launch, and have the bits that they have alone."""
+    data = noisy()
+    made = [
+        (replace(data, starts=starts), spec(seed, DASH, training={"criterion": criterion}))
+        for seed, (starts, criterion) in enumerate(product(("measured", "smoothed"), ("pairs", "rows")))
+    ]
+    wanted = Pack().run([Trainer(*one).steps() for one in made])
+    found = Pack(gpu=gpu).run([Trainer(*one).steps() for one in made])
+    for mine, cpu, one in zip(found, wanted, made, strict=True):
+        (alone,) = Pack(gpu=gpu).run([Trainer(*one).steps()])
+        same(mine, alone)
+        assert mine.history.keys() == cpu.history.keys()
+        assert ("validation_rows" in mine.history) == (one[1]["training"]["criterion"] == "rows")
+        for column in ("train_mse", "validation_mse", "validation_rows"):
+            np.testing.assert_allclose(mine.history.get(column, 0), cpu.history.get(column, 0), rtol=1e-4)
