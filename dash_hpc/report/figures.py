@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from dash_hpc.evaluation import setting_name
+from dash_hpc.evaluation import ERRORS, setting_name
 from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
 from dash_hpc.report.style import QUIET, colour, log_ticks, marker, panel_title, style, tidy
 
@@ -212,7 +212,7 @@ def _seeds(groups: list[Group]) -> str:
 
 
 def training_curves(material: Material) -> Figure | None:
-    """Draw validation MSE and sparsity over epochs, one column per strategy, pruning events marked."""
+    """Draw the validation error that decides and sparsity over epochs, one column per strategy, events marked."""
     curves = [(group, _histories(material, group)) for group in material.shown_groups()]
     curves = [(group, runs) for group, runs in curves if runs]
     if not curves:
@@ -239,9 +239,11 @@ def training_curves(material: Material) -> Figure | None:
                 error.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
             errors[0, 0].annotate("no change", (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                                   textcoords="offset points", ha="right", fontsize=7.5, color=QUIET)  # fmt: skip
+        names = {ERRORS[_deciding(history)] for _, runs in curves for history, *_ in runs}
+        name = names.pop() if len(names) == 1 else "validation error"
         for row in errors[:, 0]:
             row.set_yscale("log")
-            row.set_ylabel("validation MSE (log)")
+            row.set_ylabel(f"{name} (log)")
         lowest = min(axis.get_ylim()[0] for axis in sparsities[:, 0])
         limits = [axis.get_ylim() for axis in errors[:, 0]]
         for error, sparsity in zip(errors[:, 0], sparsities[:, 0], strict=True):
@@ -266,9 +268,14 @@ def _histories(material: Material, group: Group) -> list[tuple[pd.DataFrame, lis
         if history.empty or "validation_mse" not in history:
             continue
         history["sparsity"] = _on_study_base(history["sparsity"], row)
+        history["error"] = history[_deciding(history)]
         events = sorted({int(epoch) for epoch in record.events.get("epoch", [])})
         found.append((history, events, float(row.get("epoch", math.nan))))
     return found
+
+
+def _deciding(history: pd.DataFrame) -> str:
+    return "validation_rows" if "validation_rows" in history else "validation_mse"
 
 
 def _curve(error: Any, sparsity: Any, group: Group, runs: list[tuple[pd.DataFrame, list[int], float]]) -> None:
@@ -278,10 +285,10 @@ def _curve(error: Any, sparsity: Any, group: Group, runs: list[tuple[pd.DataFram
             axis.axvline(event, color="#c3c8ce", lw=0.7, zorder=0)
     for k, (history, _, kept) in enumerate(runs):
         alpha = 1.0 if k == 0 else 0.4
-        error.plot(history["epoch"], history["validation_mse"], color=shade, lw=1.3 if k == 0 else 0.9, alpha=alpha)
+        error.plot(history["epoch"], history["error"], color=shade, lw=1.3 if k == 0 else 0.9, alpha=alpha)
         sparsity.step(history["epoch"], 100 * history["sparsity"], where="mid", color=shade, alpha=alpha, lw=1.3)
         at = history.loc[history["epoch"] == kept]
         if len(at):
-            error.plot(at["epoch"], at["validation_mse"], "o", ms=5.5, color=shade, mec="white", mew=0.9, zorder=6)
+            error.plot(at["epoch"], at["error"], "o", ms=5.5, color=shade, mec="white", mew=0.9, zorder=6)
             sparsity.plot(at["epoch"], 100 * at["sparsity"], "o", ms=5.5, color=shade, mec="white", mew=0.9, zorder=6)
     panel_title(error, group.label, f"{len(runs)} seed{'s' if len(runs) > 1 else ''}, ● kept epoch")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from dash_hpc import open_store
 from dash_hpc.cli import app
+from dash_hpc.report.collect import collect_levels
+from dash_hpc.report.figures import training_curves
 
 
 def call(*words: str | Path) -> Result:
@@ -59,3 +62,21 @@ def test_the_report_shows_both(finished: Path) -> None:
     rows = [row for row in answer["results"] if row["kind"] == "model"]
     assert any("validation_rows" in row and "validation_mse" in row for row in rows)
     assert "valid. rows" in Path(answer["report"]).read_text()
+
+
+def test_curves_show_the_error_that_decides(finished: Path) -> None:
+    """Of a run by rows the curve is that of rows, so that the dot of the kept epoch lies at its lowest point."""
+    store = open_store(finished)
+    (level,) = [level for level in collect_levels(store) if level.level["data.starts"] == "smoothed"]
+    figure = training_curves(level)
+    assert figure is not None
+    labels = {axis.get_ylabel() for axis in figure.axes}
+    drawn = [line.get_ydata() for axis in figure.axes for line in axis.lines]
+    shown = {group.setting.get("training.criterion") for group in level.shown_groups()}
+    for group in level.shown_groups():
+        column = "validation_rows" if group.setting["training.criterion"] == "rows" else "validation_mse"
+        for run_id in group.done.index:
+            course = np.asarray(store.record(run_id).history[column])
+            assert any(len(line) == len(course) and np.array_equal(line, course) for line in drawn)
+    names = {"pairs": "validation MSE (log)", "rows": "validation error of rows (log)"}
+    assert (names[shown.pop()] if len(shown) == 1 else "validation error (log)") in labels
