@@ -31,7 +31,8 @@ QUICK := tests/test_*.py \
   tests/data/test_timecourse.py tests/data/test_readers.py tests/data/test_prior.py tests/data/test_splits.py \
   tests/data/test_timeunit.py tests/data/test_simulator_kinetics.py \
   tests/ops/test_select.py tests/ops/test_promotion.py tests/ops/test_prior_loss.py tests/ops/test_masked_loss.py \
-  tests/evidence/test_state.py tests/evidence/test_target.py tests/evidence/test_rows.py \
+  tests/ops/test_regulators.py \
+  tests/evidence/test_state.py tests/evidence/test_rows.py \
   tests/models/test_mlp.py \
   tests/pruning/test_schedule.py tests/pruning/test_strategies.py \
   tests/training/test_batches.py tests/training/test_early_stop.py tests/training/test_plateau.py \

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from dash_hpc.errors import UsageError
-from dash_hpc.evidence.bayes import sigmoid
 from dash_hpc.evidence.state import Bools, FloatArray, IntArray, State
+from dash_hpc.ops.bayes import sigmoid
 
 __all__ = ["MODES", "Decision", "EvidenceOptions", "Ledger", "Mode", "decide", "ledger_of", "thresholds"]
 

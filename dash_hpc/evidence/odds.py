@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
-from dash_hpc.evidence.bayes import sigmoid
 from dash_hpc.evidence.state import FloatArray, IntArray, State
+from dash_hpc.ops.bayes import sigmoid
 
 __all__ = ["DegreeModel", "fit_degrees", "set_prior_odds"]
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from dash_hpc.evidence.bayes import refit_slab
 from dash_hpc.evidence.columns import Features, Rows, columns_of, products_of, rows_of
 from dash_hpc.evidence.odds import set_prior_odds
 from dash_hpc.evidence.rows import Part
+from dash_hpc.evidence.slab import refit_slab
 from dash_hpc.evidence.state import Candidates, FloatArray, IntArray, Smoothed, State, Target
-from dash_hpc.evidence.target import Found, Question, search
+from dash_hpc.ops.regulators import Found, Question, find_regulators
 
 __all__ = ["select"]
 
+#: Prior precision of the offset of a drive.
+_INTERCEPT_PRECISION = 1e-4
 #: Products are made of so many of the strongest members.
 _MOST_MULTIPLIED = 6
 #: A candidate whose Bayes factor was below this is not looked at again once the courses are smoothed.
@@ -77,16 +80,35 @@ def _answer(
     looked_at = np.arange(len(edges)) if first else np.flatnonzero(worth)
     genes = edges.genes[looked_at]
     rows = rows_of(parts)
-    columns = columns_of(parts, features, genes, smoothed.shift(target.gene, genes))
-    question = Question(rows, *columns, edges.prior[looked_at], edges.sign[looked_at], state.slab, state.noise)
+    drive, others = columns_of(parts, features, genes, smoothed.shift(target.gene, genes))
+    question = Question(
+        rows.drive,
+        rows.others,
+        rows.free_others,
+        rows.constant[:, None],
+        np.zeros((len(rows.others), 1)),
+        np.array([_INTERCEPT_PRECISION]),
+        drive,
+        others,
+        edges.prior[looked_at],
+        edges.sign[looked_at],
+        state.slab,
+        state.noise,
+    )
     start = np.searchsorted(genes, target.members)
-    found = search(question, start.tolist(), target.drive_variance, target.other_variance)
+    found = find_regulators(question, start, target.drive_variance, target.other_variance)
     pairs: IntArray = np.empty((0, 2), dtype=np.int64)
     if products and len(found.members):
         pairs = _pairs(genes, found, question.prior)
         precision = float((2 * state.slab.size(float(len(found.members)))) ** -2.0)
-        added = products_of(parts, features, pairs)
-        found = search(question, found.members.tolist(), found.drive_variance, found.other_variance, added, precision)
+        more_drive, more_others = products_of(parts, features, pairs)
+        question = replace(
+            question,
+            fixed_drive=np.concatenate([question.fixed_drive, more_drive], axis=1),
+            fixed_others=np.concatenate([question.fixed_others, more_others], axis=1),
+            fixed_precision=np.append(question.fixed_precision, np.full(len(pairs), precision)),
+        )
+        found = find_regulators(question, found.members, found.drive_variance, found.other_variance)
     _keep(target, edges, looked_at, found, pairs)
     target.excess = _excess(state, target, rows, parts, features.centre, smoothed)
     return looked_at
@@ -107,9 +129,10 @@ def _keep(target: Target, edges: Candidates, looked_at: IntArray, found: Found, 
     edges.information[looked_at] = found.information
     edges.expected[looked_at] = found.expected
     target.members = edges.genes[looked_at[found.members]]
-    target.coefficients, target.offset = found.coefficients, found.offset
+    q = len(pairs)
+    target.offset, target.coefficients = float(found.coefficients[0]), found.coefficients[1 + q :]
     kept = np.isin(pairs, target.members).all(axis=1)
-    target.pairs, target.pair_coefficients = pairs[kept], found.product_coefficients[kept]
+    target.pairs, target.pair_coefficients = pairs[kept], found.coefficients[1 : 1 + q][kept]
     target.drive_variance, target.other_variance = found.drive_variance, found.other_variance
 
 

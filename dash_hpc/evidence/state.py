@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, sparray
 
 from dash_hpc.data.checks import FloatArray
+from dash_hpc.ops.bayes import Slab, sigmoid
 
 __all__ = [
     "Bools",
@@ -163,7 +164,7 @@ class Candidates:
     @property
     def probability(self) -> FloatArray:
         """Probability of each edge after the data."""
-        return np.asarray(1 / (1 + np.exp(-np.clip(self.log_odds, -50, 50))))
+        return sigmoid(self.log_odds)
 
 
 def _no_genes() -> IntArray:
@@ -226,33 +227,6 @@ class Target:
             slopes[..., self.members == a] += g * features[..., c, None]
             slopes[..., self.members == c] += g * features[..., a, None]
         return slopes
-
-
-#: Widths of the four slabs, as multiples of the typical size of a coefficient.
-WIDTHS = np.array([0.1, 1 / 3, 1.0, 3.0])
-
-
-@dataclass(frozen=True, eq=False)
-class Slab:
-    """What coefficients of true edges look like: a mixture of normals around 0, learnt from the edges found.
-
-    Attributes
-    ----------
-    level, slope : float
-        The typical size in a target of k regulators is ``exp(level − slope · ln k)``.
-    log_weights : (4, 4) float64
-        Log weight of each width (row), by class of k (column): 1, 2, 3, 4 and more.
-    """
-
-    level: float = 0.0
-    slope: float = 1.0
-    log_weights: FloatArray = field(
-        default_factory=lambda: np.repeat(np.log([[0.1], [0.25], [0.4], [0.25]]), 4, axis=1)
-    )
-
-    def size(self, k: FloatArray | float) -> FloatArray:
-        """Typical size τ(k) of a coefficient in a target of k regulators."""
-        return np.exp(self.level - self.slope * np.log(np.maximum(k, 1)))
 
 
 class Smoothed(Protocol):
