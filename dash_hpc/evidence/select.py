@@ -9,10 +9,11 @@ import numpy as np
 
 from dash_hpc.evidence.columns import Features, Rows, columns_of, products_of, rows_of
 from dash_hpc.evidence.odds import set_prior_odds
+from dash_hpc.evidence.refit import refit_drive
 from dash_hpc.evidence.rows import Part
 from dash_hpc.evidence.slab import refit_slab
 from dash_hpc.evidence.state import Candidates, FloatArray, IntArray, Smoothed, State, Target
-from dash_hpc.ops.regulators import Found, Question, find_regulators
+from dash_hpc.ops.regulators import MEMBER_PRECISION, Found, Question, find_regulators
 
 __all__ = ["select"]
 
@@ -98,6 +99,7 @@ def _answer(
     start = np.searchsorted(genes, target.members)
     found = find_regulators(question, start, target.drive_variance, target.other_variance)
     pairs: IntArray = np.empty((0, 2), dtype=np.int64)
+    precision = MEMBER_PRECISION
     if products and len(found.members):
         pairs = _pairs(genes, found, question.prior)
         precision = float((2 * state.slab.size(float(len(found.members)))) ** -2.0)
@@ -110,6 +112,9 @@ def _answer(
         )
         found = find_regulators(question, found.members, found.drive_variance, found.other_variance)
     _keep(target, edges, looked_at, found, pairs)
+    refit_drive(
+        target, parts, features, smoothed, intercept=_INTERCEPT_PRECISION, member=MEMBER_PRECISION, product=precision
+    )
     target.excess = _excess(state, target, rows, parts, features.centre, smoothed)
     return looked_at
 
