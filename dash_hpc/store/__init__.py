@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dash_hpc.store.columns import is_reserved, option_column
 from dash_hpc.store.compact import Compaction, compact
+from dash_hpc.store.compare import compare_records, compare_runs
 from dash_hpc.store.files import FileLayer, FreeSpace, free_space, in_bytes
 from dash_hpc.store.index import rebuild_index
 from dash_hpc.store.makers import MADE_WITH, Mixture, made_with, mixtures
@@ -23,7 +24,7 @@ from dash_hpc.store.publish import (
     sweep_temporaries,
 )
 from dash_hpc.store.query import Store, open_store
-from dash_hpc.store.runfile import RunRecord, RunWriter, compare_records, compare_runs, read_run
+from dash_hpc.store.runfile import RunRecord, RunWriter, read_run
 from dash_hpc.store.scan import find_record
 from dash_hpc.store.schema import run_path
 from dash_hpc.store.verify import Finding, Verification, verify

@@ -2,7 +2,7 @@
 
 ``/history`` has one row per epoch, ``/events`` one per pruned tensor and event, ``/metrics`` one per metric; seconds
 stand apart under ``/timing`` and the circumstances under ``/provenance``, so that the rest of two equal runs is equal
-bit for bit (:func:`compare_runs`).
+bit for bit (:func:`dash_hpc.store.compare.compare_runs`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from scipy.sparse import issparse
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.columns import is_possible
@@ -40,7 +39,7 @@ from dash_hpc.store.schema import (
     write_text,
 )
 
-__all__ = ["PROVENANCE", "RunRecord", "RunWriter", "compare_records", "compare_runs", "read_run"]
+__all__ = ["PROVENANCE", "Columns", "RunRecord", "RunWriter", "is_time", "read_run"]
 
 _FLUSH_SECONDS = 5.0
 #: Circumstances of a run, as far as readers look into them.
@@ -221,7 +220,7 @@ class RunWriter:
             write_text(file, "provenance", canonical_json(self.provenance))
             file.create_group("timing")
             for name, columns in (("history", self._history), ("events", _columns(self._events))):
-                times = {key: values for key, values in columns.items() if _is_time(key)}
+                times = {key: values for key, values in columns.items() if is_time(key)}
                 rows = len(next(iter(columns.values()), ()))
                 write_table(file, name, {key: v for key, v in columns.items() if key not in times}, rows=rows)
                 write_table(file["timing"], name, times, rows=rows)
@@ -258,37 +257,6 @@ def read_run(path: Path | str, *, tables: bool = True, network: bool = True, dat
         return _record(path, file, tables, network)
 
 
-def compare_runs(path_a: Path | str, path_b: Path | str) -> list[str]:
-    """Return the differences between two run files, bit for bit, apart from provenance and timing.
-
-    An empty list means: same spec, status, history, events, metrics and network.
-    """
-    return compare_records(read_run(path_a), read_run(path_b))
-
-
-def compare_records(a: RunRecord, b: RunRecord) -> list[str]:
-    """Return the differences between two whole records, as :func:`compare_runs` does."""
-    differences = [
-        f"{name}: {one!r} and {two!r}"
-        for name in ("run_id", "status", "reason", "complete", "stop_reason", "notes")
-        if (one := getattr(a, name)) != (two := getattr(b, name))
-    ]
-    if canonical_json(a.spec) != canonical_json(b.spec):
-        differences.append("spec differs")
-    for name in ("history", "events"):
-        differences += _compare_arrays(name, _timeless(getattr(a, name)), _timeless(getattr(b, name)))
-    one, two = ({key: np.asarray(value) for key, value in record.metrics.items()} for record in (a, b))
-    differences += _compare_arrays("metrics", one, two)
-    if (a.network is None) != (b.network is None):
-        differences.append("network: only one of the two has one")
-    elif a.network is not None and b.network is not None:
-        if (a.network.epoch, a.network.genes) != (b.network.epoch, b.network.genes):
-            differences.append(f"network: kept epochs {a.network.epoch} and {b.network.epoch}, or genes, differ")
-        differences += _compare_arrays("network", a.network.weights, b.network.weights)
-        differences += _compare_arrays("mask", a.network.masks, b.network.masks)
-    return differences
-
-
 def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
     check_claims(file, LARGEST_UNFOLDING)
     texts = {key: str(file.attribute(key, str)) for key in ("run_id", "status", "reason", "stop_reason")}
@@ -322,12 +290,9 @@ def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
     )
 
 
-def _is_time(key: str) -> bool:
+def is_time(key: str) -> bool:
+    """Return whether a column holds seconds, which differ between equal runs."""
     return key.startswith("seconds") or key.endswith("_seconds")
-
-
-def _timeless(columns: Columns) -> Columns:
-    return {key: values for key, values in columns.items() if not _is_time(key)}
 
 
 def _columns(rows: Sequence[Mapping[str, Any]] | Columns) -> Mapping[str, Column]:
@@ -362,31 +327,3 @@ def _values_by_name(table: Columns) -> dict[str, float]:
     if names.dtype != object and len(names):
         raise StoreError("a table of names and values has no names")
     return {str(name): float(value) for name, value in zip(names, values, strict=True)}
-
-
-def _compare_arrays(what: str, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> list[str]:
-    differences = [f"{what}: {name} is in one only" for name in sorted(a.keys() ^ b.keys())]
-    for name in sorted(a.keys() & b.keys()):
-        one, two = (_plain(values[name]) for values in (a, b))
-        if one.dtype != two.dtype or one.shape != two.shape:
-            differences.append(f"{what}: {name} is {one.dtype}{one.shape} and {two.dtype}{two.shape}")
-        elif one.dtype == object:
-            if canonical_json(one.tolist()) != canonical_json(two.tolist()):
-                differences.append(f"{what}: {name} differs")
-        elif one.tobytes() != two.tobytes():
-            differences.append(f"{what}: {name} differs in {_count_unequal(one, two)} of {one.size} values")
-    return differences
-
-
-def _plain(values: Any) -> np.ndarray:
-    """As one array; of a compressed matrix the coordinates and values of its entries."""
-    if not issparse(values):
-        return np.asarray(values)
-    row, col = values.tocoo().coords
-    return np.rec.fromarrays([row, col, values.data])
-
-
-def _count_unequal(one: np.ndarray, two: np.ndarray) -> int:
-    size = one.dtype.itemsize
-    pairs = (np.frombuffer(array.tobytes(), dtype=np.uint8).reshape(-1, size) for array in (one, two))
-    return int(np.any(np.not_equal(*pairs), axis=1).sum())
