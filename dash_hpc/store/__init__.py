@@ -5,6 +5,7 @@ from __future__ import annotations
 from dash_hpc.store.columns import is_reserved, option_column
 from dash_hpc.store.compact import Compaction, compact
 from dash_hpc.store.compare import compare_records, compare_runs
+from dash_hpc.store.evidence import Evidence
 from dash_hpc.store.files import FileLayer, FreeSpace, free_space, in_bytes
 from dash_hpc.store.index import rebuild_index
 from dash_hpc.store.makers import MADE_WITH, Mixture, made_with, mixtures
@@ -32,6 +33,7 @@ from dash_hpc.store.verify import Finding, Verification, verify
 __all__ = [
     "MADE_WITH",
     "Compaction",
+    "Evidence",
     "FileLayer",
     "Finding",
     "FreeSpace",

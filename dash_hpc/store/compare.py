@@ -43,6 +43,12 @@ def compare_records(a: RunRecord, b: RunRecord) -> list[str]:
             differences.append(f"network: kept epochs {a.network.epoch} and {b.network.epoch}, or genes, differ")
         differences += _compare_arrays("network", a.network.weights, b.network.weights)
         differences += _compare_arrays("mask", a.network.masks, b.network.masks)
+    if (a.evidence is None) != (b.evidence is None):
+        differences.append("evidence: only one of the two has some")
+    elif a.evidence is not None and b.evidence is not None:
+        differences += _compare_arrays("evidence", a.evidence.edges, b.evidence.edges)
+        if canonical_json(a.evidence.facts) != canonical_json(b.evidence.facts):
+            differences.append("evidence: its facts differ")
     return differences
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dash_hpc.errors import StoreError
 from dash_hpc.store.bundle import Member
+from dash_hpc.store.evidence import Evidence
 from dash_hpc.store.index import Index, merged_names, read_index, row_or_problem, write_index
 from dash_hpc.store.makers import Mixture, mixtures
 from dash_hpc.store.network import Network
@@ -189,6 +190,21 @@ class Store:
         import pandas as pd
 
         return pd.DataFrame(self.record(run_id, network=False).events)
+
+    def evidence(self, run_id: str) -> Evidence:
+        """Return what is known of single edges.
+
+        Raises
+        ------
+        StoreError
+            When the run is not done, or its strategy says nothing of single edges.
+        """
+        record = self.record(run_id, network=False)
+        if record.evidence is None:
+            done = record.status == "done"
+            reason = f"its strategy is {record.spec['strategy']['name']}" if done else f"it is {record.status}"
+            raise StoreError(f"run {record.run_id} has no evidence on edges: {reason}; strategy evidence gives some")
+        return record.evidence
 
     def network(self, run_id: str) -> Network:
         """Return the kept network.

@@ -1,8 +1,9 @@
 """One run, one file, one writer: from the first epoch to the kept network.
 
-``/history`` has one row per epoch, ``/events`` one per pruned tensor and event, ``/metrics`` one per metric; seconds
-stand apart under ``/timing`` and the circumstances under ``/provenance``, so that the rest of two equal runs is equal
-bit for bit (:func:`dash_hpc.store.compare.compare_runs`).
+``/history`` has one row per epoch, ``/events`` one per pruned tensor and event, ``/metrics`` one per metric,
+``/evidence`` what is known of single edges, where a strategy says something of them; seconds stand apart under
+``/timing`` and the circumstances under ``/provenance``, so that the rest of two equal runs is equal bit for bit
+(:func:`dash_hpc.store.compare.compare_runs`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from dash_hpc.errors import StoreError
 from dash_hpc.store.columns import is_possible
 from dash_hpc.store.envelope import open_envelope, to_bytes
+from dash_hpc.store.evidence import Evidence, read_evidence, write_evidence
 from dash_hpc.store.hdf5 import Group
 from dash_hpc.store.network import Network, gene_count, read_network, write_network
 from dash_hpc.store.notes import anything, listing, record, text, whole
@@ -86,6 +88,8 @@ class RunRecord:
         None until the run is done, and when it was read with ``network=False``.
     timing : dict of float
         Seconds of the parts of the whole run.
+    evidence : Evidence or None
+        What its strategy found out about single edges, where it does; None when read with ``tables=False``.
     """
 
     path: Path
@@ -105,6 +109,7 @@ class RunRecord:
     stop_reason: str = ""
     notes: tuple[str, ...] = ()
     timing: dict[str, float] = field(default_factory=dict)
+    evidence: Evidence | None = None
 
 
 class RunWriter:
@@ -182,6 +187,7 @@ class RunWriter:
         stop_reason: str = "",
         notes: Sequence[str] = (),
         timing: Mapping[str, float] | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         """Publish the record as done: the last write of a run that ended well."""
         self._history, self._events = history, events
@@ -191,6 +197,8 @@ class RunWriter:
             write_network(file, weights, masks, epoch=epoch, genes=genes)
             write_table(file["timing"], "total", _named_values(timing or {}))
             write_text(file, "notes", canonical_json([str(note) for note in notes]))
+            if evidence is not None:
+                write_evidence(file, evidence)
 
         self._publish("done", stop_reason=stop_reason, rest=rest)
 
@@ -287,6 +295,7 @@ def _record(path: Path, file: Group, tables: bool, network: bool) -> RunRecord:
         stop_reason=texts["stop_reason"],
         notes=tuple(read_json(file, "notes", listing(text(LONGEST_TEXT)))) if done else (),
         timing=_values_by_name(read_table(timing, "total")) if done else {},
+        evidence=read_evidence(file) if done and tables else None,
     )
 
 
