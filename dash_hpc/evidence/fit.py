@@ -14,7 +14,7 @@ import numpy as np
 
 from dash_hpc.evidence.rows import Part
 from dash_hpc.evidence.smooth import Smoothing
-from dash_hpc.evidence.state import FloatArray, IntArray, State, Target, phi
+from dash_hpc.evidence.state import FloatArray, IntArray, Smoothed, State, Target, phi
 
 __all__ = ["Drive", "Piece", "fit_drive", "fit_drives", "pieces_of"]
 
@@ -85,7 +85,7 @@ class Drive:
 def fit_drives(
     parts: Mapping[int, Sequence[Part]],
     state: State,
-    smoothing: Smoothing,
+    smoothed: Smoothed,
     regulators: Mapping[int, IntArray],
 ) -> dict[int, Drive]:
     """Fit every target on its accepted regulators.
@@ -96,8 +96,8 @@ def fit_drives(
         Rows of each target, at its rate.
     state : State
         Its variances weigh the rows.
-    smoothing : Smoothing
-        The regulators' courses are taken without the target's own data.
+    smoothed : Smoothed
+        Regulators' courses; smoothed ones are taken as they are without the target's own data.
     regulators : mapping of int to (k,) int64
         Of each target; left out, it has none.
 
@@ -111,7 +111,8 @@ def fit_drives(
         if not parts[gene]:
             continue
         own = np.sort(np.asarray(regulators.get(gene, ()), dtype=np.int64))
-        courses = smoothing.cavity(gene, own)
+        here = smoothed.courses
+        courses = smoothed.cavity(gene, own) if isinstance(smoothed, Smoothing) else [x[:, :, own] for x in here]
         found[gene] = fit_drive(own, pieces_of(target, parts[gene], courses, bool(state.constant[own].all())))
     return found
 

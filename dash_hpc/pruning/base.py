@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dash_hpc.data import DataSet, Pairs, Prior
+    from dash_hpc.store import Evidence
 
 __all__ = ["Context", "EventScores", "Step", "Strategy", "closed", "pulls_back"]
 
@@ -208,6 +209,10 @@ class Strategy:
         A strategy may so compute a model instead of training it, before, between or without other phases. What is given
         and returned is as in :meth:`enter`. It is called once per run, also of one that was stopped before and goes on.
         """
+        return None
+
+    def evidence(self) -> Evidence | None:
+        """Return what the strategy knows of single edges, to be stored beside the model; asked once, at the end."""
         return None
 
     @property

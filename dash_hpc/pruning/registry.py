@@ -10,6 +10,7 @@ from dash_hpc.errors import UsageError
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.pruning.bioprune import BioPrune
 from dash_hpc.pruning.dash import Dash
+from dash_hpc.pruning.evidence import FromEvidence
 from dash_hpc.pruning.imp import Imp
 from dash_hpc.pruning.none import Unpruned
 from dash_hpc.pruning.structured import Structured
@@ -25,6 +26,7 @@ _ALL: tuple[type[Strategy], ...] = (
     Dash,
     BioPrune,
     Structured,
+    FromEvidence,
 )
 
 #: Every strategy by the name that a study file uses, in the order of tables and colours.

@@ -38,6 +38,8 @@ class StrategyOptions(BaseModel):
     """True when it needs a model family whose layers have a relation to the prior."""
     needs_structure: ClassVar[bool] = False
     """True when it needs a model family that can be built on a given structure."""
+    needs_assembly: ClassVar[bool] = False
+    """True when it needs a model family that can be written down from the drives of its genes."""
 
     @classmethod
     def unfit(cls, key: str, value: Any, first_epoch: int) -> str:

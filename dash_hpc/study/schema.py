@@ -184,15 +184,17 @@ class Study(Section):
         return self
 
     def _check_family(self, index: int, table: StrategyTable) -> None:
-        relation, structure = (
+        relation, structure, assembly = (
             "layers that have a relation to prior networks",
             "a model that can be built on a structure",
+            "a model that can be written down without training",
         )
         for family in dict.fromkeys(one.family for one in self.model.combinations()):
             model = MODELS[family]
             for needed, offered, what in (
                 (table.scalar.needs_relation, model.relates_to_prior, relation),
                 (table.scalar.needs_structure, model.takes_structure, structure),
+                (table.scalar.needs_assembly, model.assembled, assembly),
             ):
                 if needed and not offered:
                     message = f"needs {what}, which model.family = {family} has not: choose another strategy or family"

@@ -312,6 +312,7 @@ class _LeasedRun:
             "metrics": metrics,
             "genes": dataset.train.genes,
             "stop_reason": fit.stop_reason,
+            "evidence": trainer.strategy.evidence(),
             "notes": [*dataset.notes, *evaluation_notes(dataset)],
             "timing": {
                 **{f"seconds_{name}": value for name, value in fit.seconds.items()},

@@ -16,6 +16,7 @@ class PhoenixSection(ModelSection):
 
     relates_to_prior: ClassVar[bool] = True
     takes_structure: ClassVar[bool] = True
+    assembled: ClassVar[bool] = True
 
     family: Literal["phoenix"] = Field(default="phoenix", description="kind of model")
     init_U: Literal["orthogonal", "sparse"] = Field(  # noqa: N815 - the tensor is called U

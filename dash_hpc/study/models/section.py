@@ -21,6 +21,8 @@ class ModelSection(Section):
     relates_to_prior: ClassVar[bool] = False
     #: Whether the family can be built on a structure that is given: what ``structured`` needs.
     takes_structure: ClassVar[bool] = False
+    #: Whether a model can be written down from the drives of its genes: what ``evidence`` needs.
+    assembled: ClassVar[bool] = False
 
     family: str
     hidden: int = Field(default=40, ge=1, le=100_000, description="m, hidden units per branch")
