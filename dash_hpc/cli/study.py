@@ -76,6 +76,12 @@ def init(file: Path, example: str) -> None:
 @click.option("--fresh", is_flag=True, help="Begin anew; a folder with files is refused without --move-to.")
 @click.option("--move-to", type=click.Path(path_type=Path), help="With --fresh: the former output folder's new name.")
 @click.option("--dry-run", is_flag=True, help="Check study and data, forecast runs, disk, memory and time, and stop.")
+@click.option(
+    "--probe",
+    type=click.FloatRange(min=0, max=600),
+    metavar="SECONDS",
+    help="With --dry-run: try runs so long to tell time and memory; 0: not. [default: 2, more for many strategies]",
+)
 @json_option
 @click.pass_context
 def run(
@@ -91,6 +97,7 @@ def run(
     fresh: bool,
     move_to: Path | None,
     dry_run: bool,
+    probe: float | None,
     as_json: bool,
 ) -> None:
     """Train and prune all models of a study, then write the report.
@@ -108,12 +115,14 @@ def run(
 
     if move_to is not None and not fresh:
         raise click.UsageError("--move-to belongs to --fresh; without it the study goes on where it is", ctx)
+    if probe is not None and not dry_run:
+        raise click.UsageError("--probe belongs to --dry-run", ctx)
     if fresh and part is not None:
         raise click.UsageError("--fresh clears the folder of all parts; give it without --part", ctx)
 
     def work(executor: MPIExecutor | None = None, stop: StopFlag | None = None) -> int:
         where = (workers, device, pack)
-        return _work(study, overrides, output, where, part, fresh, move_to, dry_run, as_json, executor, stop)
+        return _work(study, overrides, output, where, part, fresh, move_to, dry_run, probe, as_json, executor, stop)
 
     # A dry run starts nothing, whatever a launcher has left in the environment.
     if dry_run or choose_engine(engine) == "local":
@@ -137,6 +146,7 @@ def _work(
     fresh: bool,
     move_to: Path | None,
     dry_run: bool,
+    probe: float | None,
     as_json: bool,
     executor: MPIExecutor | None,
     stop: StopFlag | None,
@@ -157,7 +167,7 @@ def _work(
             say(f"{plan.name}: {len(runs):,} runs, output in {folder}")
             for line in level_lines(levels, further):
                 say(line)
-        needs = forecast(plan, output=folder, workers=workers, device=device, pack=pack, runs=runs)
+        needs = forecast(plan, output=folder, workers=workers, device=device, pack=pack, seconds=probe, runs=runs)
         if as_json:
             few = len(runs) <= _MOST_LISTED
             print_json(

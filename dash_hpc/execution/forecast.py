@@ -28,7 +28,8 @@ from dash_hpc.study.strategies import STRATEGIES, total_epochs
 
 __all__ = ["DiskNeed", "Forecast", "disk_need", "forecast", "require_space"]
 
-PROBE_SECONDS = 10.0
+# Of a probe: for each strategy, and the least and the most for all together.
+PROBE_SECONDS_EACH, PROBE_SECONDS_LEAST, PROBE_SECONDS_MOST = 0.5, 2.0, 10.0
 _BLOCK = 4096
 _START_SECONDS = 2.0
 _DRIVER_BYTES, _DRIVER_BYTES_PER_RUN = 100_000_000, 20_000
@@ -81,6 +82,8 @@ class Forecast:
         Seconds of a run by strategy, to the last epoch: an early stop makes it shorter. Empty without a probe.
     seconds : float or None
         Of the whole study on this machine; None without a probe.
+    probe_seconds : float
+        How long runs were tried for that; 0 without a probe.
     notes : tuple of str
         What the figures leave out.
     """
@@ -101,6 +104,7 @@ class Forecast:
     training_bytes: int | None = None
     evaluation_bytes: int | None = None
     report_bytes: int | None = None
+    probe_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -129,6 +133,10 @@ class Forecast:
         if self.seconds is not None:
             parts = ", ".join(f"{name} {duration(each)}" for name, each in (self.run_seconds or {}).items())
             text.append(f"time: at most about {duration(self.seconds)} with {workers} (a run: {parts})")
+            if self.probe_seconds:
+                text.append(
+                    f"probe: {self.probe_seconds:g} s of training; --probe SECONDS tries longer and tells it better"
+                )
         return text + [f"note: {note}" for note in self.notes]
 
 
@@ -139,11 +147,12 @@ def forecast(
     workers: int | None = None,
     device: str = "cpu",
     pack: int | None = None,
-    seconds: float = PROBE_SECONDS,
+    seconds: float | None = None,
     runs: Plan | None = None,
 ) -> Forecast:
     """Estimate what a study needs, from a probe of at most about ``seconds`` in a worker process (0: no probe).
 
+    Left out, they are half a second for each strategy, and from 2 to 10 seconds for all.
     Nothing is written to the output folder. ``workers``, ``device`` and ``pack`` as for
     :func:`dash_hpc.execution.run_study`; the probe is always one of the CPU, and the notes say so.
 
@@ -164,11 +173,13 @@ def forecast(
     disk = disk_need(runs, genes, workers * side_by_side)
     free = free_space(folder)
     plain = Forecast(len(runs), workers, genes, 0, disk, free, pack=side_by_side, device=choice.line)
-    if seconds <= 0:
-        return plain
+    if seconds is not None and seconds <= 0:
+        return _with_note(plain, "time and memory were not measured (--probe 10 tries runs for ten seconds)")
     firsts: dict[str, dict[str, Any]] = {}
     for run, _ in runs.samples({}):
         firsts.setdefault(run.spec["strategy"]["name"], run.spec | largest)
+    if seconds is None:
+        seconds = min(max(PROBE_SECONDS_EACH * len(firsts), PROBE_SECONDS_LEAST), PROBE_SECONDS_MOST)
     with LocalExecutor(1) as executor:
         future = executor.submit(probe, list(firsts.values()), str(study.base), float(seconds))
         try:
@@ -201,6 +212,7 @@ def forecast(
         report_bytes=report_bytes(genes),
         run_seconds=each,
         seconds=total,
+        probe_seconds=float(seconds),
         notes=tuple(notes),
     )
 

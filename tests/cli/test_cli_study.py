@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from click.testing import CliRunner, Result
 from dash_hpc.cli import app
 from dash_hpc.errors import Interrupted
 from dash_hpc.study import load_study
+
+Measured = Callable[[Sequence[str]], tuple[int, float, int, str]]
 
 
 def call(*words: str | Path) -> Result:
@@ -135,12 +138,29 @@ def test_dry_run_counts_and_writes_nothing(study: Path) -> None:
     first, *rest = result.stdout.splitlines()
     assert first == f"tiny: 9 runs, output in {study.parent / 'out'}"
     heads = [line.split(":")[0] for line in rest if not line.startswith(" ")]
-    assert heads == ["data", "disk", "memory", "evaluation", "report", "time", "note"]
+    assert heads == ["data", "disk", "memory", "evaluation", "report", "time", "probe", "note"]
     assert list(study.parent.iterdir()) == [study]
     plan = json.loads(call("run", study, "--dry-run", "--json").stdout)
     assert [run["strategy"]["name"] for run in plan["runs"]] == ["none"] * 2 + ["dash"] * 4
     assert plan["forecast"]["runs"] == 6
     assert plan["forecast"]["seconds"] > 0
+
+
+def test_dry_run_of_a_million_runs_counts_them(study: Path, measured: Measured) -> None:
+    grid = "[" + ", ".join(f"{k / 200:.3f}" for k in range(100)) + "]"
+    words = [sys.executable, "-m", "dash_hpc", "run", str(study), "--dry-run", "--probe", "0", "--output", "out"]
+    for change in (f"strategy.dash.lambda_ppi={grid}", f"strategy.dash.lambda_motif={grid}", "sweep.seeds=0..98"):
+        words += ["--set", change]
+    code, seconds, size, said = measured(words)
+    assert code == 0, said
+    assert "990,099 runs" in said
+    assert "note: time and memory were not measured (--probe 10" in said
+    assert seconds < 5
+    assert size < 500_000_000
+
+
+def test_a_probe_belongs_to_a_dry_run(study: Path) -> None:
+    assert "--probe belongs to --dry-run" in call("run", study, "--probe", "3").stderr
 
 
 def test_a_mistake_in_a_set_option_stops_before_any_run(study: Path) -> None:

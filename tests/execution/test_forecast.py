@@ -80,9 +80,12 @@ def test_forecast_of_a_study(study: Study, tmp_path: Path) -> None:
     assert found.memory_bytes is not None
     assert found.worker_bytes is not None
     assert found.memory_bytes > 2 * found.worker_bytes
-    assert [line.split(":")[0] for line in found.lines()] == ["disk", "memory", "evaluation", "report", "time"]
+    assert [line.split(":")[0] for line in found.lines()] == ["disk", "memory", "evaluation", "report", "time", "probe"]
+    assert found.probe_seconds == 2.0
     assert not (tmp_path / "out").exists()
-    assert forecast(study, seconds=0).seconds is None
+    without = forecast(study, seconds=0)
+    assert without.seconds is None
+    assert without.lines()[-1].startswith("note: time and memory were not measured (--probe 10")
 
 
 def test_a_probe_that_fails_leaves_the_rest(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

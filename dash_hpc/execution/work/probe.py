@@ -21,6 +21,10 @@ __all__ = ["densities", "probe"]
 _FIRST_PAIRS = 16
 _EPOCHS = 40
 _LONG_ENOUGH = 0.25
+# So many epochs are to fit, or those of a pruned model are not among them.
+_LEAST_EPOCHS = 12
+# How many times as many pairs are tried next: of more nothing is known yet.
+_GROWTH = 4
 #: Of the time for the probe; the rest is for evaluation, which is left out where it would take longer.
 _TRAINING_SHARE = 0.8
 _EVALUATION_SECONDS_PER_PAIR = 1.5e-7
@@ -47,9 +51,9 @@ def densities(schedule: Mapping[str, Any] | None, epochs: int) -> list[float]:
 def probe(specs: Sequence[Mapping[str, Any]], base: str, seconds: float) -> dict[str, Any]:
     """Train a little of each spec for ``seconds`` in all and extrapolate.
 
-    Few pairs are trained at first, then more until an epoch takes a quarter of a second; events follow each other
-    quickly, so that the times at many sparsities are seen. The time of an epoch is proportional to the pairs and
-    interpolated in the share of active weights.
+    Few pairs are trained at first, then more until an epoch takes a quarter of a second, or a twelfth of the time for
+    its strategy where that is shorter; events follow each other quickly, so that the times at many sparsities are seen.
+    The time of an epoch is proportional to the pairs and interpolated in the share of active weights.
 
     Returns
     -------
@@ -123,24 +127,29 @@ def _times(
     """Return pairs (share of active weights, seconds of an epoch over all data), seconds of an event, and the fit."""
     from dataclasses import replace
 
-    began = time.perf_counter()
+    until = time.perf_counter() + seconds
     whole = len(dataset.train.pairs())
     count = min(_FIRST_PAIRS, whole)
-    while True:
-        part = replace(dataset, train=_first(dataset.train, count), validation=_first(dataset.validation, count))
-        spent = time.perf_counter() - began
-        # The first epochs of a size tell whether it is worth more.
-        quick = count < whole and spent < seconds / 2
-        fit = _fit(part, spec, seconds - spent, 2 if quick else _EPOCHS)
-        epoch = fit.history["seconds_train"][-1]
-        if not quick or epoch >= _LONG_ENOUGH:
-            if len(fit.history["epoch"]) >= 3 or time.perf_counter() - began >= seconds:
-                break
-            fit = _fit(part, spec, seconds - (time.perf_counter() - began), _EPOCHS)
-            break
-        count = min(whole, count * 4)
-    scale_train = whole / len(part.train.pairs())
-    scale_validation = len(dataset.validation.pairs()) / len(part.validation.pairs())
+
+    def part(count: int) -> DataSet:
+        return replace(dataset, train=_first(dataset.train, count), validation=_first(dataset.validation, count))
+
+    def left() -> float:
+        return until - time.perf_counter()
+
+    fit: Fit | None = None
+    growing = count < whole
+    while growing:
+        fit = _fit(part(count), spec, left(), 2)
+        epoch = fit.history["seconds_train"][-1] + fit.history["seconds_validation"][-1]
+        room = min(_LONG_ENOUGH, left() / _LEAST_EPOCHS) / epoch
+        growing = room >= _GROWTH and _GROWTH * count < whole
+        count = min(whole, int(count * min(max(room, 1.0), _GROWTH)))
+    some = part(count)
+    if fit is None or left() > 0:
+        fit = _fit(some, spec, left(), _EPOCHS)
+    scale_train = whole / len(some.train.pairs())
+    scale_validation = len(dataset.validation.pairs()) / len(some.validation.pairs())
     history = fit.history
     density = (
         densities(_quick(spec)["schedule"], len(history["epoch"])) if fit.events else [1.0] * len(history["epoch"])
