@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dash_hpc.evidence.anchor import unbent
 from dash_hpc.evidence.blocks import Block
 from dash_hpc.evidence.population import Population
 from dash_hpc.evidence.rows import Part, drive_weights
@@ -275,6 +276,8 @@ def smooth(
     state: State,
     rates: FloatArray,
     courses: Sequence[FloatArray],
+    *,
+    anchored: bool = True,
 ) -> Smoothing:
     """Smooth all courses in the network as it stands.
 
@@ -289,6 +292,8 @@ def smooth(
         Per unit of the blocks' time; those of constant genes are not read.
     courses : sequence of (N, U, G) float64
         Per block; where the search starts from, and the courses of genes without rows.
+    anchored : bool, default True
+        Whether levels are held to their own measurements (:func:`dash_hpc.evidence.anchor.unbent`).
 
     Notes
     -----
@@ -298,9 +303,28 @@ def smooth(
     targets = {gene for gene in state.targets if parts.get(gene)}
     wiring = Wiring.of(state, targets)
     population = Population.of_blocks(blocks, state, wiring, courses)
-    return Smoothing(
-        [
-            Posterior(number, block, parts, state, wiring, rates, course, population)
-            for number, (block, course) in enumerate(zip(blocks, courses, strict=True))
-        ]
-    )
+    posteriors = [
+        Posterior(number, block, parts, state, wiring, rates, course, population)
+        for number, (block, course) in enumerate(zip(blocks, courses, strict=True))
+    ]
+    if anchored:
+        _anchor(posteriors, state.noise)
+    return Smoothing(posteriors)
+
+
+def _anchor(posteriors: Sequence[Posterior], noise: float) -> None:
+    """Take the bend out of the levels; all blocks tell it together."""
+    ends = np.cumsum([len(posterior.block.trajectories) for posterior in posteriors])[:-1]
+    for latent, gene in enumerate(posteriors[0].wiring.levels.tolist()):
+        values = [posterior.block.values[:, :, gene] for posterior in posteriors]
+        seen = [~np.isnan(value) for value in values]
+        count = np.concatenate([found.sum(axis=1) for found in seen])
+        total = np.concatenate(
+            [np.where(found, value, 0.0).sum(axis=1) for found, value in zip(seen, values, strict=True)]
+        )
+        level = np.concatenate([posterior.courses[gene, 0] for posterior in posteriors])
+        variance = np.concatenate([posterior.spread[:, latent, latent] for posterior in posteriors])
+        bend = unbent(level, variance, total / np.maximum(count, 1), count / noise)
+        for posterior, own in zip(posteriors, np.split(bend, ends), strict=True):
+            posterior.courses[gene] += own
+            posterior.slopes[gene] = phi_slope(posterior.courses[gene])

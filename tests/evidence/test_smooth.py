@@ -48,7 +48,7 @@ def first_courses(blocks: list[Block]) -> list[np.ndarray]:
 
 
 def run(known: State, blocks: list[Block], rates: np.ndarray = RATES) -> Smoothing:
-    return smooth(blocks, parts(blocks, known, rates), known, rates, first_courses(blocks))
+    return smooth(blocks, parts(blocks, known, rates), known, rates, first_courses(blocks), anchored=False)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_cavity_is_smoothing_without_the_rows(loop: bool) -> None:
         rows = parts(blocks, known, RATES)
         none = np.empty(0, dtype=np.int64)
         rows[gene] = tuple(replace(part, members=none, z=part.z[:0]) for part in rows[gene])
-        alone = smooth(blocks, rows, known, RATES, first_courses(blocks))
+        alone = smooth(blocks, rows, known, RATES, first_courses(blocks), anchored=False)
         others = np.array([other for other in every if other != gene or gene in (3, 4, 5)])
         (shift,), (before,), (after,) = whole.shift(gene, others), whole.courses, alone.courses  # type: ignore[misc]
         np.testing.assert_allclose(before[:, :, others] + shift, after[:, :, others], rtol=0, atol=1e-8)
