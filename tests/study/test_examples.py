@@ -68,10 +68,14 @@ def test_hema_b_is_the_published_setting() -> None:
 
 
 def test_the_commented_starter_names_every_key() -> None:
+    """Of its own strategies; the others are named."""
     text = starter("quick")
-    models = [*SECTIONS.values(), DATA_KINDS["simulate"], *STRATEGIES.values()]
+    used = {table.name for table in parse_study(text).strategy}
+    models = [*SECTIONS.values(), DATA_KINDS["simulate"], *(STRATEGIES[name] for name in used)]
     keys = {key for model in models for key in model.model_fields} - {"base"}  # base is written by the program
     assert {key for key in keys if f"{key} = " not in text} == set()
+    (others,) = (line for line in text.splitlines() if line.startswith("# Others, with their options: docs/study.md."))
+    assert {name for name in STRATEGIES if name not in used and name not in others} == set()
 
 
 def test_the_keys_that_the_starter_comments_out_are_legal_and_are_the_defaults() -> None:
