@@ -23,7 +23,8 @@ struct RegulatorsArgs {
     const int64_t* sign;                        // [candidates] +1, -1 or 0
     const int64_t* start;                       // [starts] the members to begin with
     int64_t free_drive, free_others;            // degrees of freedom of the rows
-    double floor;                               // least variance of rows
+    double drive_floor, other_floor;            // least variances of rows
+    double inflation;                           // what their estimates are multiplied with
     Slab slab;
     double drive_variance, other_variance;      // in: to begin with; out
     int64_t count;                              // out: members

@@ -21,9 +21,10 @@ py::tuple regulators(const py::object& drive_data, const py::object& other_data,
                      const py::object& fixed_others, const py::object& fixed_precision, const py::object& drive,
                      const py::object& others, const py::object& prior, const py::object& sign, const py::object& start,
                      const py::object& drive_variance, const py::object& other_variance, const py::object& free_others,
-                     const py::object& floor, const py::object& level, const py::object& slope,
-                     const py::object& log_weights, dash::StopToken* stop) {
-    return guarded("regulators", [&](dash::Extent& extent) {
+                     const py::object& drive_floor, const py::object& other_floor, const py::object& inflation,
+                     const py::object& level, const py::object& slope, const py::object& log_weights,
+                     dash::StopToken* stop) {
+    return guarded("find_regulators", [&](dash::Extent& extent) {
         Arrays arrays;
         dash::RegulatorsArgs args{};
         args.n_drive = length_of(drive_data, "drive_data"), args.n_others = length_of(other_data, "other_data");
@@ -57,7 +58,9 @@ py::tuple regulators(const py::object& drive_data, const py::object& other_data,
         args.drive_variance = number(drive_variance, "drive_variance", 0, HUGE_VAL, false);
         args.other_variance = number(other_variance, "other_variance", 0, HUGE_VAL, false);
         args.free_drive = a, args.free_others = integer(free_others, "free_others", 0, INT64_MAX);
-        args.floor = number(floor, "floor", 0, HUGE_VAL, false);
+        args.drive_floor = number(drive_floor, "drive_floor", 0, HUGE_VAL, false);
+        args.other_floor = number(other_floor, "other_floor", 0, HUGE_VAL, false);
+        args.inflation = number(inflation, "inflation", 1);
         args.slab.level = number(level, "level"), args.slab.slope = number(slope, "slope");
         const int64_t most = std::max(args.starts, dash::kMostRegulators);
         py::array_t<int64_t> members(most);
@@ -79,10 +82,10 @@ py::tuple regulators(const py::object& drive_data, const py::object& other_data,
 }
 
 const dash::Bind bind([](py::module_& module) {
-    module.def("regulators", &regulators, "drive_data"_a, "other_data"_a, "fixed_drive"_a, "fixed_others"_a,
+    module.def("find_regulators", &regulators, "drive_data"_a, "other_data"_a, "fixed_drive"_a, "fixed_others"_a,
                "fixed_precision"_a, "drive"_a, "others"_a, "prior"_a, "sign"_a, "start"_a, "drive_variance"_a,
-               "other_variance"_a, "free_others"_a, "floor"_a, "level"_a, "slope"_a, "log_weights"_a,
-               "stop"_a = py::none());
+               "other_variance"_a, "free_others"_a, "drive_floor"_a, "other_floor"_a, "inflation"_a, "level"_a, "slope"_a,
+               "log_weights"_a, "stop"_a = py::none());
 });
 
 }  // namespace

@@ -10,7 +10,7 @@ import numpy as np
 from dash_hpc.evidence.columns import Features, Rows, columns_of, products_of, rows_of
 from dash_hpc.evidence.odds import set_prior_odds
 from dash_hpc.evidence.refit import refit_drive
-from dash_hpc.evidence.rows import Part
+from dash_hpc.evidence.rows import CENTRED_FROM, Part
 from dash_hpc.evidence.slab import refit_slab
 from dash_hpc.evidence.state import Candidates, FloatArray, IntArray, Smoothed, State, Target
 from dash_hpc.ops.regulators import MEMBER_PRECISION, Found, Question, find_regulators
@@ -28,6 +28,13 @@ _LEFT_BEHIND = -3.0
 #: Log-odds from which an edge counts as sure, and below which it is out of the question.
 _SURE, _OUT = 2.0, -6.0
 _MOST_CORRUPTION = 0.9
+#: No model describes more of the rows' variation than all but this share of it.
+_TRUSTED = 0.01
+#: The inflation of variances is looked for again while it grows by this factor: with larger variances fewer are in.
+_GROWN, _MOST_INFLATIONS = 1.2, 6
+#: Median of χ² of one degree of freedom; by how much that of a few hundred related candidates may exceed it, as a share
+#: of it; how many candidates it takes, and how much must be known of each.
+_CHANCE_MEDIAN, _BY_CHANCE, _ENOUGH, _SEEN = 0.4549, 0.5, 20, 1e-6
 
 
 def select(
@@ -94,10 +101,21 @@ def _answer(
         edges.prior[looked_at],
         edges.sign[looked_at],
         state.slab,
-        state.noise,
+        max(state.noise, _TRUSTED * float(np.var(rows.drive))),
+        max(state.noise, _TRUSTED * float(np.mean(rows.others**2)) if len(rows.others) else 0.0),
     )
+    if 0 < len(rows) < CENTRED_FROM:  # the values of one trajectory do not stand for so many trajectories
+        target.inflation = max(target.inflation, len(rows.others) / len(rows))
+    question = _inflated(question, target.inflation)
     start = np.searchsorted(genes, target.members)
     found = find_regulators(question, start, target.drive_variance, target.other_variance)
+    for _ in range(_MOST_INFLATIONS if first else 0):
+        growth = _inflation(target, found) / target.inflation
+        if growth < _GROWN:
+            break
+        target.inflation *= growth
+        question = _inflated(question, growth)
+        found = find_regulators(question, found.members, found.drive_variance, found.other_variance)
     pairs: IntArray = np.empty((0, 2), dtype=np.int64)
     precision = MEMBER_PRECISION
     if products and len(found.members):
@@ -116,6 +134,8 @@ def _answer(
         target, parts, features, smoothed, intercept=_INTERCEPT_PRECISION, member=MEMBER_PRECISION, product=precision
     )
     target.excess = _excess(state, target, rows, parts, features.centre, smoothed)
+    if first:
+        target.inflation = _inflation(target, found)
     return looked_at
 
 
@@ -139,6 +159,33 @@ def _keep(target: Target, edges: Candidates, looked_at: IntArray, found: Found, 
     kept = np.isin(pairs, target.members).all(axis=1)
     target.pairs, target.pair_coefficients = pairs[kept], found.coefficients[1 : 1 + q][kept]
     target.drive_variance, target.other_variance = found.drive_variance, found.other_variance
+
+
+def _inflated(question: Question, growth: float) -> Question:
+    """The question with variances that are larger by a factor."""
+    return replace(
+        question,
+        drive_floor=growth * question.drive_floor,
+        other_floor=growth * question.other_floor,
+        inflation=growth * question.inflation,
+    )
+
+
+def _inflation(target: Target, found: Found) -> float:
+    """How much larger the squared scores of candidates that are not in are than chance makes them.
+
+    Most candidates have no part in a target. If what the members leave were noise, q² / s of the others would be drawn
+    from χ² of one degree of freedom. Where it is larger, the rest is no noise: a misfit of the model that all genes of
+    one course share, or of few trajectories. Variances are then multiplied with the factor by which the median is too
+    large (as in Devlin and Roeder, Biometrics 55, 1999), less what the median may be off by chance.
+    """
+    outside = np.ones(len(found.score), dtype=np.bool_)
+    outside[found.members] = False
+    outside &= found.information > _SEEN
+    if outside.sum() < _ENOUGH:
+        return target.inflation
+    median = float(np.median(found.score[outside] ** 2 / found.information[outside]))
+    return max(1.0, target.inflation * median / _CHANCE_MEDIAN - _BY_CHANCE)
 
 
 def _excess(

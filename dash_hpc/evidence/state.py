@@ -197,6 +197,8 @@ class Target:
         Of the drive.
     pairs : (q, 2) int64, pair_coefficients : (q,) float64
         Products in the drive, of members, squares too.
+    inflation : float
+        How much more its rows vary with genes that have no part in them than their variances say, 1 or more.
     excess : float
         δ_j: variance of the drive row that neither noise nor the uncertainty of the regulators' courses explains.
     """
@@ -210,6 +212,7 @@ class Target:
     offset: float = 0.0
     pairs: IntArray = field(default_factory=_no_pairs)
     pair_coefficients: FloatArray = field(default_factory=_no_values)
+    inflation: float = 1.0
     excess: float = 0.0
 
     def drive(self, features: FloatArray) -> FloatArray:

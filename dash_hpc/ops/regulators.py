@@ -52,8 +52,10 @@ class Question:
     sign : (C,) int64
         +1 or -1 where the sign of the edge is known, else 0.
     slab : Slab
-    floor : float
-        Least variance of rows, above 0.
+    drive_floor, other_floor : float
+        Least variances of rows, above 0.
+    inflation : float
+        What estimated variances are multiplied with, 1 or more.
     """
 
     drive_data: FloatArray
@@ -67,7 +69,9 @@ class Question:
     prior: FloatArray
     sign: IntArray
     slab: Slab
-    floor: float
+    drive_floor: float
+    other_floor: float
+    inflation: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,15 +126,16 @@ def find_regulators(
     a = as_number(drive_variance, "drive_variance", least=0, open_at=(0,))
     b = as_number(other_variance, "other_variance", least=0, open_at=(0,))
     # a module that was built before this operator was there has none
-    native = getattr(native_module(), "regulators", None)
+    native = getattr(native_module(), "find_regulators", None)
     if native is None:
         return search(given, members.tolist(), a, b)
     slab = given.slab
     return Found(
         *native(
             given.drive_data, given.other_data, given.fixed_drive, given.fixed_others, given.fixed_precision,
-            given.drive, given.others, given.prior, given.sign, members, a, b, given.free_others, given.floor,
-            slab.level, slab.slope, slab.log_weights, stop_token(),
+            given.drive, given.others, given.prior, given.sign, members, a, b, given.free_others,
+            given.drive_floor, given.other_floor, given.inflation, slab.level, slab.slope, slab.log_weights,
+            stop_token(),
         )
     )  # fmt: skip
 
@@ -170,7 +175,9 @@ def _checked(question: Question) -> Question:
             as_number(question.slab.slope, "slope"),
             as_array(weights, np.float64, "log_weights"),
         ),
-        as_number(question.floor, "floor", least=0, open_at=(0,)),
+        as_number(question.drive_floor, "drive_floor", least=0, open_at=(0,)),
+        as_number(question.other_floor, "other_floor", least=0, open_at=(0,)),
+        as_number(question.inflation, "inflation", least=1),
     )
 
 
@@ -202,8 +209,9 @@ def search(question: Question, start: list[int], drive_variance: float, other_va
         step = _settle(question, a, b, drive_variance, other_variance, members)
         members = step.members
         taken = [*range(fixed), *(fixed + place for place in members)]
-        new_drive = _variance(a, taken, step, drive_variance, len(question.drive_data), question.floor)
-        new_other = _variance(b, taken, step, other_variance, question.free_others, question.floor)
+        new_drive = question.inflation * _variance(a, taken, step, drive_variance, len(question.drive_data))
+        new_other = question.inflation * _variance(b, taken, step, other_variance, question.free_others)
+        new_drive, new_other = max(new_drive, question.drive_floor), max(new_other, question.other_floor)
         if (
             abs(new_drive / drive_variance - 1) < _SAME_VARIANCE
             and abs(new_other / other_variance - 1) < _SAME_VARIANCE
@@ -284,8 +292,8 @@ def _settle(
     return step
 
 
-def _variance(gram: _Gram, taken: list[int], step: _Step, variance: float, free: int, floor: float) -> float:
+def _variance(gram: _Gram, taken: list[int], step: _Step, variance: float, free: int) -> float:
     """Residual variance of rows, by their effective degrees of freedom."""
     residual = gram.data - gram.columns[:, taken] @ step.coefficients
     used = (step.covariance * gram.with_columns(taken)[taken]).sum() / variance
-    return max(float(residual @ residual) / max(free - used, 1.0), floor)
+    return float(residual @ residual) / max(free - used, 1.0)

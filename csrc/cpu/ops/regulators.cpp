@@ -106,8 +106,8 @@ class Search {
     void run() {
         for (int turn = 0; turn < kVariances; ++turn) {
             settle();
-            const double drive = variance(drive_, a_.drive_variance, a_.free_drive);
-            const double others = variance(others_, a_.other_variance, a_.free_others);
+            const double drive = variance(drive_, a_.drive_variance, a_.free_drive, a_.drive_floor);
+            const double others = variance(others_, a_.other_variance, a_.free_others, a_.other_floor);
             if (std::fabs(drive / a_.drive_variance - 1) < kSameVariance &&
                 std::fabs(others / a_.other_variance - 1) < kSameVariance)
                 break;
@@ -267,15 +267,15 @@ class Search {
     }
 
     // Residual variance of rows, by their effective degrees of freedom.
-    double variance(const Rows& rows, double before, int64_t free) const {
+    double variance(const Rows& rows, double before, int64_t free, double floor) const {
         double used = 0;
         for (int64_t r = 0; r < final_; ++r) {
             const double* row = rows.row(slot_[taken_[r]]);
             for (int64_t s = 0; s < final_; ++s) used += covariance_[r * most_ + s] * row[taken_[s]];
         }
         const double left = static_cast<double>(free) - used / before;
-        const double found = rows.residual(taken_, beta_, final_) / (left > 1 ? left : 1);
-        return found > a_.floor ? found : a_.floor;
+        const double found = a_.inflation * rows.residual(taken_, beta_, final_) / (left > 1 ? left : 1);
+        return found > floor ? found : floor;
     }
 
     RegulatorsArgs& a_;
