@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation.influence import active_weights, model_sparsity, structural_edges
-from dash_hpc.evaluation.matrices import column_counts, take
+from dash_hpc.evaluation.matrices import Product, column_counts, take
 from dash_hpc.evaluation.network import Confusion, confusion, reference_coordinates
 from dash_hpc.models.registry import family_named
 from dash_hpc.ops.state import TrainState
@@ -32,32 +33,30 @@ __all__ = [
 ]
 
 
-def prior_network(prior: Any, n_genes: int) -> np.ndarray:
+def prior_network(prior: Any, n_genes: int) -> csr_array:
     """Return the prior taken as the network: (G, G) bool, target × regulator."""
     targets, regulators = reference_coordinates(prior)
-    network = np.zeros((n_genes, n_genes), dtype=bool)
-    network[targets, regulators] = True
-    return network
+    return csr_array((np.ones(targets.size, dtype=bool), (targets, regulators)), shape=(n_genes, n_genes))
 
 
-def margins_network(prior: Any, n_genes: int) -> np.ndarray:
+def margins_network(prior: Any, n_genes: int) -> Product:
     """Return every (source, target) pair of the prior's margins: (G, G) bool, target × regulator."""
     targets, regulators = reference_coordinates(prior)
     return _outer(targets, regulators, n_genes)
 
 
-def sources_network(prior: Any, n_genes: int) -> np.ndarray:
+def sources_network(prior: Any, n_genes: int) -> Product:
     """Return every source of the prior joined to all genes: (G, G) bool, target × regulator."""
     _, regulators = reference_coordinates(prior)
     return _outer(np.arange(n_genes), regulators, n_genes)
 
 
-def _outer(targets: np.ndarray, regulators: np.ndarray, n_genes: int) -> np.ndarray:
+def _outer(targets: np.ndarray, regulators: np.ndarray, n_genes: int) -> Product:
     is_target = np.zeros(n_genes, dtype=bool)
     is_target[targets] = True
     is_source = np.zeros(n_genes, dtype=bool)
     is_source[regulators] = True
-    return is_target[:, None] & is_source[None, :]
+    return Product(is_target, is_source)
 
 
 def structure_controls(prior: Any, truth: Any, universe: str = "all") -> dict[str, Confusion]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
 __all__ = [
+    "Product",
     "any_along",
     "column_counts",
     "count",
@@ -24,6 +26,33 @@ BLOCK_ENTRIES = 1 << 24
 """Work in row blocks of about 128 MiB in float64."""
 
 
+@dataclass(frozen=True)
+class Product:
+    """The bool matrix of all pairs of some rows with some columns, never spread out.
+
+    Attributes
+    ----------
+    rows, columns : (n,) and (m,) bool
+        Which; an entry is True where both are.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of all rows and columns."""
+        return self.rows.size, self.columns.size
+
+    def __getitem__(self, key: tuple[slice, np.ndarray]) -> Product:
+        rows, columns = key
+        return Product(self.rows[rows], self.columns[columns])
+
+    def toarray(self) -> np.ndarray:
+        """Return it spread out."""
+        return self.rows[:, None] & self.columns[None, :]
+
+
 def row_blocks(n_rows: int, n_columns: int, parts: int = 1) -> Iterator[slice]:
     """Blocks of neighbouring rows that together have at most ``BLOCK_ENTRIES / parts`` entries, or are one row."""
     step = max(1, BLOCK_ENTRIES // parts // max(1, n_columns))
@@ -33,6 +62,8 @@ def row_blocks(n_rows: int, n_columns: int, parts: int = 1) -> Iterator[slice]:
 
 def count(matrix: Any) -> int:
     """Number of entries other than 0."""
+    if isinstance(matrix, Product):
+        return int(np.count_nonzero(matrix.rows)) * int(np.count_nonzero(matrix.columns))
     return int(matrix.count_nonzero() if issparse(matrix) else np.count_nonzero(matrix))
 
 
@@ -45,6 +76,9 @@ def column_counts(matrix: Any) -> np.ndarray:
 
 def take(matrix: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """(k,) the entries at the coordinates."""
+    if isinstance(matrix, Product):
+        both: np.ndarray = matrix.rows[rows] & matrix.columns[columns]
+        return both
     if not issparse(matrix):
         found: np.ndarray = matrix[rows, columns]
         return found
@@ -56,6 +90,8 @@ def take(matrix: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def diagonal(matrix: Any) -> np.ndarray:
     """(n,) the entries of the diagonal."""
+    if isinstance(matrix, Product):
+        return matrix.rows & matrix.columns
     return matrix.diagonal() if issparse(matrix) else np.diagonal(matrix)
 
 

@@ -98,6 +98,7 @@ def confusion(predicted: Any, truth: Any, universe: str = "all") -> Confusion:
     Parameters
     ----------
     predicted : (G, G) bool, target × regulator
+        Dense, sparse, or the :class:`dash_hpc.evaluation.matrices.Product` of some genes with some.
     truth : regulator × target, sparse or dense
         Non-zero entries are the edges.
     universe : {"all", "reference_tfs", "off_diagonal"}

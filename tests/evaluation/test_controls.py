@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dash_hpc.data import Prior, TimeCourse
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation import (
     bioprune_curve,
+    confusion,
     margins_network,
     persistence_mse,
     prior_network,
@@ -26,9 +28,9 @@ PRIOR = sp.csr_array(np.array([[0, 1.0, 0], [0, 0, 0], [0, -1.0, 0]]))
 
 
 def test_control_networks_by_hand():
-    assert np.argwhere(prior_network(PRIOR, 3)).tolist() == [[1, 0], [1, 2]]
-    assert np.argwhere(margins_network(PRIOR, 3)).tolist() == [[1, 0], [1, 2]]
-    assert np.argwhere(sources_network(PRIOR, 3)).tolist() == [[j, i] for j in range(3) for i in (0, 2)]
+    assert np.argwhere(prior_network(PRIOR, 3).toarray()).tolist() == [[1, 0], [1, 2]]
+    assert np.argwhere(margins_network(PRIOR, 3).toarray()).tolist() == [[1, 0], [1, 2]]
+    assert np.argwhere(sources_network(PRIOR, 3).toarray()).tolist() == [[j, i] for j in range(3) for i in (0, 2)]
 
 
 def test_controls_see_the_orientation():
@@ -40,6 +42,29 @@ def test_controls_see_the_orientation():
         "sources": pytest.approx(0.5 * (1 + 6 / 7)),
     }
     assert structure_controls(truth.T.tocsr(), truth)["prior"].tpr == 0.0
+
+
+@pytest.mark.parametrize("universe", ["all", "reference_tfs", "off_diagonal"])
+def test_controls_are_those_of_the_matrices_spread_out(universe):
+    rng = np.random.default_rng(3)
+    prior, truth = (sp.csr_array((rng.random((30, 30)) < share).astype(float)) for share in (0.03, 0.05))
+    for name, make in (("prior", prior_network), ("margins", margins_network), ("sources", sources_network)):
+        spread = make(prior, 30).toarray()
+        assert 0 < spread.sum() < 900
+        assert structure_controls(prior, truth, universe)[name] == confusion(spread, truth, universe)
+
+
+def test_controls_of_many_genes_need_no_matrix_of_all_pairs():
+    n = 20_000
+    prior = sp.csr_array((np.ones(n), (np.arange(n) % 500, np.arange(n))), shape=(n, n))
+    tracemalloc.start()
+    found = structure_controls(prior, prior)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found["prior"].tp, found["prior"].fp) == (n, 0)
+    assert found["margins"] == found["sources"]
+    assert (found["margins"].tp, found["margins"].fp, found["margins"].tn) == (n, 499 * n, n * (n - 500))
+    assert peak < 20_000_000  # of all pairs, as bytes: 400 MB
 
 
 def test_shuffled_network_is_at_chance():
