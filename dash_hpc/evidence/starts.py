@@ -42,6 +42,11 @@ class Smoothing:
     rates: FloatArray
     measured: int
 
+    def account(self) -> str:
+        """What was learnt for the starts, as a clause."""
+        told = f"smoothed; noise {self.noise.variance**0.5:.3g}, {int(self.noise.constant.sum()):,} genes do not move"
+        return told + (f", {self.measured:,} start as measured" if self.measured else "")
+
 
 #: Runs of one data set share them; each lives as long as its data set.
 _smoothings: WeakKeyDictionary[DataSet, Smoothing] = WeakKeyDictionary()

@@ -169,5 +169,9 @@ def _build(study: Study, spec: Mapping[str, Any]) -> DataSet:
     from dash_hpc.data import build, summarise
 
     dataset = build(spec, seed=study.sweep.seeds[0], base=study.base)
-    _SEEN[(canonical_json(spec), str(study.base))] = summarise(dataset)
+    told = _SEEN[(canonical_json(spec), str(study.base))] = summarise(dataset)
+    if dataset.starts == "smoothed":
+        from dash_hpc.evidence.starts import smoothing
+
+        told.facts["starts"] = smoothing(dataset).account()
     return dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
     result = call("run", place / "tiny.toml", "--output", place / "out", "--workers", "1")
     assert result.exit_code == 0, result.stderr
     return place / "out"
+
+
+def test_the_data_block_says_what_was_learnt_for_the_starts(tmp_path: Path) -> None:
+    """Of files; of simulated data nothing is made before the runs."""
+    assert call("simulate", tmp_path / "data").exit_code == 0
+    study = tmp_path / "study.toml"
+    files = 'kind = "files"\ntrain = "data/expression_train.csv"\nexpression_noise = 0.05'
+    study.write_text(f'[data]\n{files}\n[[strategy]]\nname = "none"\n')
+    plain = call("run", study, "--dry-run")
+    told = call("run", study, "--dry-run", "--set", "data.starts=smoothed")
+    assert plain.exit_code == told.exit_code == 0, told.stderr
+    assert "starts:" not in plain.stdout + plain.stderr
+    assert "starts:" in told.stdout + told.stderr
+    # eleven genes are inputs; with so few trajectories the noise is known to a few per cent
+    line = next(line for line in (told.stdout + told.stderr).splitlines() if "starts:" in line)
+    found = re.search(r"smoothed; noise ([0-9.]+), 11 genes do not move", line)
+    assert found is not None, line
+    assert float(found[1]) == pytest.approx(0.05, rel=0.1)
 
 
 def test_both_errors_are_recorded_where_one_is_asked_for(finished: Path) -> None:

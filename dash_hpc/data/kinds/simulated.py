@@ -86,6 +86,8 @@ class SimulatedKind(DataKind):
         told.facts["times"] = f"{spec['times'][0]:g} to {spec['times'][-1]:g}"
         told.say_unit(unit_asked(spec) or length_unit(spec["times"][-1] - spec["times"][0]))
         told.facts["noise"] = f"s.d. {float(spec['expression_noise']):g} on expression"
+        if (starts := starts_asked(spec)) != "measured":
+            told.facts["starts"] = starts
         moved = round(float(spec["prior_noise"]) * int(spec["edges"]))
         told.facts["prior"] = f"{int(spec['edges']):,} true edges, {moved:,} of them moved to random places"
         told.facts["reference"] = f"the true network, {int(spec['edges']):,} edges"
