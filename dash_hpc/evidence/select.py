@@ -34,7 +34,7 @@ _TRUSTED = 0.01
 _GROWN, _MOST_INFLATIONS = 1.2, 6
 #: Median of χ² of one degree of freedom; by how much that of a few hundred related candidates may exceed it, as a share
 #: of it; how many candidates it takes, and how much must be known of each.
-_CHANCE_MEDIAN, _BY_CHANCE, _ENOUGH, _SEEN = 0.4549, 0.5, 20, 1e-6
+_CHANCE_MEDIAN, _BY_CHANCE, _ENOUGH, _SEEN = 0.4549, 0.75, 20, 1e-6
 
 
 def select(
