@@ -14,7 +14,7 @@ from dash_hpc.evidence.state import IntArray, State
 if TYPE_CHECKING:
     from dash_hpc.store import Evidence
 
-__all__ = ["LEAST_PROBABILITY", "table_of"]
+__all__ = ["LEAST_PROBABILITY", "decided_share", "table_of"]
 
 #: Edges that are neither listed nor taken are in the table from this probability on.
 LEAST_PROBABILITY = 0.01
@@ -69,6 +69,12 @@ def table_of(
     return Evidence(edges, _facts(reading, ledger, decision, options))
 
 
+def decided_share(state: State, ledger: Ledger) -> float:
+    """Return the share of the targets with an edge that the data put beyond doubt, log B over 10."""
+    decided = np.unique(ledger.target[ledger.log_bf > _SURE])
+    return len(decided) / max(len(state.targets), 1)
+
+
 def _signs(state: State, ledger: Ledger) -> IntArray:
     """What the prior says of each edge: 1, -1 or 0."""
     known = state.edges
@@ -86,7 +92,6 @@ def _facts(reading: Reading, ledger: Ledger, decision: Decision, options: Eviden
     state, last = reading.state, reading.rounds[-1]
     listed, taken = ledger.listed, decision.taken
     told = np.isfinite(ledger.power) & (listed if listed.any() else True)
-    decided = {int(gene) for gene in ledger.target[ledger.log_bf > _SURE]}
     facts = {
         "keep": decision.keep,
         "admit": decision.admit,
@@ -101,7 +106,7 @@ def _facts(reading: Reading, ledger: Ledger, decision: Decision, options: Eviden
         "expected_missed": decision.missed,
         "constant_genes": int(state.constant.sum()),
         "targets": len(state.targets),
-        "decided_targets": len(decided) / max(len(state.targets), 1),
+        "decided_targets": decided_share(state, ledger),
         "median_power": float(np.median(ledger.power[told])) if told.any() else None,
         "rate": float(np.exp(last.rate_mean)),
         "rate_spread": last.rate_spread,

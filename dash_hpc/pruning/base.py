@@ -215,6 +215,10 @@ class Strategy:
         """Return what the strategy knows of single edges, to be stored beside the model; asked once, at the end."""
         return None
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what has to be said beside the run's results, a sentence each; asked once, at the end."""
+        return ()
+
     @property
     def stepwise(self) -> bool:
         """Whether an epoch goes batch by batch: where one of the hooks of a step is the strategy's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from dash_hpc.store import Evidence
 
 __all__ = ["FromEvidence", "FromEvidenceOptions"]
+
+#: With a smaller share of targets that the data decide, the prior's edges are taken as they are.
+_LEAST_DECIDED = 0.05
+_FAR = 1e9  # beyond the log-odds of any edge that is possible
 
 
 def _threshold(value: Any) -> Any:
@@ -68,13 +73,16 @@ class FromEvidence(Strategy):
     edge has a Bayes factor, the prior's degrees give prior odds, its share of wrong edges is estimated. Edges are taken
     by their log-odds (``mode``), a drive is fitted to each target and written down in the tensors of the model, whose
     number of units follows (``model.hidden`` is not read). Validation data and reference network are not looked at.
-    Nothing is random: the seed counts through the noise of the data alone. It works without a prior too.
+    Nothing is random: the seed counts through the noise of the data alone. It works without a prior too. Where the data
+    put an edge beyond doubt for less than a twentieth of the targets, as one trajectory does, nothing is learnt of the
+    prior's errors either: the prior's edges are then taken as they are, and a note says so.
     """
 
     name: ClassVar[str] = "evidence"
     Options: ClassVar[type[StrategyOptions]] = FromEvidenceOptions
     options: FromEvidenceOptions
     _evidence: Evidence | None = None
+    _notes: tuple[str, ...] = ()
 
     def build(
         self, weights: dict[str, Matrix], masks: dict[str, np.ndarray]
@@ -92,7 +100,7 @@ class FromEvidence(Strategy):
         from dash_hpc.evidence.model import fit_model
         from dash_hpc.evidence.rounds import read_network
         from dash_hpc.evidence.state import PriorEdges
-        from dash_hpc.evidence.table import table_of
+        from dash_hpc.evidence.table import decided_share, table_of
 
         chosen, data = self.options, self.dataset
         options = EvidenceOptions(
@@ -113,6 +121,13 @@ class FromEvidence(Strategy):
                 "noise, so that the data say nothing of regulators"
             )
         ledger = ledger_of(reading.state)
+        share = decided_share(reading.state, ledger)
+        if len(edges) and share < _LEAST_DECIDED:
+            options = replace(options, keep=-_FAR, admit=_FAR)
+            self._notes = (
+                f"evidence: the data put a regulator beyond doubt for {share:.0%} of the genes that move; the network "
+                "is the prior's, and its probabilities say little",
+            )
         decision = decide(ledger, data.n_genes, options)
         fitted = fit_model(reading, ledger, decision)
         self._evidence = table_of(reading, ledger, decision, data.genes, options)
@@ -122,3 +137,7 @@ class FromEvidence(Strategy):
     def evidence(self) -> Evidence | None:
         """Return the edges with their probabilities."""
         return self._evidence
+
+    def notes(self) -> tuple[str, ...]:
+        """Say where the prior decided alone."""
+        return self._notes

@@ -195,6 +195,23 @@ def test_without_a_prior() -> None:
     assert (found & ~truth).sum() <= 4
 
 
+def test_the_prior_decides_where_the_data_cannot(trained: tuple[Fit, Trainer]) -> None:
+    assert trained[1].strategy.notes() == ()
+    whole = dataset(n=2)
+    trainer = Trainer(whole, spec())
+    fit = trainer.fit()
+    evidence = trainer.strategy.evidence()
+    assert fit.kept is not None
+    assert evidence is not None
+    assert evidence.facts["decided_targets"] < 0.05
+    assert (evidence.facts["new"], evidence.facts["taken"]) == (0, edges(fit.kept.weights).sum())
+    possible = np.isfinite(evidence.edges["log_odds"])  # not of genes that do not move
+    np.testing.assert_array_equal(evidence.edges["taken"], evidence.edges["listed"] & possible)
+    assert evidence.edges["taken"].sum() > 20
+    (note,) = trainer.strategy.notes()
+    assert "the network is the prior's" in note
+
+
 def test_data_that_say_nothing_fail_in_one_line() -> None:
     rng = np.random.default_rng(0)
     values = [np.repeat(rng.uniform(0, 1, (1, 6)), 4, axis=0) + rng.normal(0, 0.01, (4, 6)) for _ in range(30)]

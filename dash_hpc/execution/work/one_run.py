@@ -313,7 +313,7 @@ class _LeasedRun:
             "genes": dataset.train.genes,
             "stop_reason": fit.stop_reason,
             "evidence": trainer.strategy.evidence(),
-            "notes": [*dataset.notes, *evaluation_notes(dataset)],
+            "notes": [*dataset.notes, *trainer.strategy.notes(), *evaluation_notes(dataset)],
             "timing": {
                 **{f"seconds_{name}": value for name, value in fit.seconds.items()},
                 "seconds_data": built - began,
