@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dash_hpc.errors import SolveError
 from dash_hpc.ops.solver import SolverOptions
-from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, Tensors, values
+from dash_hpc.ops.state import EpochResult, Solution, Tensors, values
+from dash_hpc.ops.torch_gradients import DIVERGED, Undone, differentiate
 from dash_hpc.ops.train import EpochTask
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from dash_hpc.ops.odeint import Dynamics
 
 __all__ = ["TorchEpochTask", "TorchSolveTask"]
-
-_DIVERGED = 3
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,6 @@ class TorchEpochTask:
         import torch
 
         from dash_hpc.ops.dense import dense_like, dense_tensors, take_back
-        from dash_hpc.ops.odeint import status_of
 
         task, state = self.epoch, self.epoch.state
         state.check()
@@ -79,31 +76,19 @@ class TorchEpochTask:
         status, reason = 0, None
         for k in range(len(losses)):
             chosen = torch.from_numpy(task.batch_index[task.batch_ptr[k] : task.batch_ptr[k + 1]])
+            batch = (starts[chosen], ends[chosen], intervals[chosen])
             try:
-                data = self.loss(params, starts[chosen], ends[chosen], intervals[chosen], task.solver)
-                total = data
-                if task.prior is not None and task.tau < 1.0:
-                    total = task.tau * data + (1.0 - task.tau) * task.prior(params)
-                adam.zero_grad()
-                total.backward()
-            except SolveError as error:
-                status, reason = _DIVERGED, str(error)
+                data, total, gradients = differentiate(self.loss, params, batch, task.solver, task.tau, task.prior)
+            except Undone as error:
+                status, reason = error.status, error.reason
                 break
-            except AssertionError as error:  # torchdiffeq, on the way back
-                if (found := status_of(error)) is None:
-                    raise
-                status, reason = found, f"the gradient was not found: {STATUS_REASONS[found]}"
-                break
-            for name, tensor in trained.items():
-                if tensor.grad is None:
-                    tensor.grad = torch.zeros_like(tensor)
-                if name in masks:
-                    tensor.grad.mul_(masks[name])
-            gradients = [tensor.grad for tensor in trained.values() if tensor.grad is not None]
-            if not all(bool(torch.isfinite(part).all()) for part in (total, *gradients)):
-                status, reason = _DIVERGED, "the loss or its gradient became infinite or NaN (lower training.lr)"
+            pulled = {name: part * masks[name] if name in masks else part for name, part in gradients.items()}
+            if not all(bool(torch.isfinite(part).all()) for part in (total, *pulled.values())):
+                status, reason = DIVERGED, "the loss or its gradient became infinite or NaN (lower training.lr)"
                 break
             losses[k] = float(data.detach())
+            for name, tensor in trained.items():
+                tensor.grad = pulled[name]
             adam.step()
             state.step += 1
         plain = {name: tensor.detach() for name, tensor in params.items()}
