@@ -21,7 +21,8 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"ops"},
-            {"models", "evidence"},
+            {"evidence"},
+            {"models"},
             {"pruning"},
             {"training"},
             {"evaluation"},

@@ -94,13 +94,13 @@ class FromEvidence(Strategy):
         RunFailed
             When no gene of the training data moves.
         """
-        from dash_hpc.evidence.assemble import assemble
         from dash_hpc.evidence.blocks import blocks_of
         from dash_hpc.evidence.decide import EvidenceOptions, decide, ledger_of
         from dash_hpc.evidence.model import fit_model
         from dash_hpc.evidence.rounds import read_network
         from dash_hpc.evidence.state import PriorEdges
         from dash_hpc.evidence.table import decided_share, table_of
+        from dash_hpc.models.phoenix.assemble import assemble
 
         chosen, data = self.options, self.dataset
         options = EvidenceOptions(

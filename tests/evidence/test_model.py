@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from dash_hpc.data import DataSet, build
-from dash_hpc.evidence.assemble import assemble
 from dash_hpc.evidence.blocks import blocks_of
 from dash_hpc.evidence.decide import Decision, EvidenceOptions, Ledger, decide, ledger_of
 from dash_hpc.evidence.model import Fitted, fit_model
 from dash_hpc.evidence.rounds import Reading, read_network
 from dash_hpc.evidence.state import PriorEdges
+from dash_hpc.models.phoenix.assemble import assemble
 from dash_hpc.models.phoenix.family import PhoenixFamily
 from dash_hpc.ops.solver import solve_arrays
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.sparse import csr_array
 
-from dash_hpc.evidence.assemble import assemble
 from dash_hpc.evidence.fit import Drive
+from dash_hpc.models.phoenix.assemble import assemble
 from dash_hpc.models.phoenix.family import PhoenixFamily
 from dash_hpc.ops.phoenix import check_weights
 from dash_hpc.ops.solver import solve_arrays
