@@ -42,9 +42,10 @@ X86_LEVELS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
                "-mprefer-vector-width=512", "-DDASH_VECTOR_BYTES=64"],
 }  # fmt: skip
-#: The CUDA module: what nvcc compiles, and what the host's compiler does (the latter also in the emulation).
-CUDA_KERNELS = sources("cuda/*.cu")
-CUDA_HOST = [name for name in sources("cuda/*.cpp") if name != "cuda/emulate"]
+#: The CUDA module: the operators' kernels, which nvcc compiles, and what the host's compiler does; in the emulation it
+#: does both.
+CUDA_KERNELS = sources("cuda/ops/*.cu")
+CUDA_HOST = [name for name in (*sources("cuda/*.cpp"), *sources("cuda/ops/*.cpp")) if name != "cuda/emulate"]
 CUDA_ARCHITECTURES = ("80", "90")
 
 SANITIZE = os.environ.get("DASH_HPC_SANITIZE", "0") == "1"
@@ -167,7 +168,10 @@ class NinjaBuild(build_ext):
             "rule resources",
             f"  command = {sys.executable} {ROOT / 'csrc/cuda/resources.py'} $out $in",
         ]
-        kernels = [self._compile(f"{name}.cu", name.replace("/", "_"), [what], "nvcc") for name in CUDA_KERNELS]
+        kernels = [
+            self._compile(f"{name}.cu", f"cuda_{Path(name).name}", [what], "nvcc")
+            for name in (*CUDA_KERNELS, "cuda/device")
+        ]
         host = [self._compile(f"{name}.cpp", f"cuda_host_{Path(name).name}", [what]) for name in CUDA_HOST]
         self.lines += [
             f"build cuda_resources.cpp: resources {' '.join(kernels)}",
@@ -179,6 +183,10 @@ class NinjaBuild(build_ext):
         objects = [
             self._compile(f"{name}.cpp", f"emulation_{Path(name).name}", ["-DDASH_CUDA_EMULATION"])
             for name in (*CUDA_HOST, "cuda/emulate")
+        ]
+        objects += [
+            self._compile(f"{name}.cu", f"emulation_kernel_{Path(name).name}", ["-DDASH_CUDA_EMULATION", "-x c++"])
+            for name in CUDA_KERNELS
         ]
         self.lines.append(f"build {target}: link {' '.join(objects)}")
 

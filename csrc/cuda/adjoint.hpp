@@ -185,11 +185,5 @@ DASH_PHASE void give_gradients(B block, Context<T, K>* c, const GradientView<T>&
     block.each(c->G, [=](int g) { to[g] = c->v_grad[g]; });
 }
 
-// A sample from a row of [*, G], or the resting state 1/2 for a null row and padded genes.
-template <class T>
-DASH_BLOCK T start_value(const T* row, int g, int G) {
-    return row != nullptr && g < G ? row[g] : T(0.5);
-}
-
 }  // namespace gpu
 }  // namespace dash

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "../python/arguments.hpp"
+#include "../python/operators.hpp"
 #include "host.hpp"
 
 namespace dash {
@@ -20,7 +21,7 @@ void alone(F f) {
     f();
 }
 
-void bind_pruning(py::module_& module);
+constexpr int64_t kMostEntries = int64_t(1) << 30;  // of an array: the kernels count in 32 bits
 
 }  // namespace gpu
 }  // namespace dash

@@ -2,10 +2,7 @@
 // machine without one.
 #include "device.hpp"
 
-#include <algorithm>
-
 #include "check.hpp"
-#include "kernel.cuh"
 
 namespace dash {
 namespace gpu {
@@ -63,7 +60,7 @@ void use_device(int index) {
                                                       std::to_string(count));
     check(cudaSetDevice(index), "device");
     try {
-        train_table.facts_f32();
+        kernels().front()->facts();
     } catch (const DeviceError& error) {
         if (error.kind != DeviceError::kNotBuilt) throw;
         cudaDeviceProp p{};
@@ -86,10 +83,8 @@ static int attribute(cudaDeviceAttr which) {
     return value;
 }
 
-int64_t shared_limit() {
-    int64_t own = 0;
-    for (const KernelTable* table : {&train_table, &solve_table, &backward_table})
-        own = std::max({own, table->facts_f32().shared_bytes, table->facts_f64().shared_bytes});
+int64_t shared_limit(const Kernel& kernel) {
+    const int64_t own = kernel.facts().shared_bytes;
     return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - (own + 255) / 256 * 256;
 }
 
@@ -102,7 +97,7 @@ DeviceFacts device_facts() {
     DeviceFacts facts;
     facts.name = p.name;
     facts.major = p.major, facts.minor = p.minor, facts.multiprocessors = p.multiProcessorCount;
-    facts.shared_bytes = shared_limit();
+    facts.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
     facts.total_bytes = static_cast<int64_t>(total_bytes), facts.free_bytes = static_cast<int64_t>(free_bytes);
     check(cudaDriverGetVersion(&facts.driver), "driver");
     check(cudaRuntimeGetVersion(&facts.runtime), "runtime");
@@ -143,48 +138,12 @@ void to_host(void* host, const void* device, int64_t bytes) {
     check(cudaMemcpy(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost), "copy from the device");
 }
 
-static const KernelTable& table(Kernel kernel) {
-    switch (kernel) {
-        case Kernel::kTrain: return train_table;
-        case Kernel::kSolve: return solve_table;
-        case Kernel::kBackward: return backward_table;
-        case Kernel::kTrainTeam: return train_team_table;
-        case Kernel::kSolveTeam: return solve_team_table;
-        case Kernel::kScores: return scores_table;
-        default: return select_table;
-    }
-}
-
-static int all_blocks(Kernel kernel, int each) {
-    if (is_team(kernel) && !attribute(cudaDevAttrCooperativeLaunch)) return 0;
+int resident_blocks(const Kernel& kernel, int threads, int64_t shared_bytes) {
+    if (kernel.team && !attribute(cudaDevAttrCooperativeLaunch)) return 0;
+    int each = kernel.resident(threads, shared_bytes);
     if (each < 1) throw DeviceError(DeviceError::kFault, "a block does not fit a multiprocessor");
-    if (is_team(kernel)) each = 1;  // more would only make barriers slower
+    if (kernel.team) each = 1;  // more would only make barriers slower
     return each * attribute(cudaDevAttrMultiProcessorCount);
-}
-
-template <>
-int resident_blocks<float>(Kernel kernel, int threads, int64_t shared_bytes) {
-    return all_blocks(kernel, table(kernel).resident_f32(threads, shared_bytes));
-}
-template <>
-int resident_blocks<double>(Kernel kernel, int threads, int64_t shared_bytes) {
-    return all_blocks(kernel, table(kernel).resident_f64(threads, shared_bytes));
-}
-template <>
-void launch<float>(const Launch<float>& work) {
-    table(work.kernel).launch_f32(work);
-}
-template <>
-void launch<double>(const Launch<double>& work) {
-    table(work.kernel).launch_f64(work);
-}
-template <>
-KernelFacts kernel_facts<float>(Kernel kernel) {
-    return table(kernel).facts_f32();
-}
-template <>
-KernelFacts kernel_facts<double>(Kernel kernel) {
-    return table(kernel).facts_f64();
 }
 
 }  // namespace gpu

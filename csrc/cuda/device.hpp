@@ -3,6 +3,7 @@
 #pragma once
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "views.hpp"
 
@@ -18,7 +19,7 @@ struct DeviceError : std::runtime_error {
 struct DeviceFacts {
     std::string name;
     int major, minor, multiprocessors;
-    int64_t shared_bytes;  // that one block can have
+    int64_t shared_bytes;  // that one block can have, with the kernel's own
     int64_t total_bytes, free_bytes;
     int driver, runtime;   // as CUDA numbers versions: 13000 = 13.0; 0 in the emulation
 };
@@ -27,7 +28,6 @@ int device_count();
 void use_device(int index);  // for the calling thread; checks driver, device and built architectures
 int current_device();
 DeviceFacts device_facts();   // asks for everything, which takes milliseconds
-int64_t shared_limit();       // shared memory that one block can have beside the kernels' own
 
 void* device_allocate(int64_t bytes);
 void device_release(void* memory) noexcept;
@@ -36,25 +36,13 @@ void staging_release(void* memory) noexcept;
 void to_device(void* device, const void* host, int64_t bytes);
 void to_host(void* host, const void* device, int64_t bytes);
 
-enum class Kernel { kTrain, kSolve, kBackward, kTrainTeam, kSolveTeam, kScores, kSelect };
-constexpr int kKernels = 7;
-inline bool only_double(Kernel kernel) { return kernel == Kernel::kScores || kernel == Kernel::kSelect; }
-inline bool is_team(Kernel kernel) { return kernel == Kernel::kTrainTeam || kernel == Kernel::kSolveTeam; }
-
-// Threads of a block: 384 of at most 168 registers fill the register file of one multiprocessor; float64 takes more
-// registers. Blocks that need no more than half of the shared memory are half as large and stand side by side.
-template <class T>
-constexpr int most_threads() {
-    return sizeof(T) == 4 ? 384 : 256;
-}
+// Threads of a block that needs no more than half of the shared memory: two stand side by side.
 constexpr int kSmallThreads = 192;
 
 // Items wait in a queue: jobs[order[0..count-1]]; each block takes the next one when it is done. A team's blocks, all
 // of the launch, do them together, one after another.
-template <class T>
 struct Launch {
-    Kernel kernel;
-    const void* jobs;  // TrainView<T>, SolveView<T>, ..., device memory
+    const void* jobs;  // device memory
     const int32_t* order;
     int count;
     int* next;  // device memory, 0
@@ -62,20 +50,38 @@ struct Launch {
     Memory memory;
 };
 
-// Blocks of a kernel that the device can run at once; 0 for a team where the device has no cooperative launch.
-template <class T>
-int resident_blocks(Kernel kernel, int threads, int64_t shared_bytes);
-template <class T>
-void launch(const Launch<T>& work);  // and wait
-
 // As the compiler built a kernel.
 struct KernelFacts {
     int registers;
     int64_t shared_bytes, local_bytes;  // static shared memory; local: stack and spills, per thread
     int most_threads;
 };
-template <class T>
-KernelFacts kernel_facts(Kernel kernel);
+
+// What does one type of jobs, as its file in ops/ registers it (kernel.hpp).
+struct Kernel {
+    const char* name;  // with its precision
+    bool team;
+    int threads;  // of a large block
+    void (*launch)(const Launch& work);  // and wait
+    int (*resident)(int threads, int64_t shared_bytes);  // blocks that one multiprocessor can run at once
+    KernelFacts (*facts)();
+};
+
+// All that are registered.
+inline std::vector<const Kernel*>& kernels() {
+    static std::vector<const Kernel*> all;
+    return all;
+}
+
+// The kernel for jobs of this type, a job to a block; that of which all blocks do a job together.
+template <class Job>
+const Kernel& kernel_of();
+template <class Job>
+const Kernel& team_kernel_of();
+
+int64_t shared_limit(const Kernel& kernel);  // shared memory that one block can have beside the kernel's own
+// Blocks of a kernel that the device can run at once; 0 for a team where the device has no cooperative launch.
+int resident_blocks(const Kernel& kernel, int threads, int64_t shared_bytes);
 
 }  // namespace gpu
 }  // namespace dash

@@ -85,11 +85,7 @@ struct Timings {
 Timings take_timings();
 
 template <class T>
-void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices);
-template <class T>
-void solve_pack(std::vector<HostSolve<T>>& jobs, const Choices& choices);
-template <class T>
-void backward(HostBackward<T>& job, const Choices& choices);
+void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices);  // ops/train_epoch.cpp
 void release_memory();  // that is kept from call to call
 
 }  // namespace gpu

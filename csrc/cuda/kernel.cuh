@@ -1,15 +1,15 @@
-// The frames of the kernels. Blocks stay, take jobs from a queue until it is empty, and keep their context in shared
+// The frames of the kernels on a GPU. Blocks stay, take jobs from a queue until it is empty, and keep their context in shared
 // memory; the blocks of a team do all jobs of the queue together.
 #pragma once
 #include "check.hpp"
-#include "context.hpp"
 #include "device.hpp"
 
 namespace dash {
 namespace gpu {
 
-template <class T, class Job, class Kept = Context<T, 1>, class Body>
-__device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
+template <class Operator>
+__global__ void __launch_bounds__(Operator::kThreads, Operator::kBeside) block_kernel(const __grid_constant__ Launch work) {
+    typedef typename Operator::template Kept<DeviceBlock::kTiles> Kept;
     extern __shared__ __align__(16) char near[];
     __shared__ __align__(16) char context_memory[sizeof(Kept)];
     __shared__ int ticket;
@@ -20,19 +20,23 @@ __device__ __forceinline__ void take_jobs(const Launch<T>& work, Body body) {
         __syncthreads();
         if (ticket >= work.count) return;
         char* far = work.memory.scratch + blockIdx.x * work.memory.scratch_bytes;
-        body(DeviceBlock{}, context, static_cast<const Job*>(work.jobs) + work.order[ticket], near, far);
+        Operator::run(DeviceBlock{}, context,
+                      static_cast<const typename Operator::Job*>(work.jobs) + work.order[ticket], work.memory, near, far);
     }
 }
 
-template <class T, class Job, class Body>
-__device__ __forceinline__ void share_jobs(const Launch<T>& work, Body body) {
-    __shared__ __align__(16) char context_memory[sizeof(Context<T, kTeamTiles>)];
-    auto* context = reinterpret_cast<Context<T, kTeamTiles>*>(context_memory);
+template <class Operator>
+__global__ void __launch_bounds__(Operator::kThreads, 1) team_kernel(const __grid_constant__ Launch work) {
+    typedef typename Operator::template Kept<DeviceTeam::kTiles> Kept;
+    __shared__ __align__(16) char context_memory[sizeof(Kept)];
+    auto* context = reinterpret_cast<Kept*>(context_memory);
     __shared__ int number;
     if (threadIdx.x == 0) number = 0;
     __syncthreads();
     while (number < work.count) {
-        body(DeviceTeam{}, context, static_cast<const Job*>(work.jobs) + work.order[number], work.memory.scratch);
+        Operator::run(DeviceTeam{}, context,
+                      static_cast<const typename Operator::Job*>(work.jobs) + work.order[number], work.memory, nullptr,
+                      work.memory.scratch);
         DeviceTeam{}.barrier();  // the next job uses the same memory
         if (threadIdx.x == 0) ++number;
         __syncthreads();
@@ -47,8 +51,8 @@ void prepare(K kernel, int bytes) {
           "shared memory");
 }
 
-template <class T, class K>
-void launch_kernel(K kernel, const Launch<T>& work) {
+template <class K>
+void launch_blocks(K kernel, const Launch& work) {
     const int bytes = static_cast<int>(work.memory.shared_bytes);
     prepare(kernel, bytes);
     kernel<<<work.blocks, work.threads, bytes>>>(work);
@@ -58,11 +62,11 @@ void launch_kernel(K kernel, const Launch<T>& work) {
 
 // All blocks at once. A team has nothing but its context in shared memory, L1 gets the rest. Where others hold a part of
 // the device (MPS), fewer blocks do the same.
-template <class T, class K>
-void launch_team(K kernel, const Launch<T>& work) {
+template <class K>
+void launch_team(K kernel, const Launch& work) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxL1),
           "shared memory");
-    Launch<T> argument = work;
+    Launch argument = work;
     void* arguments[] = {&argument};
     cudaError_t code = cudaErrorCooperativeLaunchTooLarge;
     for (int blocks = work.blocks; code == cudaErrorCooperativeLaunchTooLarge && blocks > 0; blocks /= 2) {
@@ -91,41 +95,19 @@ KernelFacts facts_of(K kernel) {
             found.maxThreadsPerBlock};
 }
 
-// What a kernel's file gives to device.cu.
-struct KernelTable {
-    void (*launch_f32)(const Launch<float>&);
-    void (*launch_f64)(const Launch<double>&);
-    int (*resident_f32)(int threads, int64_t shared_bytes);
-    int (*resident_f64)(int threads, int64_t shared_bytes);
-    KernelFacts (*facts_f32)();
-    KernelFacts (*facts_f64)();
-};
+template <class Operator>
+Kernel make_block_kernel(const char* name) {
+    return {name, false, Operator::kThreads, [](const Launch& work) { launch_blocks(block_kernel<Operator>, work); },
+            [](int threads, int64_t bytes) { return resident(block_kernel<Operator>, threads, bytes); },
+            [] { return facts_of(block_kernel<Operator>); }};
+}
 
-#define DASH_KERNEL_TABLE(name, kernel) DASH_TABLE(name, kernel, launch_kernel)
-#define DASH_TEAM_TABLE(name, kernel) DASH_TABLE(name, kernel, launch_team)
-#define DASH_TABLE(name, kernel, launch_it)                                                               \
-    const KernelTable name = {                                                                            \
-        [](const Launch<float>& work) { launch_it(kernel<float>, work); },                                \
-        [](const Launch<double>& work) { launch_it(kernel<double>, work); },                              \
-        [](int threads, int64_t bytes) { return resident(kernel<float>, threads, bytes); },               \
-        [](int threads, int64_t bytes) { return resident(kernel<double>, threads, bytes); },              \
-        [] { return facts_of(kernel<float>); },                                                           \
-        [] { return facts_of(kernel<double>); },                                                          \
-    }
-
-// For what is computed in float64 only.
-#define DASH_KERNEL_TABLE_F64(name, kernel)                                                               \
-    const KernelTable name = {                                                                            \
-        nullptr,                                                                                          \
-        [](const Launch<double>& work) { launch_kernel(kernel<double>, work); },                          \
-        nullptr,                                                                                          \
-        [](int threads, int64_t bytes) { return resident(kernel<double>, threads, bytes); },              \
-        nullptr,                                                                                          \
-        [] { return facts_of(kernel<double>); },                                                          \
-    }
-
-extern const KernelTable train_table, solve_table, backward_table, train_team_table, solve_team_table, scores_table,
-    select_table;
+template <class Operator>
+Kernel make_team_kernel(const char* name) {
+    return {name, true, Operator::kThreads, [](const Launch& work) { launch_team(team_kernel<Operator>, work); },
+            [](int threads, int64_t bytes) { return resident(team_kernel<Operator>, threads, bytes); },
+            [] { return facts_of(team_kernel<Operator>); }};
+}
 
 }  // namespace gpu
 }  // namespace dash

@@ -49,6 +49,12 @@ DASH_PHASE void load_model(B block, Context<T, K>* c, const ModelView<T>* view) 
     });
 }
 
+// A sample from a row of [*, G], or the resting state 1/2 for a null row and padded genes.
+template <class T>
+DASH_BLOCK T start_value(const T* row, int g, int G) {
+    return row != nullptr && g < G ? row[g] : T(0.5);
+}
+
 // Activations of a row at `state`, at hand and in the slot.
 template <class T, int K>
 DASH_BLOCK void activate(Context<T, K>* c, const Slot<T>& slot, int row, const Four<T>& state) {

@@ -155,12 +155,8 @@ Timings take_timings() {
     return found;
 }
 
-static Kernel of_team(Kernel kernel) {
-    return kernel == Kernel::kTrain ? Kernel::kTrainTeam : kernel == Kernel::kSolve ? Kernel::kSolveTeam : kernel;
-}
-
 template <class T>
-bool for_team(Kernel kernel, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices) {
+bool for_team(const Kernel& team, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices) {
     // What an evaluation of four samples reads and writes. A block gets it through one multiprocessor's path to L2, but
     // as many runs go side by side as there are multiprocessors; a team waits at its barriers (docs/gpu.md).
     constexpr int64_t kAtLeast = int64_t(8) << 20;
@@ -170,12 +166,11 @@ bool for_team(Kernel kernel, const HostModel<T>& model, const ModelPattern<T>& p
         bytes += s.compressed ? static_cast<int64_t>(s.at.size()) * int64_t(2 * sizeof(T) + 2 * sizeof(uint16_t))
                               : int64_t(genes) * hidden * int64_t(sizeof(T));
     const bool wanted = choices.team < 0 ? bytes >= kAtLeast : choices.team > 0;
-    return wanted && resident_blocks<T>(of_team(kernel), most_threads<T>(), 0) > 0;
+    return wanted && resident_blocks(team, team.threads, 0) > 0;
 }
 
-template <class T>
-void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
-              int64_t state_limit) {
+void run_jobs(const Kernel& block, const Kernel* team, const void* jobs, std::vector<int> chosen,
+              const std::vector<Need>& needs, int64_t state_limit) {
     std::stable_sort(chosen.begin(), chosen.end(), [&](int a, int b) { return needs[a].work > needs[b].work; });
     for (const Worker worker : {Worker::kTeam, Worker::kLarge, Worker::kSmall}) {
         std::vector<int32_t> order;
@@ -188,13 +183,13 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
             most.far_bytes = std::max(most.far_bytes, need.far_bytes);
         }
         if (order.empty()) continue;
-        const bool team = worker == Worker::kTeam;
-        const Kernel chosen_kernel = team ? of_team(kernel) : kernel;
+        const bool together = worker == Worker::kTeam;
+        const Kernel& kernel = together ? *team : block;
         const int count = static_cast<int>(order.size());
-        const int threads = worker == Worker::kSmall ? kSmallThreads : most_threads<T>();
-        const int resident = resident_blocks<T>(chosen_kernel, threads, most.near_bytes);
-        int blocks = team ? resident : std::min(count, resident);
-        int stretches = team ? 1 : blocks;  // of working memory
+        const int threads = worker == Worker::kSmall ? kSmallThreads : kernel.threads;
+        const int resident = resident_blocks(kernel, threads, most.near_bytes);
+        int blocks = together ? resident : std::min(count, resident);
+        int stretches = together ? 1 : blocks;  // of working memory
         const int64_t queue_bytes = (int64_t(count) * 4 + 255) / 256 * 256 + 256;
         const int64_t far_bytes = (most.far_bytes + 255) / 256 * 256;
         char* scratch = nullptr;
@@ -211,10 +206,10 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
         std::memcpy(queue.data() + 256, order.data(), order.size() * 4);
         to_device(scratch, queue.data(), queue_bytes);
         const Memory memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit};
-        const Launch<T> work{chosen_kernel, jobs, reinterpret_cast<int32_t*>(scratch + 256), count,
-                             reinterpret_cast<int*>(scratch), blocks, threads, memory};
+        const Launch work{jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch), blocks,
+                          threads, memory};
         const Timer timer(timings().kernel);
-        launch(work);
+        kernel.launch(work);
     }
 }
 
@@ -223,8 +218,7 @@ void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const st
     template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Pattern&, int64_t, int64_t, Arena&, \
                                          Arena&);                                                         \
     template void take_values<T>(const Pattern&, const T*, T*);                                         \
-    template bool for_team<T>(Kernel, const HostModel<T>&, const ModelPattern<T>&, const Choices&);       \
-    template void run_jobs<T>(Kernel, const void*, std::vector<int>, const std::vector<Need>&, int64_t);
+    template bool for_team<T>(const Kernel&, const HostModel<T>&, const ModelPattern<T>&, const Choices&);
 DASH_INSTANTIATE(float)
 DASH_INSTANTIATE(double)
 

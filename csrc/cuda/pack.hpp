@@ -198,12 +198,12 @@ Need need_of(const ModelView<T>& model, const Method<T>& method, Purpose purpose
 
 // Whether a team works on a model. Last bits depend on it, so that it is a function of the model's shape and form.
 template <class T>
-bool for_team(Kernel kernel, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices);
+bool for_team(const Kernel& team, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices);
 
 // Run the chosen jobs, the longest first, in launches of teams, of large and of small blocks; takes care of memory.
-template <class T>
-void run_jobs(Kernel kernel, const void* jobs, std::vector<int> chosen, const std::vector<Need>& needs,
-              int64_t state_limit);
+// `team` may be null where no job needs one.
+void run_jobs(const Kernel& block, const Kernel* team, const void* jobs, std::vector<int> chosen,
+              const std::vector<Need>& needs, int64_t state_limit);
 
 }  // namespace gpu
 }  // namespace dash

@@ -11,16 +11,25 @@ import sys
 from pathlib import Path
 
 
+def name_of(symbol: str) -> str:
+    """The name of a kernel as it is registered: block_kernel<TrainEpoch<float>> is train_epoch_f32."""
+    found = re.fullmatch(r"_ZN4dash3gpu\d+(block|team)_kernelINS0_(\d+)(\w+)", symbol)
+    if found is None:
+        return symbol
+    length = int(found[2])
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", found[3][:length]).lower()
+    precision = "f32" if found[3].startswith("If", length) else "f64"
+    return f"{name}_team_{precision}" if found[1] == "team" else f"{name}_{precision}"
+
+
 def figures(text: str) -> list[dict[str, object]]:
     """One row per kernel and architecture; spills and stack are sums over the functions that it calls."""
     rows: list[dict[str, object]] = []
     function = ""
     for line in text.splitlines():
         if found := re.search(r"Compiling entry function '(\w+)' for '(\w+)'", line):
-            kernel = re.sub(r"^_ZN4dash3gpu\d+", "", found[1])
-            name, _, rest = kernel.partition("_kernel")
             rows.append(
-                {"kernel": f"{name}_{'f32' if rest.startswith('If') else 'f64'}", "architecture": found[2],
+                {"kernel": name_of(found[1]), "architecture": found[2],
                  "registers": 0, "shared_bytes": 0, "stack_bytes": 0, "spill_stores": 0, "spill_loads": 0}
             )  # fmt: skip
         elif found := re.search(r"Function properties for (\w+)", line):

@@ -97,7 +97,7 @@ class Gpu:
                     "loss": np.full(len(task.batch_ptr) - 1, np.nan),
                 }
             )  # fmt: skip
-        found = self._call("train_pack", forms, self._choices())
+        found = self.call("train_pack", forms, self._choices())
         results = []
         for task, form, (step, evaluations, status) in zip(checked, forms, found, strict=True):
             task.state.step = step
@@ -126,7 +126,7 @@ class Gpu:
             }
             for task in checked
         ]  # fmt: skip
-        found = self._call("gradients_many", forms, self._choices())
+        found = self.call("gradients_many", forms, self._choices())
         return [batch_gradients(task, *parts) for task, parts in zip(checked, found, strict=True)]
 
     def solve_many(self, tasks: Sequence[SolveTask]) -> list[Solution]:
@@ -150,7 +150,7 @@ class Gpu:
             forms.append(
                 {"weights": native_form(task.weights), "masks": dict(own), "y0": y0, "dt": dt, "solver": solver}
             )
-        return [Solution(*parts) for parts in self._call("solve_pack", forms, self._choices())]
+        return [Solution(*parts) for parts in self.call("solve_pack", forms, self._choices())]
 
     def solve_backward(
         self, weights: Mapping[str, Any], y0: np.ndarray, step_sizes: np.ndarray, grad: np.ndarray, method: str
@@ -164,7 +164,7 @@ class Gpu:
         sizes = np.ascontiguousarray(step_sizes, dtype=np.float64)
         if grad.shape != y0.shape or sizes.ndim != 2 or len(sizes) != len(y0):
             raise UsageError(f"solve_backward: grad must be {list(y0.shape)}, step_sizes [{len(y0)}, n]")
-        return self._call("solve_backward", native_form(weights), y0, sizes, grad, method, self._choices())
+        return self.call("solve_backward", native_form(weights), y0, sizes, grad, method, self._choices())
 
     def score_many(self, tasks: Sequence[ScoreTask]) -> list[BranchScores | RunFailed]:
         """Score many runs in one launch, a block to a branch; like :func:`dash_hpc.ops.score_many`.
@@ -184,7 +184,7 @@ class Gpu:
         for task in tasks:
             task.check()
             forms += branch_forms(task, priors.setdefault(task.prior.digest, task.prior.native_form))
-        found = self._call("score_pack", forms, self._choices())
+        found = self.call("score_pack", forms, self._choices())
         results: list[BranchScores | RunFailed] = []
         left = iter(found)
         for task in tasks:
@@ -225,25 +225,40 @@ class Gpu:
             results.append(chosen)
             places += [(chosen, name) for name, _ in tensors]
             forms += [form for _, form in tensors]
-        for (chosen, name), threshold in zip(places, self._call("select_pack", forms), strict=True):
+        for (chosen, name), threshold in zip(places, self.call("select_pack", forms), strict=True):
             chosen[name] = chosen[name][0], threshold
         return results
 
     def facts(self) -> dict[str, Any]:
         """Name, capability, multiprocessors, memory in bytes and versions of the device."""
-        return dict(self._call("facts"))
+        return dict(self.call("facts"))
 
     def kernels(self) -> dict[str, Any]:
         """Registers, shared and local memory of each kernel as loaded."""
-        return dict(self._call("kernels"))
+        return dict(self.call("kernels"))
 
     def take_timings(self) -> dict[str, float]:
         """Seconds since the last call of this: ``host`` (arranging and taking back), ``transfer``, ``kernel``."""
-        return dict(self._call("take_timings"))
+        return dict(self.call("take_timings"))
 
     def release_memory(self) -> None:
         """Give back the device memory that is kept from call to call."""
-        self._call("release_memory")
+        self.call("release_memory")
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the module on this device; what an operator's own file does with checked arguments.
+
+        Raises
+        ------
+        UsageError, MemoryError
+            As the function does.
+        GpuUnavailable, GpuMemoryError, GpuFault
+        """
+        try:
+            _use(self.module, self.index)
+            return getattr(self.module, name)(*arguments)
+        except self.module.DeviceError as error:
+            raise _named(error) from None
 
     def _choices(self) -> dict[str, Any]:
         return {
@@ -252,13 +267,6 @@ class Gpu:
             "state_limit": int(self.state_limit),
             "team": -1 if self.team is None else int(self.team),
         }
-
-    def _call(self, name: str, *arguments: Any) -> Any:
-        try:
-            _use(self.module, self.index)
-            return getattr(self.module, name)(*arguments)
-        except self.module.DeviceError as error:
-            raise _named(error) from None
 
 
 def open_gpu(index: int = 0) -> Gpu:

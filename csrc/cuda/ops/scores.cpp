@@ -1,6 +1,8 @@
-// score_pack and select_pack of the modules: NumPy arrays in, new arrays out.
-#include "bindings.hpp"
-#include "prune_host.hpp"
+// score_pack of the modules: NumPy arrays in, new arrays out.
+#include "scores.hpp"
+
+#include "../bindings.hpp"
+#include "../launches.hpp"
 
 namespace dash {
 namespace gpu {
@@ -9,7 +11,49 @@ namespace {
 
 using namespace arguments;
 
-constexpr int64_t kMostEntries = int64_t(1) << 30;  // the kernels count in 32 bits
+// A branch of a run: the view with the caller's pointers, and its numbers.
+struct HostScore {
+    ScoreView view;
+    double numbers[kScoreNumbers];  // out
+};
+
+void score_pack(std::vector<HostScore>& jobs, const Choices& choices) {
+    const int64_t shared = choices.shared_bytes ? choices.shared_bytes : shared_limit(kernel_of<ScoreView>());
+    in_launches<ScoreView>(
+        jobs, false,
+        [](HostScore& job, Arena& state, Arena& fixed, std::map<const void*, const void*>& known) {
+            ScoreView view = job.view;
+            const int64_t G = view.G, entries = G * view.m;
+            double* host;
+            view.new_omega = state.room(entries, &host), view.psi = state.room(entries, &host);
+            view.numbers = state.room(kScoreNumbers, &host);
+            for (const double** array : {&view.W, &view.U, &view.omega})
+                if (*array) *array = fixed.put(*array, entries);
+            if (view.v) view.v = fixed.put(view.v, G);
+            for (SparseView* A : {&view.C, &view.P}) {
+                if (!A->ptr) continue;
+                const int64_t nnz = A->ptr[G];
+                A->ptr = fixed.put_once(A->ptr, G + 1, known);
+                A->index = fixed.put_once(A->index, nnz, known);
+                A->value = fixed.put_once(A->value, nnz, known);
+            }
+            return view;
+        },
+        [](HostScore& job, const ScoreView& view, Arena& state) {
+            const int64_t bytes = int64_t(view.G) * view.m * 8;
+            std::memcpy(job.view.new_omega, state.on_host(view.new_omega), bytes);
+            std::memcpy(job.view.psi, state.on_host(view.psi), bytes);
+            std::memcpy(job.numbers, state.on_host(view.numbers), sizeof(job.numbers));
+        },
+        [shared](const HostScore& job) {
+            constexpr int64_t kOwn = 4096;  // each block's own; two stand side by side
+            ScoreContext context;
+            const Needs found =
+                place_scores(context, job.view, nullptr, std::max<int64_t>(shared / 2 - kOwn, 0), nullptr);
+            return Need{found.near_bytes, found.far_bytes, int64_t(job.view.m) * job.view.m * job.view.G,
+                        Worker::kSmall};
+        });
+}
 
 // An array of this shape, or null for None.
 const double* optional(Arrays& arrays, const py::dict& job, const Shape& shape, const char* name) {
@@ -77,46 +121,9 @@ py::list scores(const py::object& given, const py::object& choices) {
     });
 }
 
-// jobs: (scores, mask, how many); the masks are changed. Returns the thresholds.
-py::list select(const py::object& given) {
-    return guarded("select_pack", [&](Extent& extent) {
-        const py::list jobs = list_of(given, "jobs");
-        Arrays arrays;
-        std::vector<HostSelect> tensors;
-        for (const auto& item : jobs) {
-            const py::tuple job = tuple_of(item, 3, "job", "scores, mask, how many");
-            const py::array mask = array_of(job[1], "mask");
-            const Shape shape = shape_of(mask);
-            const int64_t size = mask.size();
-            if (size > kMostEntries) throw ArgumentError("a tensor has at most 2^30 scores");
-            HostSelect tensor{};
-            tensor.view.size = static_cast<int>(size);
-            tensor.view.score = arrays.read<double>(job[0], shape, "scores");
-            tensor.view.active = reinterpret_cast<uint8_t*>(arrays.write<bool>(mask, shape, "mask"));
-            int64_t active = 0;
-            for (int64_t i = 0; i < size; ++i) {
-                active += tensor.view.active[i];
-                if (tensor.view.active[i] && !std::isfinite(tensor.view.score[i]))
-                    throw ArgumentError("score of active entry " + std::to_string(i) + " is not finite");
-            }
-            tensor.view.remove = static_cast<int>(integer(job[2], "how many", 1, active));
-            tensors.push_back(tensor);
-            extent.samples += size;
-        }
-        arrays.settle();
-        alone([&] { select_pack(tensors); });
-        py::list out;
-        for (const HostSelect& tensor : tensors) out.append(tensor.threshold);
-        return out;
-    });
-}
+const Bind bind([](py::module_& module) { module.def("score_pack", &scores, py::arg("jobs"), py::arg("choices")); });
 
 }  // namespace
-
-void bind_pruning(py::module_& module) {
-    module.def("score_pack", &scores, py::arg("jobs"), py::arg("choices"));
-    module.def("select_pack", &select, py::arg("jobs"));
-}
 
 }  // namespace gpu
 }  // namespace dash

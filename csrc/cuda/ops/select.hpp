@@ -3,8 +3,8 @@
 #pragma once
 #include <cstring>
 
-#include "../core/target.hpp"
-#include "views.hpp"
+#include "../../core/target.hpp"
+#include "../operator.hpp"
 
 namespace dash {
 namespace gpu {
@@ -107,6 +107,17 @@ DASH_BLOCK void select_smallest(B block, SelectContext* c, const SelectView* job
         });
     }
 }
+
+struct Select : OperatorOf<double> {
+    static constexpr int kBeside = 2;
+    typedef SelectView Job;
+    template <int>
+    using Kept = SelectContext;
+    template <class B>
+    DASH_BLOCK static void run(B block, SelectContext* c, const SelectView* job, const Memory&, char*, char*) {
+        select_smallest(block, c, job);
+    }
+};
 
 }  // namespace gpu
 }  // namespace dash

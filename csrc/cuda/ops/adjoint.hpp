@@ -1,44 +1,10 @@
-// solve and solve_backward: tiles of up to four samples, or by a block all samples of a gradient.
+// solve_backward: the gradients of all samples of a model, four at a time.
 #pragma once
-#include "adjoint.hpp"
+#include "../adjoint.hpp"
+#include "../operator.hpp"
 
 namespace dash {
 namespace gpu {
-
-template <class B, class T, int K>
-DASH_PHASE void solve_tiles(B block, Context<T, K>* c, const SolveView<T>* job, const Memory& memory, char* near,
-                            char* far) {
-    block.own(1, [=, &memory](int) {
-        place(*c, *job->model, *job->method, kForSolve, 0, near, memory.shared_bytes, far);
-        c->method = *job->method;
-        c->options = job->options;
-        c->keep_tape = 0;
-        c->size_table = job->sizes, c->size_limit = job->size_limit;
-    });
-    load_model(block, c, job->model);
-    block.own(c->kAll, [=](int s) { c->control.dt[s] = s < job->n ? job->dt[s] : 0; });
-    block.each(c->rows, [=](int row) {
-        const Place at = place_of<K>(row, c->genes);
-        DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
-            const int sample = at.tile * kSamples + s;
-            c->y[row].s[s] =
-                start_value(sample < job->n ? job->y0 + int64_t(sample) * c->G : nullptr, at.at, c->G);
-        }
-    });
-    integrate(block, c);
-    block.apart(job->n, [=](int s) {
-        const auto& control = c->control;
-        job->status[s] = control.status[s], job->steps[s] = control.steps[s];
-        job->rejected[s] = control.rejected[s], job->evaluations[s] = control.evaluations[s];
-    });
-    block.each(c->rows, [=](int row) {
-        const Place at = place_of<K>(row, c->genes);
-        for (int s = 0; s < kSamples; ++s) {
-            const int sample = at.tile * kSamples + s;
-            if (sample < job->n && at.at < c->G) job->y1[int64_t(sample) * c->G + at.at] = c->y[row].s[s];
-        }
-    });
-}
 
 // Take the recorded steps of four samples again and fill the tape.
 template <class B, class T>
@@ -96,6 +62,17 @@ DASH_PHASE void backward(B block, Context<T, 1>* c, const AdjointView<T>* job, c
     }
     give_gradients(block, c, job->grad);
 }
+
+template <class T>
+struct Adjoint : OperatorOf<T> {
+    typedef AdjointView<T> Job;
+    template <int K>
+    using Kept = Context<T, K>;
+    template <class B>
+    DASH_BLOCK static void run(B block, Context<T, 1>* c, const Job* job, const Memory& memory, char* near, char* far) {
+        backward(block, c, job, memory, near, far);
+    }
+};
 
 }  // namespace gpu
 }  // namespace dash

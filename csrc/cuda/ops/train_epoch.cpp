@@ -1,8 +1,9 @@
-// An epoch of many runs, or gradients of one batch of each: views, launches, results.
+// train_pack of the modules: an epoch of many runs, or gradients of one batch of each. Arrays, views, launches, results.
 #include <algorithm>
 
-#include "../core/observed.hpp"
-#include "pack.hpp"
+#include "../../core/observed.hpp"
+#include "../jobs.hpp"
+#include "../pack.hpp"
 
 namespace dash {
 namespace gpu {
@@ -31,19 +32,19 @@ class TrainPack {
 
     void epoch() {
         stage_.state.send(), stage_.fixed.send();
-        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit(kernel_of<TrainView<T>>());
         std::vector<int> left;
         std::vector<char> team(runs_.size());
         for (size_t k = 0; k < runs_.size(); ++k) {
             left.push_back(static_cast<int>(k));
-            team[k] = for_team(Kernel::kTrain, runs_[k].model, patterns_[k], choices_);
+            team[k] = for_team(team_kernel_of<TrainView<T>>(), runs_[k].model, patterns_[k], choices_);
         }
         int64_t limit = choices_.state_limit ? choices_.state_limit : kStateLimit;
         for (; !left.empty(); limit *= 4) {
             std::vector<Need> needs(runs_.size());
             for (const int k : left)
                 needs[k] = need_of(views_[k].model, views_[k].method, kForTraining, limit, shared, team[k], work(k));
-            run_jobs<T>(Kernel::kTrain, device_views_, left, needs, limit);
+            run_jobs(kernel_of<TrainView<T>>(), &team_kernel_of<TrainView<T>>(), device_views_, left, needs, limit);
             to_host(stage_.state.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
             std::vector<int> again;
             for (const int k : left)
@@ -209,6 +210,74 @@ void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices) {
 
 template void train_pack<float>(std::vector<HostRun<float>>&, const Choices&);
 template void train_pack<double>(std::vector<HostRun<double>>&, const Choices&);
+
+namespace {
+
+template <class T>
+HostRun<T> run_of(Arrays& arrays, const py::dict& job) {
+    const py::dict moment1 = dictionary(member(job, "moment1"), "moment1"),
+                   moment2 = dictionary(member(job, "moment2"), "moment2");
+    const Checked<T> checked = model_of<T>(arrays, job, true);
+    HostRun<T> run{};
+    run.model = checked.model;
+    const int64_t G = run.model.G, m = run.model.m;
+    auto moment = [&](const py::dict& moments, const char* kind, const char* name, const Shape& shape) {
+        return arrays.write<T>(member(moments, name), shape, std::string(kind) + " of " + name);
+    };
+    for (int i = 0; i < 4; ++i) {
+        const char* name = kNames[kMatrices[i]];
+        run.model.matrix[i].moment1 = moment(moment1, "moment1", name, checked.shape[i]);
+        run.model.matrix[i].moment2 = moment(moment2, "moment2", name, checked.shape[i]);
+    }
+    for (int k = 0; k < 2; ++k) {
+        const char* name = k ? "b_prods" : "b_sums";
+        run.b_moment1[k] = moment(moment1, "moment1", name, {m});
+        run.b_moment2[k] = moment(moment2, "moment2", name, {m});
+    }
+    run.v_moment1 = moment(moment1, "moment1", "v", {G}), run.v_moment2 = moment(moment2, "moment2", "v", {G});
+    run.step = integer(member(job, "step"), "step", 0, int64_t(1) << 53);
+    run.objective = objective_in<T>(arrays, job, G);
+    run.N = length_of(member(job, "dt"), "dt");
+    const Batches batches = batches_of(arrays, member(job, "batch_ptr"), member(job, "batch_index"), run.N);
+    run.n_batches = batches.count, run.batch_ptr = batches.ptr, run.batch_index = batches.index;
+    const auto lr = numbers<N_TENSORS>(member(job, "lr"), "lr", 0);
+    for (int i = 0; i < N_TENSORS; ++i) run.lr[i] = lr[i];
+    run.beta1 = number(member(job, "beta1"), "beta1", 0, kBelowOne);
+    run.beta2 = number(member(job, "beta2"), "beta2", 0, kBelowOne);
+    run.eps = number(member(job, "eps"), "eps", 0, HUGE_VAL, false);
+    run.loss = arrays.write<double>(member(job, "loss"), {run.n_batches}, "loss");
+    return run;
+}
+
+template <class T>
+py::list train_as(const py::list& jobs, const Choices& choices) {
+    return guarded("train_pack", [&](Extent& extent) {
+        Arrays arrays;
+        std::vector<HostRun<T>> runs;
+        for (const auto& job : jobs) {
+            runs.push_back(run_of<T>(arrays, dictionary(job, "job")));
+            extent = {runs.back().model.G, runs.back().model.m, int64_t(runs.size())};
+        }
+        arrays.settle();
+        alone([&] { train_pack(runs, choices); });
+        py::list out;
+        for (const auto& run : runs) out.append(py::make_tuple(run.step, run.evaluations, run.status));
+        return out;
+    });
+}
+
+py::list train(const py::object& given, const py::object& choices) {
+    const py::list jobs = list_of(given, "jobs");
+    const Choices wish = choices_of(choices);
+    if (jobs.empty()) return py::list();
+    return first_is_float(jobs) ? train_as<float>(jobs, wish) : train_as<double>(jobs, wish);
+}
+
+const Bind bind([](py::module_& module) {
+    module.def("train_pack", &train, py::arg("jobs"), py::arg("choices"));
+});
+
+}  // namespace
 
 }  // namespace gpu
 }  // namespace dash

@@ -2,7 +2,8 @@
 // throughout. No step of a block depends on the values: where the normal equations do not serve, or something is not
 // finite, the job is marked at its end and the host does it on the CPU.
 #pragma once
-#include "context.hpp"
+#include "../context.hpp"
+#include "../operator.hpp"
 
 namespace dash {
 namespace gpu {
@@ -308,6 +309,17 @@ DASH_BLOCK void score_branch(B block, ScoreContext* c, const ScoreView* job, con
     mix(block, c, job->lambda_motif, job->norm, job->psi, true, job->numbers + 4);
     block.each(1, [=](int) { job->numbers[8] = c->bad; });
 }
+
+struct Scores : OperatorOf<double> {
+    typedef ScoreView Job;
+    template <int>
+    using Kept = ScoreContext;
+    template <class B>
+    DASH_BLOCK static void run(B block, ScoreContext* c, const ScoreView* job, const Memory& memory, char* near,
+                               char* far) {
+        score_branch(block, c, job, memory, near, far);
+    }
+};
 
 }  // namespace gpu
 }  // namespace dash

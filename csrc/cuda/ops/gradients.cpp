@@ -1,6 +1,5 @@
 // gradients_many of the modules: NumPy arrays in, new arrays out.
-#include "../python/operators.hpp"
-#include "jobs.hpp"
+#include "../jobs.hpp"
 
 namespace dash {
 namespace gpu {

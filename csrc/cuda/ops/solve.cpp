@@ -1,7 +1,8 @@
-// Solves of many models, cut into tiles of four samples, and the gradient of one: views, launches, results.
+// solve_pack of the modules: solves of many models, cut into tiles of four samples. Arrays, views, launches, results.
 #include <algorithm>
 
-#include "pack.hpp"
+#include "../jobs.hpp"
+#include "../pack.hpp"
 
 namespace dash {
 namespace gpu {
@@ -20,14 +21,14 @@ class SolvePack {
             patterns_[k] = ModelPattern<T>(jobs_[k].model, choices.compress_below);
         });
         for (size_t k = 0; k < jobs_.size(); ++k)
-            together_.push_back(for_team(Kernel::kSolve, jobs_[k].model, patterns_[k], choices)
+            together_.push_back(for_team(team_kernel_of<SolveView<T>>(), jobs_[k].model, patterns_[k], choices)
                                     ? kTeamTiles * kSamples : kSamples);
         stage_.fill([this] { put(); });
         stage_.state.send();
     }
 
     void run() {
-        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
+        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit(kernel_of<SolveView<T>>());
         std::vector<int> left;
         for (size_t k = 0; k < tiles_.size(); ++k) left.push_back(static_cast<int>(k));
         std::vector<Need> needs(tiles_.size());
@@ -44,7 +45,7 @@ class SolvePack {
             }
             std::copy(tiles_.begin(), tiles_.end(), stage_.fixed.on_host(device_tiles_));
             stage_.fixed.send();
-            run_jobs<T>(Kernel::kSolve, device_tiles_, left, needs, 0);
+            run_jobs(kernel_of<SolveView<T>>(), &team_kernel_of<SolveView<T>>(), device_tiles_, left, needs, 0);
             stage_.state.fetch();
             std::vector<double> found(left.size() * row);
             to_host(found.data(), sizes, static_cast<int64_t>(found.size()) * 8);
@@ -139,63 +140,6 @@ class SolvePack {
 };
 
 template <class T>
-class Backward {
-  public:
-    Backward(HostBackward<T>& job, const Choices& choices) : job_(job), choices_(choices), pattern_(job.model, 0) {}
-
-    void run() {
-        stage_.fill([this] { put(); });
-        stage_.state.send(), stage_.fixed.send();
-        const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit();
-        const Need need = need_of(view_.model, view_.method, kForTraining, job_.n, shared, false, 0);
-        run_jobs<T>(Kernel::kBackward, device_view_, {0}, {need}, job_.n);
-        stage_.state.fetch();
-        const int64_t G = job_.model.G, m = job_.model.m;
-        stage_.copy_back(view_.grad_y0, job_.B * G, job_.grad_y0);
-        stage_.copy_back(view_.longest, job_.B, job_.longest);
-        for (int k = 0; k < 2; ++k) {
-            stage_.copy_back(view_.grad.W[k], pattern_.matrix[k].values, job_.grad[k ? W_PRODS : W_SUMS]);
-            stage_.copy_back(view_.grad.U[k], pattern_.matrix[2 + k].values, job_.grad[k ? U_PRODS : U_SUMS]);
-            stage_.copy_back(view_.grad.b[k], m, job_.grad[k ? B_PRODS : B_SUMS]);
-        }
-        stage_.copy_back(view_.grad.v, G, job_.grad[V]);
-    }
-
-  private:
-    void put() {
-        Arena &state = stage_.state, &fixed = stage_.fixed;
-        const int64_t G = job_.model.G, m = job_.model.m;
-        T* host;
-        view_ = {};
-        view_.model = put_model(job_.model, pattern_, state, fixed);
-        view_.method = Method<T>::of(job_.method);
-        view_.B = job_.B, view_.n = job_.n;
-        view_.y0 = fixed.put(job_.y0, job_.B * G);
-        view_.sizes = fixed.put(job_.sizes, job_.B * job_.n);
-        view_.grad_y1 = fixed.put(job_.grad_y1, job_.B * G);
-        view_.grad_y0 = state.room(job_.B * G, &host);
-        double* longest;
-        view_.longest = state.room(job_.B, &longest);
-        for (int k = 0; k < 2; ++k) {
-            view_.grad.W[k] = state.room(pattern_.matrix[k].values, &host);
-            view_.grad.U[k] = state.room(pattern_.matrix[2 + k].values, &host);
-            view_.grad.b[k] = state.room(m, &host);
-        }
-        view_.grad.v = state.room(G, &host);
-        device_view_ = fixed.put(&view_, 1);
-    }
-
-    HostBackward<T>& job_;
-    Choices choices_;
-    ModelPattern<T> pattern_;
-    AdjointView<T> view_{};
-    AdjointView<T>* device_view_ = nullptr;
-    Stage stage_;
-};
-
-}  // namespace
-
-template <class T>
 void solve_pack(std::vector<HostSolve<T>>& jobs, const Choices& choices) {
     bool any = false;
     for (HostSolve<T>& job : jobs) any = any || job.B > 0, job.width = 0;
@@ -203,14 +147,54 @@ void solve_pack(std::vector<HostSolve<T>>& jobs, const Choices& choices) {
 }
 
 template <class T>
-void backward(HostBackward<T>& job, const Choices& choices) {
-    Backward<T>(job, choices).run();
+py::list solve_as(const py::list& jobs, const Choices& choices) {
+    return guarded("solve_pack", [&](Extent& extent) {
+        Arrays arrays;
+        std::vector<HostSolve<T>> solves;
+        py::list out;
+        for (const auto& item : jobs) {
+            const py::dict job = dictionary(item, "job");
+            HostSolve<T> solve{};
+            solve.model = model_of<T>(arrays, job, false).model;
+            solve.options = options_in(job);
+            const int64_t B = length_of(member(job, "dt"), "dt"), G = solve.model.G;
+            solve.B = B;
+            solve.dt = arrays.read<double>(member(job, "dt"), {B}, "dt");
+            check_intervals(solve.dt, B);
+            solve.y0 = arrays.read<T>(member(job, "y0"), {B, G}, "y0");
+            py::array_t<T> y1({B, G});
+            py::array_t<int64_t> status(B), steps(B), rejected(B), evaluations(B);
+            solve.y1 = y1.mutable_data();
+            solve.status = status.mutable_data(), solve.steps = steps.mutable_data();
+            solve.rejected = rejected.mutable_data(), solve.evaluations = evaluations.mutable_data();
+            solves.push_back(solve);
+            out.append(py::make_tuple(y1, status, steps, rejected, evaluations));
+            extent = {G, solve.model.m, int64_t(solves.size())};
+        }
+        alone([&] { solve_pack(solves, choices); });
+        for (size_t k = 0; k < solves.size(); ++k) {
+            const HostSolve<T>& solve = solves[k];
+            py::array_t<double> sizes({solve.B, solve.width});
+            std::copy(solve.sizes.begin(), solve.sizes.end(), sizes.mutable_data());
+            const py::tuple five = out[k];
+            out[k] = py::make_tuple(five[0], five[1], five[2], five[3], five[4], sizes);
+        }
+        return out;
+    });
 }
 
-template void solve_pack<float>(std::vector<HostSolve<float>>&, const Choices&);
-template void solve_pack<double>(std::vector<HostSolve<double>>&, const Choices&);
-template void backward<float>(HostBackward<float>&, const Choices&);
-template void backward<double>(HostBackward<double>&, const Choices&);
+py::list solve(const py::object& given, const py::object& choices) {
+    const py::list jobs = list_of(given, "jobs");
+    const Choices wish = choices_of(choices);
+    if (jobs.empty()) return py::list();
+    return first_is_float(jobs) ? solve_as<float>(jobs, wish) : solve_as<double>(jobs, wish);
+}
+
+const Bind bind([](py::module_& module) {
+    module.def("solve_pack", &solve, py::arg("jobs"), py::arg("choices"));
+});
+
+}  // namespace
 
 }  // namespace gpu
 }  // namespace dash

@@ -1,8 +1,10 @@
 // train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam, or instead of the
-// last the gradients, given out (mirrors csrc/cpu/batch.hpp, train_epoch.cpp and gradients.cpp). Weights stay in working memory from the first batch to the last.
+// last the gradients, given out (mirrors csrc/cpu/ops/batch.cpp, train_epoch.cpp and gradients.cpp). Weights stay in
+// working memory from the first batch to the last.
 #pragma once
-#include "../core/observed.hpp"
-#include "prior_loss.hpp"
+#include "../../core/observed.hpp"
+#include "../operator.hpp"
+#include "../prior_loss.hpp"
 
 namespace dash {
 namespace gpu {
@@ -271,6 +273,17 @@ DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, 
     });
     block.each(c->G, [=](int g) { c->run->model.v[g] = c->v[g]; });
 }
+
+template <class T>
+struct TrainEpoch : OperatorOf<T> {
+    typedef TrainView<T> Job;
+    template <int K>
+    using Kept = Context<T, K>;
+    template <class B, int K>
+    DASH_BLOCK static void run(B block, Context<T, K>* c, const Job* job, const Memory& memory, char* near, char* far) {
+        train_epoch(block, c, job, memory, near, far);
+    }
+};
 
 }  // namespace gpu
 }  // namespace dash
