@@ -119,6 +119,7 @@ struct PriorLossArgs {
 template <class T>
 struct Objective {
     SolveOptions options;
+    int64_t N;         // pairs
     const T *y0, *y1;  // [N, G]; NaN in y1: not observed
     const double* dt;  // [N]
     double tau;
@@ -127,13 +128,11 @@ struct Objective {
 
 template <class T>
 struct TrainArgs {
-    int64_t G, m;
-    T* weight[N_TENSORS];
-    T* moment1[N_TENSORS];
+    Params<T> params;      // with masks of all matrices
+    T* weight[N_TENSORS];  // the params' tensors, which are changed in place
+    T* moment1[N_TENSORS];  // of the weights' form
     T* moment2[N_TENSORS];
-    const uint8_t* mask[N_TENSORS];  // null for b and v
-    Structure structure[N_TENSORS];  // of the matrices that are compressed; moments and masks have the weights' form
-    int64_t step;                    // Adam steps taken; updated
+    int64_t step;  // Adam steps taken; updated
     Objective<T> objective;
     int64_t n_batches;
     const int64_t *batch_ptr, *batch_index;

@@ -155,33 +155,33 @@ DASH_PHASE void sweep_back(B block, Context<T, K>* c) {
         if (n < c->capacity && n % kChunk) continue;  // the slots of a chunk lie together
         const int64_t kept = c->iterations < c->capacity ? c->iterations : c->capacity;
         const int64_t count = n >= c->capacity ? 1 : (n + kChunk < kept ? kChunk : kept - n);
-        for (int i = 0; i < 4; ++i) product(block, c, i, n, count * c->method.stages);
+        for (int i = 0; i < kMatrices; ++i) product(block, c, i, n, count * c->method.stages);
         block.barrier();
         block.own(1, [=](int) { c->fresh[0] = 0; });
     }
-    for (int i = 0; i < 4 && c->fresh[0]; ++i)  // no sample took a step
-        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->view->nnz : c->G * c->m,
+    for (int i = 0; i < kMatrices && c->fresh[0]; ++i)  // no sample took a step
+        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m,
                     [=](int k) { matrix_of(c, i)->grad[k] = T(0); });
     add_small(block, c);
     block.own(2, [=](int i) { c->fresh[i] = 0; });
 }
 
-// The gradients of the weights to the caller; 0 outside the masks. Ends with a barrier.
+// The gradients of the weights to `grad`, one pointer a tensor; 0 outside the masks. Ends with a barrier.
 template <class B, class T, int K>
-DASH_PHASE void give_gradients(B block, Context<T, K>* c, const GradientView<T>& out) {
-    for (int i = 0; i < 4; ++i) {
-        T* to = i < 2 ? out.W[i] : out.U[i - 2];
-        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->view->nnz : c->G * c->m, [=](int k) {
+DASH_PHASE void give_gradients(B block, Context<T, K>* c, T* const* grad) {
+    for (int i = 0; i < kMatrices; ++i) {
+        T* to = grad[tensor_of(i)];
+        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m, [=](int k) {
             const Matrix<T>* A = matrix_of(c, i);
-            const bool active = A->compressed || A->view->active == nullptr || A->view->active[k];
+            const bool active = A->compressed || A->active == nullptr || A->active[k];
             to[k] = active ? A->grad[k] : T(0);
         });
     }
     for (int branch = 0; branch < 2; ++branch) {
-        T* to = out.b[branch];
+        T* to = grad[branch ? B_PRODS : B_SUMS];
         block.apart(c->m, [=](int h) { to[h] = c->b_grad[branch][h]; });
     }
-    T* to = out.v;
+    T* to = grad[V];
     block.each(c->G, [=](int g) { to[g] = c->v_grad[g]; });
 }
 

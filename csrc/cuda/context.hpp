@@ -20,13 +20,15 @@ constexpr int kSumParts = K == 1 ? 16 : 64;
 // Matrix in the form that the products read.
 template <class T>
 struct Matrix {
-    const MatrixView<T>* view;
+    const MatrixForm* form;
+    const T* value;         // in that form, as is what follows
+    const uint8_t* active;  // dense: 1 = active, null: all
     int compressed, near_panels;
     Four<T>*near_panel, *far_panel;  // dense: panel p, gene g: four hidden units
     T *by_hidden, *by_gene;          // compressed: values in either order
     const int32_t *ptr, *gene_ptr;
     const uint16_t *index, *gene_index;
-    T* grad;  // in the order of view->value
+    T* grad;
 };
 
 // Step control of n samples.
@@ -141,11 +143,14 @@ struct Needs {
 enum Purpose : int { kForSolve, kForTraining };
 
 template <class T>
-DASH_HD inline void place_matrix(Bump& bump, Matrix<T>& A, const MatrixView<T>& view, int genes, int hidden) {
-    A.view = &view;
-    A.compressed = view.compressed;
-    if (view.compressed) {
-        const int64_t nnz = view.nnz;
+DASH_HD inline void place_matrix(Bump& bump, Matrix<T>& A, const MatrixForm& form, const Params<T>& params, int tensor,
+                                 int genes, int hidden) {
+    A.form = &form;
+    A.value = params.tensor[tensor];
+    A.active = params.mask[tensor];
+    A.compressed = form.compressed;
+    if (form.compressed) {
+        const int64_t nnz = form.nnz;
         A.by_hidden = bump.take<T>(nnz);
         A.by_gene = bump.take<T>(nnz);
         A.index = bump.take<uint16_t>(nnz);
@@ -175,12 +180,12 @@ DASH_HD inline void cut(Context<T, K>& c) {
 
 // Fill the pointers of a context for a model. What every phase reads comes first, then the weights, then states.
 template <class T, int K>
-DASH_HD inline Needs place(Context<T, K>& c, const ModelView<T>& model, const Method<T>& method, Purpose purpose,
-                           int64_t state_limit, char* near, int64_t near_bytes, char* far) {
+DASH_HD inline Needs place(Context<T, K>& c, const Params<T>& params, const ModelForm& form, const Method<T>& method,
+                           Purpose purpose, int64_t state_limit, char* near, int64_t near_bytes, char* far) {
     typedef Four<T> F;
     Bump bump{near, far, near_bytes, 0, 0};
-    c.G = model.G, c.m = model.m;
-    c.genes = padded_genes(model.G), c.hidden = padded_hidden(model.m);
+    c.G = static_cast<int>(params.G), c.m = static_cast<int>(params.m);
+    c.genes = padded_genes(c.G), c.hidden = padded_hidden(c.m);
     c.rows = K * c.genes, c.units = K * c.hidden;
     const int64_t genes = c.genes, hidden = c.hidden, rows = c.rows, units = c.units;
     c.partial = bump.take<double>(2 * kSumParts<K> * c.kAll);
@@ -191,8 +196,8 @@ DASH_HD inline Needs place(Context<T, K>& c, const ModelView<T>& model, const Me
     c.sums = bump.take<F>(rows), c.prods = bump.take<F>(rows);
     cut(c);
     c.hidden_parts = K == 1 ? nullptr : bump.take<F>(2 * units * c.parts);
-    for (int k = 0; k < 2; ++k) place_matrix(bump, c.W[k], model.W[k], c.genes, c.hidden);
-    for (int k = 0; k < 2; ++k) place_matrix(bump, c.U[k], model.U[k], c.genes, c.hidden);
+    for (int k = 0; k < 2; ++k) place_matrix(bump, c.W[k], form.W[k], params, k ? W_PRODS : W_SUMS, c.genes, c.hidden);
+    for (int k = 0; k < 2; ++k) place_matrix(bump, c.U[k], form.U[k], params, k ? U_PRODS : U_SUMS, c.genes, c.hidden);
     const int64_t far_weights = bump.far_used;
     c.y = bump.take<F>(rows), c.stage = bump.take<F>(rows);
     const bool train = purpose == kForTraining;
@@ -211,7 +216,7 @@ DASH_HD inline Needs place(Context<T, K>& c, const ModelView<T>& model, const Me
         for (int k = 0; k < 2; ++k) {
             Matrix<T>* pair[2] = {&c.W[k], &c.U[k]};
             for (Matrix<T>* A : pair) {
-                const int64_t entries = A->compressed ? A->view->nnz : int64_t(model.G) * model.m;
+                const int64_t entries = A->compressed ? A->form->nnz : params.G * params.m;
                 A->grad = reinterpret_cast<T*>(bump.take_far(entries * sizeof(T)));
             }
         }

@@ -12,7 +12,12 @@ DASH_BLOCK Four<T>* panel(const Matrix<T>& A, int p, int genes) {
                              : A.far_panel + int64_t(p - A.near_panels) * genes;
 }
 
-// W_sums, W_prods, U_sums, U_prods
+constexpr int kMatrices = 4;  // W_sums, W_prods, U_sums, U_prods
+
+DASH_HD inline int tensor_of(int matrix) {
+    return matrix < 2 ? (matrix ? W_PRODS : W_SUMS) : (matrix == 3 ? U_PRODS : U_SUMS);
+}
+
 template <class T, int K>
 DASH_BLOCK Matrix<T>* matrix_of(Context<T, K>* c, int i) {
     return i < 2 ? &c->W[i] : &c->U[i - 2];
@@ -26,41 +31,39 @@ DASH_BLOCK void add_scaled(Four<T>& sum, T factor, const Four<T>& x) {
 // Bring a matrix from the caller's order into the form that the products read. No barrier.
 template <class B, class T, int K>
 DASH_PHASE void load_matrix(B block, Context<T, K>* c, Matrix<T>* A) {
-    const MatrixView<T>& view = *A->view;
     const int G = c->G, m = c->m, genes = c->genes;
-    if (view.compressed) {
-        block.apart(view.nnz, [=](int k) {
-            const MatrixView<T>& v = *A->view;
-            A->by_hidden[k] = v.value[k];
-            A->by_gene[k] = v.value[v.gene_from[k]];
-            const_cast<uint16_t*>(A->index)[k] = v.index[k];
-            const_cast<uint16_t*>(A->gene_index)[k] = v.gene_index[k];
+    if (A->compressed) {
+        block.apart(A->form->nnz, [=](int k) {
+            const MatrixForm& form = *A->form;
+            A->by_hidden[k] = A->value[k];
+            A->by_gene[k] = A->value[form.gene_from[k]];
+            const_cast<uint16_t*>(A->index)[k] = form.index[k];
+            const_cast<uint16_t*>(A->gene_index)[k] = form.gene_index[k];
         });
-        block.apart(c->hidden + 1, [=](int h) { const_cast<int32_t*>(A->ptr)[h] = A->view->ptr[h]; });
-        block.apart(genes + 1, [=](int g) { const_cast<int32_t*>(A->gene_ptr)[g] = A->view->gene_ptr[g]; });
+        block.apart(c->hidden + 1, [=](int h) { const_cast<int32_t*>(A->ptr)[h] = A->form->ptr[h]; });
+        block.apart(genes + 1, [=](int g) { const_cast<int32_t*>(A->gene_ptr)[g] = A->form->gene_ptr[g]; });
         return;
     }
     block.apart(c->hidden * genes, [=](int i) {
-        const MatrixView<T>& v = *A->view;
         const int h = i / genes, g = i % genes;
-        const int64_t at = h * v.hidden_step + g * v.gene_step;
-        const bool there = h < m && g < G && (v.active == nullptr || v.active[at]);
-        panel(*A, h / kPanel, genes)[g].s[h % kPanel] = there ? v.value[at] : T(0);
+        const int64_t at = h * A->form->hidden_step + g * A->form->gene_step;
+        const bool there = h < m && g < G && (A->active == nullptr || A->active[at]);
+        panel(*A, h / kPanel, genes)[g].s[h % kPanel] = there ? A->value[at] : T(0);
     });
 }
 
-// Bring the values back into the caller's order. No barrier.
+// Bring the values back into the caller's order, or that of the compressed form. No barrier.
 template <class B, class T, int K>
-DASH_PHASE void unload_matrix(B block, Context<T, K>* c, Matrix<T>* A) {
+DASH_PHASE void unload_matrix(B block, Context<T, K>* c, const Matrix<T>* A, T* to) {
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
-        block.apart(A->view->nnz, [=](int k) { A->view->value[k] = A->by_hidden[k]; });
+        block.apart(A->form->nnz, [=](int k) { to[k] = A->by_hidden[k]; });
         return;
     }
-    const bool by_gene = A->view->gene_step == 1;
+    const bool by_gene = A->form->gene_step == 1;
     block.apart(m * G, [=](int i) {
         const int h = by_gene ? i / G : i % m, g = by_gene ? i % G : i / m;
-        A->view->value[i] = panel(*A, h / kPanel, genes)[g].s[h % kPanel];
+        to[i] = panel(*A, h / kPanel, genes)[g].s[h % kPanel];
     });
 }
 
@@ -281,8 +284,8 @@ DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, c
                           const Four<T>* right, int64_t stride, int64_t slots, bool fresh) {
     const int genes = c->genes, hidden = c->hidden;
     if (A->compressed) {
-        block.apart(A->view->nnz, [=](int k) {
-            const Four<T>*a = left + A->view->row[k], *b = right + A->view->index[k];
+        block.apart(A->form->nnz, [=](int k) {
+            const Four<T>*a = left + A->form->row[k], *b = right + A->form->index[k];
             T sum[kSamples] = {};
             for (int64_t n = 0; n < slots * K; ++n) {
                 const Four<T> x = a[n / K * stride + n % K * hidden], y = b[n / K * stride + n % K * genes];
@@ -315,7 +318,7 @@ DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, c
             DASH_UNROLL for (int j = 0; j < 2; ++j) {
                 const int g = g0 + j * kLanes;
                 if (h0 + h >= m || g >= G) continue;
-                const int64_t at = (h0 + h) * A->view->hidden_step + g * A->view->gene_step;
+                const int64_t at = (h0 + h) * A->form->hidden_step + g * A->form->gene_step;
                 A->grad[at] = fresh ? acc[h][j] : A->grad[at] + acc[h][j];
             }
     });

@@ -36,14 +36,16 @@ DASH_BLOCK Four<T>* derivative(const Context<T, K>* c, int64_t n, int j) {
 
 // Weights from the caller's order; ends with a barrier.
 template <class B, class T, int K>
-DASH_PHASE void load_model(B block, Context<T, K>* c, const ModelView<T>* view) {
+DASH_PHASE void load_model(B block, Context<T, K>* c, const Params<T>* params) {
     for (int k = 0; k < 2; ++k) {
         load_matrix(block, c, &c->W[k]);
         load_matrix(block, c, &c->U[k]);
-        block.apart(c->hidden, [=](int h) { c->b[k][h] = h < c->m ? view->b[k][h] : T(0); });
+        block.apart(c->hidden, [=](int h) {
+            c->b[k][h] = h < c->m ? params->tensor[k ? B_PRODS : B_SUMS][h] : T(0);
+        });
     }
     block.each(c->genes, [=](int g) {
-        const T v = g < c->G ? view->v[g] : T(0);
+        const T v = g < c->G ? params->tensor[V][g] : T(0);
         c->v[g] = v;
         c->rate[g] = v > T(0) ? v : T(0);
     });

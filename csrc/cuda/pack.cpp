@@ -6,14 +6,23 @@ namespace dash {
 namespace gpu {
 
 template <class T>
-Pattern pattern_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below) {
+Pattern pattern_of(const Params<T>& params, int tensor, double compress_below) {
     Pattern s;
-    const int64_t rows = A.rows_are_hidden ? m : G, columns = A.rows_are_hidden ? G : m;
-    s.values = A.ptr ? A.ptr[rows] : rows * columns;
-    auto active = [&](int64_t at) { return A.mask ? A.mask[at] != 0 : A.value[at] != T(0); };
+    const int64_t G = params.G, m = params.m;
+    if (!is_matrix(tensor)) {
+        s.values = tensor == V ? G : m;
+        return s;
+    }
+    const bool hidden_rows = tensor == W_SUMS || tensor == W_PRODS;
+    const int64_t rows = hidden_rows ? m : G, columns = hidden_rows ? G : m;
+    const Structure& csr = params.structure[tensor];
+    const uint8_t* mask = params.mask[tensor];
+    const T* value = params.tensor[tensor];
+    s.values = csr.ptr ? csr.ptr[rows] : rows * columns;
+    auto active = [&](int64_t at) { return mask ? mask[at] != 0 : value[at] != T(0); };
     int64_t nnz = 0;
     for (int64_t at = 0; at < s.values; ++at) nnz += active(at);
-    s.compressed = A.ptr != nullptr || double(nnz) < compress_below * double(G * m);
+    s.compressed = csr.ptr != nullptr || double(nnz) < compress_below * double(G * m);
     if (!s.compressed) return s;
     const int genes = padded_genes(static_cast<int>(G)), hidden = padded_hidden(static_cast<int>(m));
     struct Entry {
@@ -23,15 +32,15 @@ Pattern pattern_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress
     std::vector<Entry> entries;
     entries.reserve(nnz);
     for (int64_t r = 0; r < rows; ++r) {
-        const int64_t end = A.ptr ? A.ptr[r + 1] : (r + 1) * columns;
-        for (int64_t at = A.ptr ? A.ptr[r] : r * columns; at < end; ++at) {
+        const int64_t end = csr.ptr ? csr.ptr[r + 1] : (r + 1) * columns;
+        for (int64_t at = csr.ptr ? csr.ptr[r] : r * columns; at < end; ++at) {
             if (!active(at)) continue;
             const auto row = static_cast<uint16_t>(r);
-            const auto column = static_cast<uint16_t>(A.ptr ? A.column[at] : at - r * columns);
-            entries.push_back(A.rows_are_hidden ? Entry{row, column, at} : Entry{column, row, at});
+            const auto column = static_cast<uint16_t>(csr.ptr ? csr.index[at] : at - r * columns);
+            entries.push_back(hidden_rows ? Entry{row, column, at} : Entry{column, row, at});
         }
     }
-    if (!A.rows_are_hidden)
+    if (!hidden_rows)
         std::stable_sort(entries.begin(), entries.end(),
                          [](const Entry& a, const Entry& b) { return a.hidden < b.hidden; });
     s.ptr.assign(hidden + 1, 0), s.gene_ptr.assign(genes + 1, 0);
@@ -51,36 +60,43 @@ Pattern pattern_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress
 }
 
 template <class T>
-static T* put_values(const Pattern& s, const T* values, Arena& arena) {
+T* put_values(const Pattern& s, const T* values, Arena& arena) {
     if (!values) return nullptr;
-    if (!s.compressed) return arena.put(values, s.values);
+    if (!s.compressed) return arena.put(const_cast<T*>(values), s.values);
     T* host;
     T* device = arena.room(static_cast<int64_t>(s.at.size()), &host);
     for (size_t k = 0; host && k < s.at.size(); ++k) host[k] = values[s.at[k]];
     return device;
 }
 
-template <class T>
-MatrixView<T> put_matrix(const HostMatrix<T>& A, const Pattern& s, int64_t G, int64_t m, Arena& state, Arena& fixed) {
-    MatrixView<T> view{};
-    view.compressed = s.compressed;
-    view.hidden_step = A.rows_are_hidden ? G : 1, view.gene_step = A.rows_are_hidden ? 1 : m;
-    view.value = put_values(s, A.value, state);
-    view.moment1 = put_values(s, A.moment1, state);
-    view.moment2 = put_values(s, A.moment2, state);
-    if (!s.compressed) {
-        if (A.mask) view.active = fixed.put(A.mask, s.values);
-        return view;
-    }
+static MatrixForm put_form(const Pattern& s, bool hidden_rows, int64_t G, int64_t m, Arena& fixed) {
+    MatrixForm form{};
+    form.compressed = s.compressed;
+    form.hidden_step = hidden_rows ? G : 1, form.gene_step = hidden_rows ? 1 : m;
+    if (!s.compressed) return form;
     const auto nnz = static_cast<int64_t>(s.at.size());
-    view.nnz = static_cast<int>(nnz);
-    view.ptr = fixed.put(s.ptr.data(), static_cast<int64_t>(s.ptr.size()));
-    view.gene_ptr = fixed.put(s.gene_ptr.data(), static_cast<int64_t>(s.gene_ptr.size()));
-    view.row = fixed.put(s.row.data(), nnz);
-    view.index = fixed.put(s.index.data(), nnz);
-    view.gene_index = fixed.put(s.gene_index.data(), nnz);
-    view.gene_from = fixed.put(s.gene_from.data(), nnz);
-    return view;
+    form.nnz = static_cast<int>(nnz);
+    form.ptr = fixed.put(s.ptr.data(), static_cast<int64_t>(s.ptr.size()));
+    form.gene_ptr = fixed.put(s.gene_ptr.data(), static_cast<int64_t>(s.gene_ptr.size()));
+    form.row = fixed.put(s.row.data(), nnz);
+    form.index = fixed.put(s.index.data(), nnz);
+    form.gene_index = fixed.put(s.gene_index.data(), nnz);
+    form.gene_from = fixed.put(s.gene_from.data(), nnz);
+    return form;
+}
+
+template <class T>
+Params<T> put_params(const Params<T>& params, const ModelPattern& s, Arena& state, Arena& fixed, ModelForm& form) {
+    Params<T> out{params.G, params.m, {}, {}, {}};
+    for (int i = 0; i < N_TENSORS; ++i) {
+        out.tensor[i] = put_values(s.tensor[i], params.tensor[i], state);
+        if (params.mask[i] && !s.tensor[i].compressed) out.mask[i] = fixed.put(params.mask[i], s.tensor[i].values);
+    }
+    for (int k = 0; k < 2; ++k) {
+        form.W[k] = put_form(s.tensor[k ? W_PRODS : W_SUMS], true, params.G, params.m, fixed);
+        form.U[k] = put_form(s.tensor[k ? U_PRODS : U_SUMS], false, params.G, params.m, fixed);
+    }
+    return out;
 }
 
 template <class T>
@@ -156,15 +172,18 @@ Timings take_timings() {
 }
 
 template <class T>
-bool for_team(const Kernel& team, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices) {
+bool for_team(const Kernel& team, const Params<T>& params, const ModelPattern& pattern, const Choices& choices) {
     // What an evaluation of four samples reads and writes. A block gets it through one multiprocessor's path to L2, but
     // as many runs go side by side as there are multiprocessors; a team waits at its barriers (docs/gpu.md).
     constexpr int64_t kAtLeast = int64_t(8) << 20;
-    const int genes = padded_genes(static_cast<int>(model.G)), hidden = padded_hidden(static_cast<int>(model.m));
+    const int genes = padded_genes(static_cast<int>(params.G)), hidden = padded_hidden(static_cast<int>(params.m));
     int64_t bytes = slot_size(genes, hidden) * 2 * int64_t(sizeof(Four<T>));
-    for (const Pattern& s : pattern.matrix)
+    for (int i = 0; i < N_TENSORS; ++i) {
+        const Pattern& s = pattern.tensor[i];
+        if (!is_matrix(i)) continue;
         bytes += s.compressed ? static_cast<int64_t>(s.at.size()) * int64_t(2 * sizeof(T) + 2 * sizeof(uint16_t))
                               : int64_t(genes) * hidden * int64_t(sizeof(T));
+    }
     const bool wanted = choices.team < 0 ? bytes >= kAtLeast : choices.team > 0;
     return wanted && resident_blocks(team, team.threads, 0) > 0;
 }
@@ -213,12 +232,12 @@ void run_jobs(const Kernel& block, const Kernel* team, const void* jobs, std::ve
     }
 }
 
-#define DASH_INSTANTIATE(T)                                                                               \
-    template Pattern pattern_of<T>(const HostMatrix<T>&, int64_t, int64_t, double);                   \
-    template MatrixView<T> put_matrix<T>(const HostMatrix<T>&, const Pattern&, int64_t, int64_t, Arena&, \
-                                         Arena&);                                                         \
-    template void take_values<T>(const Pattern&, const T*, T*);                                         \
-    template bool for_team<T>(const Kernel&, const HostModel<T>&, const ModelPattern<T>&, const Choices&);
+#define DASH_INSTANTIATE(T)                                                                        \
+    template Pattern pattern_of<T>(const Params<T>&, int, double);                                 \
+    template T* put_values<T>(const Pattern&, const T*, Arena&);                                   \
+    template void take_values<T>(const Pattern&, const T*, T*);                                    \
+    template Params<T> put_params<T>(const Params<T>&, const ModelPattern&, Arena&, Arena&, ModelForm&); \
+    template bool for_team<T>(const Kernel&, const Params<T>&, const ModelPattern&, const Choices&);
 DASH_INSTANTIATE(float)
 DASH_INSTANTIATE(double)
 

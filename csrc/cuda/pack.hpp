@@ -69,7 +69,7 @@ class Arena {
     std::vector<Copy> copies_;
 };
 
-// Which entries of a matrix are active, in the kernels' order.
+// How the device has a tensor of a model: as the caller does, or the active entries of a matrix in the kernels' order.
 struct Pattern {
     bool compressed = false;
     int64_t values = 0;         // of the caller's array
@@ -80,37 +80,30 @@ struct Pattern {
     int64_t entries() const { return compressed ? static_cast<int64_t>(at.size()) : values; }  // that the kernel has
 };
 
-template <class T>
-Pattern pattern_of(const HostMatrix<T>& A, int64_t G, int64_t m, double compress_below);
+inline bool is_matrix(int tensor) { return tensor != B_SUMS && tensor != B_PRODS && tensor != V; }
 
-// A matrix's values, moments and structure into the arenas: what the kernel changes, and what it only reads.
 template <class T>
-MatrixView<T> put_matrix(const HostMatrix<T>& A, const Pattern& s, int64_t G, int64_t m, Arena& state, Arena& fixed);
+Pattern pattern_of(const Params<T>& params, int tensor, double compress_below);
+
+struct ModelPattern {
+    Pattern tensor[N_TENSORS];
+    ModelPattern() = default;
+    template <class T>
+    ModelPattern(const Params<T>& params, double compress_below) {
+        for (int i = 0; i < N_TENSORS; ++i) tensor[i] = pattern_of(params, i, compress_below);
+    }
+};
+
+// A tensor's values, or what belongs to them, into an arena; null for null.
+template <class T>
+T* put_values(const Pattern& s, const T* values, Arena& arena);
 // Back into the caller's array; entries that are not active become 0.
 template <class T>
 void take_values(const Pattern& s, const T* packed, T* values);
 
+// A model into the arenas: what a kernel changes, and what it only reads.
 template <class T>
-struct ModelPattern {
-    Pattern matrix[4];
-    ModelPattern() = default;
-    explicit ModelPattern(const HostModel<T>& model, double compress_below) {
-        for (int i = 0; i < 4; ++i) matrix[i] = pattern_of(model.matrix[i], model.G, model.m, compress_below);
-    }
-};
-
-template <class T>
-ModelView<T> put_model(const HostModel<T>& model, const ModelPattern<T>& s, Arena& state, Arena& fixed) {
-    ModelView<T> view{};
-    view.G = static_cast<int>(model.G), view.m = static_cast<int>(model.m);
-    for (int k = 0; k < 2; ++k) {
-        view.W[k] = put_matrix(model.matrix[k], s.matrix[k], model.G, model.m, state, fixed);
-        view.U[k] = put_matrix(model.matrix[2 + k], s.matrix[2 + k], model.G, model.m, state, fixed);
-        view.b[k] = state.put(model.b[k], model.m);
-    }
-    view.v = state.put(model.v, model.G);
-    return view;
-}
+Params<T> put_params(const Params<T>& params, const ModelPattern& s, Arena& state, Arena& fixed, ModelForm& form);
 
 // Device and staging memory that is kept from call to call and only grows.
 class Pool {
@@ -178,19 +171,19 @@ struct Need {
 
 // A job whose weights fit half of the shared memory gets a small block; its states then lie where there is room.
 template <class T>
-Need need_of(const ModelView<T>& model, const Method<T>& method, Purpose purpose, int64_t state_limit,
-             int64_t shared_bytes, bool team, int64_t work) {
+Need need_of(const Params<T>& params, const ModelForm& form, const Method<T>& method, Purpose purpose,
+             int64_t state_limit, int64_t shared_bytes, bool team, int64_t work) {
     constexpr int64_t kOwn = 4096;  // each block's own: the kernel's static part and what CUDA reserves
     if (team) {
         Context<T, kTeamTiles> context;
-        const Needs found = place(context, model, method, purpose, state_limit, nullptr, 0, nullptr);
+        const Needs found = place(context, params, form, method, purpose, state_limit, nullptr, 0, nullptr);
         return {0, found.far_bytes, work, Worker::kTeam};
     }
     for (const Worker worker : {Worker::kSmall, Worker::kLarge}) {
         Context<T, 1> context;
         const bool small = worker == Worker::kSmall;
         const int64_t most = small ? shared_bytes / 2 - kOwn : shared_bytes;
-        const Needs found = place(context, model, method, purpose, state_limit, nullptr, most > 0 ? most : 0, nullptr);
+        const Needs found = place(context, params, form, method, purpose, state_limit, nullptr, most > 0 ? most : 0, nullptr);
         if (!small || found.far_weights == 0) return {found.near_bytes, found.far_bytes, work, worker};
     }
     return {};
@@ -198,7 +191,7 @@ Need need_of(const ModelView<T>& model, const Method<T>& method, Purpose purpose
 
 // Whether a team works on a model. Last bits depend on it, so that it is a function of the model's shape and form.
 template <class T>
-bool for_team(const Kernel& team, const HostModel<T>& model, const ModelPattern<T>& pattern, const Choices& choices);
+bool for_team(const Kernel& team, const Params<T>& params, const ModelPattern& pattern, const Choices& choices);
 
 // Run the chosen jobs, the longest first, in launches of teams, of large and of small blocks; takes care of memory.
 // `team` may be null where no job needs one.

@@ -11,7 +11,7 @@ namespace gpu {
 template <class B, class T, int K>
 DASH_PHASE void prior_tiles(B block, Context<T, K>* c, int64_t n, int stage) {
     block.each(c->rows, [=](int row) {
-        const PriorLossArgs<T>& prior = c->run->objective.prior;
+        const PriorLossArgs<T>& prior = c->run->args.objective.prior;
         const Place at = place_of<K>(row, c->genes);
         Four<T> y;
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
@@ -23,10 +23,10 @@ DASH_PHASE void prior_tiles(B block, Context<T, K>* c, int64_t n, int stage) {
     });
     evaluate(block, c, c->y, n, stage, derivative(c, 0, 0));
     gene_sums<double>(block, c, 0, [=](int row) {
-        const PriorLossArgs<T>& prior = c->run->objective.prior;
+        const PriorLossArgs<T>& prior = c->run->args.objective.prior;
         const Place at = place_of<K>(row, c->genes);
         const Slot<T> slot = slot_at(c, n, stage);
-        const double scale = 2.0 * (1 - c->run->objective.tau) / (double(prior.points) * c->G);
+        const double scale = 2.0 * (1 - c->run->args.objective.tau) / (double(prior.points) * c->G);
         Four<double> squares{}, response{};
         const bool gene = at.at < c->G;
         const Four<T>* states = c->y + at.tile * c->genes;
@@ -65,22 +65,22 @@ DASH_BLOCK int64_t prior_slots(const Context<T, K>* c) {
 template <class B, class T, int K>
 DASH_PHASE void prior_loss(B block, Context<T, K>* c) {
     block.apart(c->genes, [=](int g) {
-        if (!c->run->objective.prior.multipliers) c->rate[g] = g < c->G ? T(1) : T(0);
+        if (!c->run->args.objective.prior.multipliers) c->rate[g] = g < c->G ? T(1) : T(0);
     });
     clear_small(block, c);
-    for (block.own(1, [=](int) { c->first = 0; }); c->first < c->run->objective.prior.points;
+    for (block.own(1, [=](int) { c->first = 0; }); c->first < c->run->args.objective.prior.points;
          block.own(1, [=](int) { c->first += c->kAll; })) {
         const int64_t slot = c->first / c->kAll % prior_slots(c);
         prior_tiles(block, c, slot / c->method.stages, static_cast<int>(slot % c->method.stages));
         const int64_t used = c->first / c->kAll % prior_slots(c) + 1;
-        if (used < prior_slots(c) && c->first + c->kAll < c->run->objective.prior.points) continue;
-        for (int i = 0; i < 4; ++i) product(block, c, i, 0, used);
+        if (used < prior_slots(c) && c->first + c->kAll < c->run->args.objective.prior.points) continue;
+        for (int i = 0; i < kMatrices; ++i) product(block, c, i, 0, used);
         block.barrier();
     }
-    if (!c->run->objective.prior.multipliers) block.each(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
+    if (!c->run->args.objective.prior.multipliers) block.each(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
     block.each(c->genes, [=](int g) { c->rate[g] = c->v[g] > T(0) ? c->v[g] : T(0); });
     add_small(block, c);
-    block.own(1, [=](int) { c->prior /= double(c->run->objective.prior.points) * c->G; });
+    block.own(1, [=](int) { c->prior /= double(c->run->args.objective.prior.points) * c->G; });
 }
 
 }  // namespace gpu

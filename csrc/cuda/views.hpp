@@ -10,20 +10,22 @@ namespace gpu {
 // Statuses beyond those of core/types.hpp; the host answers them and the caller never sees them.
 enum : int { kTapeFull = 100 };
 
-// One matrix A[hidden][gene] of one run. Dense: `value` and what belongs to it in the caller's order, entry (h, g) at
-// h * hidden_step + g * gene_step. Compressed: active entries only, by hidden unit.
-template <class T>
-struct MatrixView {
+// The form in which the device has a matrix A[hidden][gene] of a model. Dense: values and what belongs to them in the
+// caller's order, entry (h, g) at h * hidden_step + g * gene_step. Compressed: active entries only, by hidden unit.
+struct MatrixForm {
     int compressed;
     int nnz;
     int64_t hidden_step, gene_step;
-    T *value, *moment1, *moment2;  // moments null when nothing is trained
-    const uint8_t* active;         // dense: 1 = active, null: all
-    const int32_t* ptr;            // compressed: [padded m + 1]
-    const uint16_t *row, *index;   // [nnz] hidden unit and gene
-    const int32_t* gene_ptr;       // [padded G + 1]: the same entries by gene
-    const uint16_t* gene_index;    // [nnz] hidden unit
-    const int32_t* gene_from;      // [nnz] place in `value`
+    const int32_t* ptr;           // compressed: [padded m + 1]
+    const uint16_t *row, *index;  // [nnz] hidden unit and gene
+    const int32_t* gene_ptr;      // [padded G + 1]: the same entries by gene
+    const uint16_t* gene_index;   // [nnz] hidden unit
+    const int32_t* gene_from;     // [nnz] place among the values
+};
+
+// Of a model, whose values are in Params; [0] is the branch of sums, [1] that of products.
+struct ModelForm {
+    MatrixForm W[2], U[2];
 };
 
 // Runge–Kutta coefficients in the precision of the run.
@@ -50,69 +52,22 @@ struct Method {
     }
 };
 
-// A model; W[0], U[0] are the branch of sums, W[1], U[1] that of products.
-template <class T>
-struct ModelView {
-    int G, m;
-    MatrixView<T> W[2], U[2];
-    T *b[2], *v;
-};
-
-// Where the gradients of a model go, null when nobody asks: those of matrices in MatrixView's order.
-template <class T>
-struct GradientView {
-    T *W[2], *U[2], *b[2], *v;
-};
-
 // How a run's part of a launch went.
 struct Outcome {
     int64_t next_batch, step, evaluations, status;
 };
 
+// An epoch, or one batch of which the gradients are asked for. Pointers of the arguments are the device's; what changes but
+// the weights, moments and losses is in the outcome.
 template <class T>
 struct TrainView {
-    ModelView<T> model;
-    T *b_moment1[2], *b_moment2[2], *v_moment1, *v_moment2;
+    TrainArgs<T> args;
+    ModelForm form;
     Method<T> method;
-    Objective<T> objective;   // device memory
-    const int64_t *batch_ptr, *batch_index;
-    int64_t n_batches;
     const int64_t* observed;  // [n_batches] end values that are observed, 1 or more
-    double lr[N_TENSORS];
-    double beta1, beta2, eps;
-    double* loss;             // [n_batches]: of the data
-    GradientView<T> grad;     // of the only batch; then there are no moments and no step is made
-    double* prior_loss;       // of that batch
+    T* grad[N_TENSORS];       // null, or of the only batch; then there are no moments and no step is made
+    double* prior;            // of that batch
     Outcome* outcome;
-};
-
-// A tile of up to four samples of one model.
-template <class T>
-struct SolveView {
-    const ModelView<T>* model;
-    const Method<T>* method;
-    SolveOptions options;
-    int n;
-    const T* y0;       // [n, G]
-    const double* dt;  // [n]
-    T* y1;             // [n, G]
-    int64_t *status, *steps, *rejected, *evaluations;  // [n]
-    double* sizes;       // [n, size_limit], accepted step sizes
-    int64_t size_limit;
-};
-
-// The gradient of one model's end states.
-template <class T>
-struct AdjointView {
-    ModelView<T> model;
-    Method<T> method;
-    int64_t B, n;
-    const T* y0;          // [B, G]
-    const double* sizes;  // [B, n]
-    const T* grad_y1;     // [B, G]
-    T* grad_y0;           // [B, G]
-    double* longest;      // [B]
-    GradientView<T> grad;
 };
 
 // Memory of the blocks of a launch: block k has shared memory of shared_bytes and scratch + k * scratch_bytes.

@@ -1,7 +1,7 @@
 // gradients and adam_step: the two halves of a training step, for those who do something in between.
 #include "../cpu/dispatch.hpp"
+#include "calls.hpp"
 #include "interrupt.hpp"
-#include "model.hpp"
 #include "operators.hpp"
 
 namespace py = pybind11;
@@ -15,32 +15,16 @@ py::tuple gradients_as(const Given& given, const GivenObjective& objective, cons
                        const py::object& widest, dash::StopToken* stop) {
     return guarded("gradients", [&](dash::Extent& extent) {
         Arrays arrays;
-        dash::GradientArgs<T> args{};
-        args.params = params_of<T>(arrays, given);
-        args.objective = objective_of<T>(arrays, objective, args.params.G);
-        args.B = length_of(index, "index");
-        args.index = arrays.read<int64_t>(index, {args.B}, "index");
-        check_pairs(args.index, args.B, length_of(objective.dt, "dt"), "index");
-        args.widest = integer(widest, "widest", args.B, INT32_MAX);
-        extent = {args.params.G, args.params.m, args.B};
-        py::dict grads;
-        std::vector<uint8_t> all;  // without a mask every entry gets its gradient, also one that is 0
-        for (int i = 0; i < dash::N_TENSORS; ++i) {
-            const Form form = form_of(arrays, given, i);
-            py::array_t<T> out(std::vector<py::ssize_t>(form.shape.begin(), form.shape.end()));
-            if (prunable(i) && !args.params.mask[i]) resize(all, std::max<size_t>(all.size(), out.size()), uint8_t(1));
-            args.grad[i] = out.mutable_data();
-            grads[kNames[i]] = out;
-        }
-        for (int i = 0; i < dash::N_TENSORS; ++i)
-            if (prunable(i) && !args.params.mask[i]) args.params.mask[i] = all.data();
+        extent = {given.sizes.G, given.sizes.m, length_of(index, "index")};
+        GradientCall<T> call(arrays, given, objective, index);
+        call.args.widest = integer(widest, "widest", call.args.B, INT32_MAX);
         dash::Interruptible watch(stop);
-        args.watch = &watch;
+        call.args.watch = &watch;
         {
             py::gil_scoped_release release;
-            dash::run(args);
+            dash::run(call.args);
         }
-        return py::make_tuple(args.loss, args.prior, grads, args.evaluations, args.status);
+        return call.results();
     });
 }
 

@@ -95,6 +95,7 @@ Objective<T> objective_of(Arrays& arrays, const GivenObjective& given, int64_t G
     Objective<T> objective{};
     const int64_t N = length_of(given.dt, "dt");
     objective.options = given.options;
+    objective.N = N;
     objective.y0 = arrays.read<T>(given.y0, {N, G}, "y0");
     objective.y1 = arrays.read<T>(given.y1, {N, G}, "y1");
     objective.dt = arrays.read<double>(given.dt, {N}, "dt");

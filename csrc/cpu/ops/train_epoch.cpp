@@ -7,16 +7,6 @@ namespace dash {
 namespace DASH_ISA {
 
 template <class T>
-static Params<T> params_of(const TrainArgs<T>& args) {
-    Params<T> params{args.G, args.m, {}, {}, {}};
-    for (int i = 0; i < N_TENSORS; ++i) {
-        params.tensor[i] = args.weight[i], params.mask[i] = args.mask[i];
-        params.structure[i] = args.structure[i];
-    }
-    return params;
-}
-
-template <class T>
 static int64_t widest(const TrainArgs<T>& args) {
     int64_t found = 0;
     for (int64_t k = 0; k < args.n_batches; ++k) {
@@ -29,7 +19,7 @@ static int64_t widest(const TrainArgs<T>& args) {
 template <class T>
 static void train_any(TrainArgs<T>& args) {
     Workspace<T> workspace;
-    Batch<T> batch(args.objective, params_of(args), widest(args), args.watch, workspace);
+    Batch<T> batch(args.objective, args.params, widest(args), args.watch, workspace);
     Model<T>& model = batch.model;
     Buffer<T> moment1[N_TENSORS], moment2[N_TENSORS];
     for (int i = 0; i < N_TENSORS; ++i) {

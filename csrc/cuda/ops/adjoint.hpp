@@ -6,6 +6,14 @@
 namespace dash {
 namespace gpu {
 
+// The gradient of one model's end states; the pointers of the arguments are the device's.
+template <class T>
+struct AdjointView {
+    AdjointArgs<T> args;
+    ModelForm form;
+    Method<T> method;
+};
+
 // Take the recorded steps of four samples again and fill the tape.
 template <class B, class T>
 DASH_PHASE void replay(B block, Context<T, 1>* c, const AdjointView<T>* job, int64_t sample, int n) {
@@ -13,12 +21,12 @@ DASH_PHASE void replay(B block, Context<T, 1>* c, const AdjointView<T>* job, int
     block.apart(1, [=](int) { c->iterations = 0; });
     block.each(c->genes, [=](int g) {
         for (int s = 0; s < kSamples; ++s)
-            c->y[g].s[s] = start_value(s < n ? job->y0 + (sample + s) * c->G : nullptr, g, c->G);
+            c->y[g].s[s] = start_value(s < n ? job->args.y0 + (sample + s) * c->G : nullptr, g, c->G);
     });
-    for (int64_t column = 0; column < job->n; ++column) {
+    for (int64_t column = 0; column < job->args.n; ++column) {
         block.each(1, [=](int) {
             for (int s = 0; s < kSamples; ++s)
-                c->step[0].s[s] = s < n ? T(job->sizes[(sample + s) * job->n + column]) : T(0);
+                c->step[0].s[s] = s < n ? T(job->args.sizes[(sample + s) * job->args.n + column]) : T(0);
             c->sizes[column] = c->step[0];
         });
         const Four<T> h = c->step[0];
@@ -42,25 +50,25 @@ template <class B, class T>
 DASH_PHASE void backward(B block, Context<T, 1>* c, const AdjointView<T>* job, const Memory& memory, char* near,
                          char* far) {
     block.each(1, [=](int) {
-        place(*c, job->model, job->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
+        place(*c, job->args.params, job->form, job->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
         c->method = job->method;
         c->fresh[0] = c->fresh[1] = 1;
     });
-    load_model(block, c, &job->model);
-    for (int64_t sample = 0; sample < job->B; sample += kSamples) {
-        const int n = job->B - sample < kSamples ? static_cast<int>(job->B - sample) : kSamples;
+    load_model(block, c, &job->args.params);
+    for (int64_t sample = 0; sample < job->args.B; sample += kSamples) {
+        const int n = job->args.B - sample < kSamples ? static_cast<int>(job->args.B - sample) : kSamples;
         replay(block, c, job, sample, n);
         block.each(c->genes, [=](int g) {
             for (int s = 0; s < kSamples; ++s)
-                c->bar[g].s[s] = s < n && g < c->G ? job->grad_y1[(sample + s) * c->G + g] : T(0);
+                c->bar[g].s[s] = s < n && g < c->G ? job->args.grad_y1[(sample + s) * c->G + g] : T(0);
         });
         sweep_back(block, c);
         block.each(c->G, [=](int g) {
-            for (int s = 0; s < n; ++s) job->grad_y0[(sample + s) * c->G + g] = c->bar[g].s[s];
+            for (int s = 0; s < n; ++s) job->args.grad_y0[(sample + s) * c->G + g] = c->bar[g].s[s];
         });
-        block.each(n, [=](int s) { job->longest[sample + s] = trusted_step(c->trust[s], c->method.adjoint); });
+        block.each(n, [=](int s) { job->args.longest[sample + s] = trusted_step(c->trust[s], c->method.adjoint); });
     }
-    give_gradients(block, c, job->grad);
+    give_gradients(block, c, job->args.grad);
 }
 
 template <class T>

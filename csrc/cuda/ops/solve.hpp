@@ -6,37 +6,48 @@
 namespace dash {
 namespace gpu {
 
+// A tile of up to four samples of one model, in a team of all that it integrates side by side: `args` has its part of the
+// arrays, with the device's pointers.
+template <class T>
+struct SolveView {
+    SolveArgs<T> args;
+    const ModelForm* form;
+    const Method<T>* method;
+    double* sizes;       // [B, size_limit], accepted step sizes
+    int64_t size_limit;
+};
+
 template <class B, class T, int K>
 DASH_PHASE void solve_tiles(B block, Context<T, K>* c, const SolveView<T>* job, const Memory& memory, char* near,
                             char* far) {
     block.own(1, [=, &memory](int) {
-        place(*c, *job->model, *job->method, kForSolve, 0, near, memory.shared_bytes, far);
+        place(*c, job->args.params, *job->form, *job->method, kForSolve, 0, near, memory.shared_bytes, far);
         c->method = *job->method;
-        c->options = job->options;
+        c->options = job->args.options;
         c->keep_tape = 0;
         c->size_table = job->sizes, c->size_limit = job->size_limit;
     });
-    load_model(block, c, job->model);
-    block.own(c->kAll, [=](int s) { c->control.dt[s] = s < job->n ? job->dt[s] : 0; });
+    load_model(block, c, &job->args.params);
+    block.own(c->kAll, [=](int s) { c->control.dt[s] = s < job->args.B ? job->args.dt[s] : 0; });
     block.each(c->rows, [=](int row) {
         const Place at = place_of<K>(row, c->genes);
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
             const int sample = at.tile * kSamples + s;
             c->y[row].s[s] =
-                start_value(sample < job->n ? job->y0 + int64_t(sample) * c->G : nullptr, at.at, c->G);
+                start_value(sample < job->args.B ? job->args.y0 + int64_t(sample) * c->G : nullptr, at.at, c->G);
         }
     });
     integrate(block, c);
-    block.apart(job->n, [=](int s) {
+    block.apart(job->args.B, [=](int s) {
         const auto& control = c->control;
-        job->status[s] = control.status[s], job->steps[s] = control.steps[s];
-        job->rejected[s] = control.rejected[s], job->evaluations[s] = control.evaluations[s];
+        job->args.status[s] = control.status[s], job->args.steps[s] = control.steps[s];
+        job->args.rejected[s] = control.rejected[s], job->args.evaluations[s] = control.evaluations[s];
     });
     block.each(c->rows, [=](int row) {
         const Place at = place_of<K>(row, c->genes);
         for (int s = 0; s < kSamples; ++s) {
             const int sample = at.tile * kSamples + s;
-            if (sample < job->n && at.at < c->G) job->y1[int64_t(sample) * c->G + at.at] = c->y[row].s[s];
+            if (sample < job->args.B && at.at < c->G) job->args.y1[int64_t(sample) * c->G + at.at] = c->y[row].s[s];
         }
     });
 }

@@ -1,9 +1,10 @@
-// train_pack of the modules: an epoch of many runs, or gradients of one batch of each. Arrays, views, launches, results.
+// train_pack of the modules: an epoch of many runs, or gradients of one batch of each. Views, launches, results.
+#include "train_pack.hpp"
+
 #include <algorithm>
 
 #include "../../core/observed.hpp"
 #include "../jobs.hpp"
-#include "../pack.hpp"
 
 namespace dash {
 namespace gpu {
@@ -16,15 +17,17 @@ constexpr int64_t kStateLimit = 64, kMostStates = int64_t(1) << 20;
 template <class T>
 class TrainPack {
   public:
-    TrainPack(std::vector<HostRun<T>>& runs, const Choices& choices) : runs_(runs), choices_(choices) {
+    TrainPack(std::vector<TrainArgs<T>>& runs, const std::vector<GradientArgs<T>*>& batches, const Choices& choices)
+        : runs_(runs), batches_(batches), choices_(choices) {
         const Timer timer(timings().host);
         patterns_.resize(runs_.size());
         observed_.resize(runs_.size());
         parallel_for(runs_.size(), [&](size_t k) {
-            const HostRun<T>& run = runs_[k];
-            patterns_[k] = ModelPattern<T>(run.model, choices.compress_below);
+            const TrainArgs<T>& run = runs_[k];
+            patterns_[k] = ModelPattern(run.params, choices.compress_below);
             for (int64_t b = 0; b < run.n_batches; ++b)
-                observed_[k].push_back(observed_values(run.objective.y1, run.model.G, run.batch_index + run.batch_ptr[b],
+                observed_[k].push_back(observed_values(run.objective.y1, run.params.G,
+                                                       run.batch_index + run.batch_ptr[b],
                                                        run.batch_ptr[b + 1] - run.batch_ptr[b]));
         });
         stage_.fill([this] { put(); });
@@ -37,13 +40,14 @@ class TrainPack {
         std::vector<char> team(runs_.size());
         for (size_t k = 0; k < runs_.size(); ++k) {
             left.push_back(static_cast<int>(k));
-            team[k] = for_team(team_kernel_of<TrainView<T>>(), runs_[k].model, patterns_[k], choices_);
+            team[k] = for_team(team_kernel_of<TrainView<T>>(), runs_[k].params, patterns_[k], choices_);
         }
         int64_t limit = choices_.state_limit ? choices_.state_limit : kStateLimit;
         for (; !left.empty(); limit *= 4) {
             std::vector<Need> needs(runs_.size());
             for (const int k : left)
-                needs[k] = need_of(views_[k].model, views_[k].method, kForTraining, limit, shared, team[k], work(k));
+                needs[k] = need_of(views_[k].args.params, views_[k].form, views_[k].method, kForTraining, limit, shared,
+                                   team[k], work(k));
             run_jobs(kernel_of<TrainView<T>>(), &team_kernel_of<TrainView<T>>(), device_views_, left, needs, limit);
             to_host(stage_.state.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
             std::vector<int> again;
@@ -59,83 +63,41 @@ class TrainPack {
         stage_.state.fetch();
         const Timer timer(timings().host);
         parallel_for(runs_.size(), [&](size_t k) {
-            HostRun<T>& run = runs_[k];
-            const TrainView<T>& view = views_[k];
+            TrainArgs<T>& run = runs_[k];
             const Outcome& out = outcome(k);
-            run.grad[V] ? fetch_gradients(k, out.status == kSolved) : fetch_weights(k);
-            stage_.copy_back(view.loss, run.n_batches, run.loss);
+            stage_.copy_back(views_[k].args.loss, run.n_batches, run.loss);
             run.step = out.step, run.evaluations = out.evaluations;
             run.status = out.status == kTapeFull ? int64_t(kMaxSteps) : out.status;
+            batches_.empty() ? fetch_weights(k) : fetch_gradients(k, *batches_[k]);
         });
     }
 
   private:
     void fetch_weights(size_t k) {
-        HostRun<T>& run = runs_[k];
+        TrainArgs<T>& run = runs_[k];
+        const TrainArgs<T>& found = views_[k].args;
+        const Arena& state = stage_.state;
+        for (int i = 0; i < N_TENSORS; ++i) {
+            const Pattern& s = patterns_[k].tensor[i];
+            take_values(s, state.on_host(found.weight[i]), run.weight[i]);
+            take_values(s, state.on_host(found.moment1[i]), run.moment1[i]);
+            take_values(s, state.on_host(found.moment2[i]), run.moment2[i]);
+        }
+    }
+
+    // A batch that failed has none.
+    void fetch_gradients(size_t k, GradientArgs<T>& batch) {
         const TrainView<T>& view = views_[k];
-        for (int i = 0; i < 4; ++i) {
-            const MatrixView<T>& A = i < 2 ? view.model.W[i] : view.model.U[i - 2];
-            const Pattern& s = patterns_[k].matrix[i];
-            take_values(s, stage_.state.on_host(A.value), run.model.matrix[i].value);
-            take_values(s, stage_.state.on_host(A.moment1), run.model.matrix[i].moment1);
-            take_values(s, stage_.state.on_host(A.moment2), run.model.matrix[i].moment2);
+        batch.status = runs_[k].status, batch.evaluations = runs_[k].evaluations;
+        const bool solved = batch.status == kSolved;
+        batch.prior = solved ? *stage_.state.on_host(view.prior) : 0;
+        for (int i = 0; i < N_TENSORS; ++i) {
+            const Pattern& s = patterns_[k].tensor[i];
+            if (solved)
+                take_values(s, stage_.state.on_host(view.grad[i]), batch.grad[i]);
+            else
+                std::memset(batch.grad[i], 0, s.values * sizeof(T));
         }
-        for (int i = 0; i < 2; ++i) {
-            stage_.copy_back(view.model.b[i], run.model.m, run.model.b[i]);
-            stage_.copy_back(view.b_moment1[i], run.model.m, run.b_moment1[i]);
-            stage_.copy_back(view.b_moment2[i], run.model.m, run.b_moment2[i]);
-        }
-        stage_.copy_back(view.model.v, run.model.G, run.model.v);
-        stage_.copy_back(view.v_moment1, run.model.G, run.v_moment1);
-        stage_.copy_back(view.v_moment2, run.model.G, run.v_moment2);
-    }
-
-    // Zeros where the batch was not solved.
-    void fetch_gradients(size_t k, bool solved) {
-        HostRun<T>& run = runs_[k];
-        const GradientView<T>& grad = views_[k].grad;
-        for (int i = 0; i < 2; ++i) {
-            take_gradient(patterns_[k].matrix[i], solved ? grad.W[i] : nullptr, run.grad[i ? W_PRODS : W_SUMS]);
-            take_gradient(patterns_[k].matrix[2 + i], solved ? grad.U[i] : nullptr, run.grad[i ? U_PRODS : U_SUMS]);
-            take_vector(solved ? grad.b[i] : nullptr, run.model.m, run.grad[i ? B_PRODS : B_SUMS]);
-        }
-        take_vector(solved ? grad.v : nullptr, run.model.G, run.grad[V]);
-        run.prior_loss = solved ? *stage_.state.on_host(views_[k].prior_loss) : 0;
-    }
-    void take_gradient(const Pattern& s, const T* device, T* to) {
-        if (device)
-            take_values(s, stage_.state.on_host(device), to);
-        else
-            std::memset(to, 0, s.values * sizeof(T));
-    }
-    void take_vector(const T* device, int64_t n, T* to) {
-        if (device)
-            stage_.copy_back(device, n, to);
-        else
-            std::memset(to, 0, n * sizeof(T));
-    }
-
-    void put_moments(const HostRun<T>& run, TrainView<T>& view) {
-        Arena& state = stage_.state;
-        const int64_t G = run.model.G, m = run.model.m;
-        for (int i = 0; i < 2; ++i) {
-            view.b_moment1[i] = state.put(run.b_moment1[i], m);
-            view.b_moment2[i] = state.put(run.b_moment2[i], m);
-        }
-        view.v_moment1 = state.put(run.v_moment1, G), view.v_moment2 = state.put(run.v_moment2, G);
-    }
-
-    void put_gradients(const HostRun<T>& run, const ModelPattern<T>& s, TrainView<T>& view) {
-        Arena& state = stage_.state;
-        T* host;
-        double* prior_loss;
-        for (int i = 0; i < 2; ++i) {
-            view.grad.W[i] = state.room(s.matrix[i].entries(), &host);
-            view.grad.U[i] = state.room(s.matrix[2 + i].entries(), &host);
-            view.grad.b[i] = state.room(run.model.m, &host);
-        }
-        view.grad.v = state.room(run.model.G, &host);
-        view.prior_loss = state.room(1, &prior_loss);
     }
 
     void put() {
@@ -145,32 +107,38 @@ class TrainPack {
         Outcome* outcomes;
         outcomes_ = state.room(static_cast<int64_t>(runs_.size()), &outcomes);
         for (size_t k = 0; k < runs_.size(); ++k) {
-            const HostRun<T>& run = runs_[k];
-            const int64_t G = run.model.G;
+            const TrainArgs<T>& run = runs_[k];
+            const int64_t G = run.params.G, N = run.objective.N;
             TrainView<T> view{};
-            view.model = put_model(run.model, patterns_[k], state, fixed);
-            run.grad[V] ? put_gradients(run, patterns_[k], view) : put_moments(run, view);
-            const Objective<T>& objective = run.objective;
-            view.method = Method<T>::of(objective.options.method);
-            view.n_batches = run.n_batches;
-            view.batch_ptr = fixed.put(run.batch_ptr, run.n_batches + 1);
-            view.batch_index = fixed.put(run.batch_index, run.batch_ptr[run.n_batches]);
-            view.objective = objective;
-            view.objective.y0 = fixed.put_once(objective.y0, run.N * G, known);
-            view.objective.y1 = fixed.put_once(objective.y1, run.N * G, known);
-            view.objective.dt = fixed.put_once(objective.dt, run.N, known);
+            view.args = run;
+            view.args.params = put_params(run.params, patterns_[k], state, fixed, view.form);
+            for (int i = 0; i < N_TENSORS; ++i) {
+                const Pattern& s = patterns_[k].tensor[i];
+                T* host;
+                view.args.weight[i] = const_cast<T*>(view.args.params.tensor[i]);
+                view.args.moment1[i] = put_values(s, run.moment1[i], state);
+                view.args.moment2[i] = put_values(s, run.moment2[i], state);
+                if (!batches_.empty()) view.grad[i] = state.room(s.entries(), &host);
+            }
+            double* prior_host;
+            if (!batches_.empty()) view.prior = state.room(1, &prior_host);
+            view.method = Method<T>::of(run.objective.options.method);
+            view.args.batch_ptr = fixed.put(run.batch_ptr, run.n_batches + 1);
+            view.args.batch_index = fixed.put(run.batch_index, run.batch_ptr[run.n_batches]);
+            Objective<T>& objective = view.args.objective;
+            objective.y0 = fixed.put_once(objective.y0, N * G, known);
+            objective.y1 = fixed.put_once(objective.y1, N * G, known);
+            objective.dt = fixed.put_once(objective.dt, N, known);
             view.observed = fixed.put(observed_[k].data(), run.n_batches);
-            for (int i = 0; i < N_TENSORS; ++i) view.lr[i] = run.lr[i];
-            if (objective.prior.points > 0) {
-                PriorLossArgs<T>& prior = view.objective.prior;
+            PriorLossArgs<T>& prior = objective.prior;
+            if (prior.points > 0) {
                 const int64_t entries = prior.ptr[G];
                 prior.states = fixed.put_once(prior.states, prior.points * G, known);
                 prior.ptr = fixed.put_once(prior.ptr, G + 1, known);
                 prior.index = fixed.put_once(prior.index, entries, known);
                 prior.value = fixed.put_once(prior.value, entries, known);
             }
-            view.beta1 = run.beta1, view.beta2 = run.beta2, view.eps = run.eps;
-            view.loss = state.put(run.loss, run.n_batches);
+            view.args.loss = state.put(run.loss, run.n_batches);
             view.outcome = outcomes_ + k;
             if (outcomes) outcomes[k] = {0, run.step, 0, kSolved};
             views_.push_back(view);
@@ -183,14 +151,17 @@ class TrainPack {
     // For the order of the queue: pairs times entries.
     int64_t work(int k) const {
         int64_t entries = 0;
-        for (const Pattern& s : patterns_[k].matrix)
-            entries += s.compressed ? 4 * s.entries() : s.values;
+        for (int i = 0; i < N_TENSORS; ++i) {
+            const Pattern& s = patterns_[k].tensor[i];
+            if (is_matrix(i)) entries += s.compressed ? 4 * s.entries() : s.values;
+        }
         return entries * runs_[k].batch_ptr[runs_[k].n_batches];
     }
 
-    std::vector<HostRun<T>>& runs_;
+    std::vector<TrainArgs<T>>& runs_;
+    const std::vector<GradientArgs<T>*>& batches_;
     Choices choices_;
-    std::vector<ModelPattern<T>> patterns_;
+    std::vector<ModelPattern> patterns_;
     std::vector<std::vector<int64_t>> observed_;  // of each run: end values by batch
     std::vector<TrainView<T>> views_;
     TrainView<T>* device_views_ = nullptr;
@@ -201,76 +172,43 @@ class TrainPack {
 }  // namespace
 
 template <class T>
-void train_pack(std::vector<HostRun<T>>& runs, const Choices& choices) {
+void train_pack(std::vector<TrainArgs<T>>& runs, const std::vector<GradientArgs<T>*>& batches, const Choices& choices) {
     if (runs.empty()) return;
-    TrainPack<T> pack(runs, choices);
+    TrainPack<T> pack(runs, batches, choices);
     pack.epoch();
     pack.fetch();
 }
 
-template void train_pack<float>(std::vector<HostRun<float>>&, const Choices&);
-template void train_pack<double>(std::vector<HostRun<double>>&, const Choices&);
+template void train_pack<float>(std::vector<TrainArgs<float>>&, const std::vector<GradientArgs<float>*>&, const Choices&);
+template void train_pack<double>(std::vector<TrainArgs<double>>&, const std::vector<GradientArgs<double>*>&,
+                                 const Choices&);
 
 namespace {
 
-template <class T>
-HostRun<T> run_of(Arrays& arrays, const py::dict& job) {
-    const py::dict moment1 = dictionary(member(job, "moment1"), "moment1"),
-                   moment2 = dictionary(member(job, "moment2"), "moment2");
-    const Checked<T> checked = model_of<T>(arrays, job, true);
-    HostRun<T> run{};
-    run.model = checked.model;
-    const int64_t G = run.model.G, m = run.model.m;
-    auto moment = [&](const py::dict& moments, const char* kind, const char* name, const Shape& shape) {
-        return arrays.write<T>(member(moments, name), shape, std::string(kind) + " of " + name);
-    };
-    for (int i = 0; i < 4; ++i) {
-        const char* name = kNames[kMatrices[i]];
-        run.model.matrix[i].moment1 = moment(moment1, "moment1", name, checked.shape[i]);
-        run.model.matrix[i].moment2 = moment(moment2, "moment2", name, checked.shape[i]);
-    }
-    for (int k = 0; k < 2; ++k) {
-        const char* name = k ? "b_prods" : "b_sums";
-        run.b_moment1[k] = moment(moment1, "moment1", name, {m});
-        run.b_moment2[k] = moment(moment2, "moment2", name, {m});
-    }
-    run.v_moment1 = moment(moment1, "moment1", "v", {G}), run.v_moment2 = moment(moment2, "moment2", "v", {G});
-    run.step = integer(member(job, "step"), "step", 0, int64_t(1) << 53);
-    run.objective = objective_in<T>(arrays, job, G);
-    run.N = length_of(member(job, "dt"), "dt");
-    const Batches batches = batches_of(arrays, member(job, "batch_ptr"), member(job, "batch_index"), run.N);
-    run.n_batches = batches.count, run.batch_ptr = batches.ptr, run.batch_index = batches.index;
-    const auto lr = numbers<N_TENSORS>(member(job, "lr"), "lr", 0);
-    for (int i = 0; i < N_TENSORS; ++i) run.lr[i] = lr[i];
-    run.beta1 = number(member(job, "beta1"), "beta1", 0, kBelowOne);
-    run.beta2 = number(member(job, "beta2"), "beta2", 0, kBelowOne);
-    run.eps = number(member(job, "eps"), "eps", 0, HUGE_VAL, false);
-    run.loss = arrays.write<double>(member(job, "loss"), {run.n_batches}, "loss");
-    return run;
+GivenEpoch epoch_in(const py::dict& job) {
+    return {member(job, "moment1"), member(job, "moment2"), member(job, "step"), member(job, "batch_ptr"),
+            member(job, "batch_index"), member(job, "loss"), member(job, "lr"), member(job, "beta1"),
+            member(job, "beta2"), member(job, "eps"), objective_in(job)};
 }
 
-template <class T>
-py::list train_as(const py::list& jobs, const Choices& choices) {
-    return guarded("train_pack", [&](Extent& extent) {
-        Arrays arrays;
-        std::vector<HostRun<T>> runs;
-        for (const auto& job : jobs) {
-            runs.push_back(run_of<T>(arrays, dictionary(job, "job")));
-            extent = {runs.back().model.G, runs.back().model.m, int64_t(runs.size())};
-        }
-        arrays.settle();
-        alone([&] { train_pack(runs, choices); });
-        py::list out;
-        for (const auto& run : runs) out.append(py::make_tuple(run.step, run.evaluations, run.status));
-        return out;
-    });
-}
-
+// For each job (Adam steps, evaluations, status).
 py::list train(const py::object& given, const py::object& choices) {
-    const py::list jobs = list_of(given, "jobs");
-    const Choices wish = choices_of(choices);
-    if (jobs.empty()) return py::list();
-    return first_is_float(jobs) ? train_as<float>(jobs, wish) : train_as<double>(jobs, wish);
+    return with_models(given, choices, [](auto one, const std::vector<GivenJob>& jobs, const Choices& wish) {
+        typedef decltype(one) T;
+        return guarded("train_pack", [&](Extent& extent) {
+            Arrays arrays;
+            std::vector<TrainArgs<T>> runs;
+            for (const GivenJob& job : jobs) {
+                extent = {job.given.sizes.G, job.given.sizes.m, int64_t(runs.size() + 1)};
+                runs.push_back(train_args<T>(arrays, job.given, epoch_in(job.job)));
+            }
+            arrays.settle();
+            alone([&] { train_pack<T>(runs, {}, wish); });
+            py::list out;
+            for (const auto& run : runs) out.append(py::make_tuple(run.step, run.evaluations, run.status));
+            return out;
+        });
+    });
 }
 
 const Bind bind([](py::module_& module) {

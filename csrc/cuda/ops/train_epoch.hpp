@@ -21,7 +21,7 @@ struct Pairs {
 };
 template <class T, int K>
 DASH_BLOCK int64_t batch_size(const Context<T, K>* c) {
-    const int64_t* begin = c->run->batch_ptr + c->outcome.next_batch;
+    const int64_t* begin = c->run->args.batch_ptr + c->outcome.next_batch;
     return begin[1] - begin[0];
 }
 // Observed end values of the current batch.
@@ -31,7 +31,7 @@ DASH_BLOCK double batch_values(const Context<T, K>* c) {
 }
 template <class T, int K>
 DASH_BLOCK Pairs<T> pairs_at_hand(const Context<T, K>* c) {
-    return {c->run->batch_index + c->run->batch_ptr[c->outcome.next_batch] + c->first, batch_size(c) - c->first};
+    return {c->run->args.batch_index + c->run->args.batch_ptr[c->outcome.next_batch] + c->first, batch_size(c) - c->first};
 }
 
 // Start states and intervals of the batch's pairs from c->first on, as many as are integrated side by side.
@@ -39,13 +39,13 @@ template <class B, class T, int K>
 DASH_PHASE void load_pairs(B block, Context<T, K>* c) {
     block.own(c->kAll, [=](int s) {
         const Pairs<T> pairs = pairs_at_hand(c);
-        c->control.dt[s] = s < pairs.left ? c->run->objective.dt[pairs.index[s]] : 0;
+        c->control.dt[s] = s < pairs.left ? c->run->args.objective.dt[pairs.index[s]] : 0;
     });
     block.each(c->rows, [=](int row) {
         const Pairs<T> pairs = pairs_at_hand(c);
         const Place at = place_of<K>(row, c->genes);
         for (int s = 0; s < kSamples; ++s)
-            c->y[row].s[s] = start_value(pairs.row(c->run->objective.y0, at.tile * kSamples + s, c->G), at.at, c->G);
+            c->y[row].s[s] = start_value(pairs.row(c->run->args.objective.y0, at.tile * kSamples + s, c->G), at.at, c->G);
     });
 }
 
@@ -56,12 +56,12 @@ DASH_PHASE void add_loss(B block, Context<T, K>* c) {
         const TrainView<T>* run = c->run;
         const Pairs<T> pairs = pairs_at_hand(c);
         const Place at = place_of<K>(row, c->genes);
-        const T scale = static_cast<T>(2.0 * run->objective.tau / batch_values(c));
+        const T scale = static_cast<T>(2.0 * run->args.objective.tau / batch_values(c));
         Four<double> q{};
         const Four<T> y = c->y[row];
         Four<T> bar{};
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
-            const T* target = pairs.row(run->objective.y1, at.tile * kSamples + s, c->G);
+            const T* target = pairs.row(run->args.objective.y1, at.tile * kSamples + s, c->G);
             if (target == nullptr || at.at >= c->G) continue;
             const T miss = missed_by(y.s[s], target[at.at]);
             bar.s[s] = scale * miss;
@@ -132,25 +132,24 @@ DASH_PHASE bool train_pairs(B block, Context<T, K>* c) {
 // One matrix's step; entries that are not active keep weight 0 and moments 0. No barrier.
 template <class B, class T, int K>
 DASH_PHASE void adam_matrix(B block, Context<T, K>* c, Matrix<T>* A, int tensor) {
-    const T rate = static_cast<T>(c->run->lr[tensor] / c->correction1);
+    const T rate = static_cast<T>(c->run->args.lr[tensor] / c->correction1);
+    T *moment1 = c->run->args.moment1[tensor], *moment2 = c->run->args.moment2[tensor];
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
-        block.apart(A->view->nnz, [=](int k) {
-            const MatrixView<T>& v = *A->view;
-            A->by_hidden[k] = adam_step(c->adam, rate, A->grad[k], A->by_hidden[k], v.moment1[k], v.moment2[k]);
+        block.apart(A->form->nnz, [=](int k) {
+            A->by_hidden[k] = adam_step(c->adam, rate, A->grad[k], A->by_hidden[k], moment1[k], moment2[k]);
         });
         return;
     }
-    const bool by_gene = A->view->gene_step == 1;
+    const bool by_gene = A->form->gene_step == 1;
     block.apart(G * m, [=](int i) {
-        const MatrixView<T>& v = *A->view;
         const int h = by_gene ? i / G : i % m, g = by_gene ? i % G : i / m;
-        if (v.active != nullptr && !v.active[i]) {
-            v.moment1[i] = v.moment2[i] = T(0);
+        if (A->active != nullptr && !A->active[i]) {
+            moment1[i] = moment2[i] = T(0);
             return;
         }
         T& weight = panel(*A, h / kPanel, genes)[g].s[h % kPanel];
-        weight = adam_step(c->adam, rate, A->grad[i], weight, v.moment1[i], v.moment2[i]);
+        weight = adam_step(c->adam, rate, A->grad[i], weight, moment1[i], moment2[i]);
     });
 }
 
@@ -159,31 +158,31 @@ DASH_PHASE void adam(B block, Context<T, K>* c) {
     block.own(1, [=](int) {
         const TrainView<T>* run = c->run;
         const double step = double(++c->adam_step);
-        c->correction1 = 1 - std::pow(run->beta1, step);
-        c->adam = {T(run->beta1), T(run->beta2), T(1 - run->beta1), T(1 - run->beta2), T(run->eps),
-                   T(1 / std::sqrt(1 - std::pow(run->beta2, step)))};
+        c->correction1 = 1 - std::pow(run->args.beta1, step);
+        c->adam = {T(run->args.beta1), T(run->args.beta2), T(1 - run->args.beta1), T(1 - run->args.beta2), T(run->args.eps),
+                   T(1 / std::sqrt(1 - std::pow(run->args.beta2, step)))};
     });
-    constexpr int order[4] = {W_SUMS, W_PRODS, U_SUMS, U_PRODS};
-    DASH_UNROLL for (int i = 0; i < 4; ++i) adam_matrix(block, c, matrix_of(c, i), order[i]);
+    DASH_UNROLL for (int i = 0; i < kMatrices; ++i) adam_matrix(block, c, matrix_of(c, i), tensor_of(i));
     for (int branch = 0; branch < 2; ++branch)
         block.apart(c->m, [=](int h) {
             const TrainView<T>* run = c->run;
-            const T rate = static_cast<T>(run->lr[branch ? B_PRODS : B_SUMS] / c->correction1);
+            const int tensor = branch ? B_PRODS : B_SUMS;
+            const T rate = static_cast<T>(run->args.lr[tensor] / c->correction1);
             c->b[branch][h] = adam_step(c->adam, rate, c->b_grad[branch][h], c->b[branch][h],
-                                        run->b_moment1[branch][h], run->b_moment2[branch][h]);
+                                        run->args.moment1[tensor][h], run->args.moment2[tensor][h]);
         });
     block.each(c->G, [=](int g) {
         const TrainView<T>* run = c->run;
-        const T rate = static_cast<T>(run->lr[V] / c->correction1);
-        const T v = adam_step(c->adam, rate, c->v_grad[g], c->v[g], run->v_moment1[g], run->v_moment2[g]);
+        const T rate = static_cast<T>(run->args.lr[V] / c->correction1);
+        const T v = adam_step(c->adam, rate, c->v_grad[g], c->v[g], run->args.moment1[V][g], run->args.moment2[V][g]);
         c->v[g] = v;
         c->rate[g] = v > T(0) ? v : T(0);
     });
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < kMatrices; ++i) {
         if (!matrix_of(c, i)->compressed) continue;
-        block.apart(matrix_of(c, i)->view->nnz, [=](int k) {
+        block.apart(matrix_of(c, i)->form->nnz, [=](int k) {
             Matrix<T>* A = matrix_of(c, i);
-            A->by_gene[k] = A->by_hidden[A->view->gene_from[k]];
+            A->by_gene[k] = A->by_hidden[A->form->gene_from[k]];
         });
     }
     block.barrier();
@@ -192,16 +191,16 @@ DASH_PHASE void adam(B block, Context<T, K>* c) {
 // What follows the gradients of a batch: Adam's step, or their way to the caller. A phase of its own, for its registers.
 template <class B, class T, int K>
 DASH_PHASE void take_step(B block, Context<T, K>* c) {
-    if (c->run->grad.v == nullptr) return adam(block, c);
+    if (c->run->grad[V] == nullptr) return adam(block, c);
     give_gradients(block, c, c->run->grad);
-    block.apart(1, [=](int) { *c->run->prior_loss = c->prior; });
+    block.apart(1, [=](int) { *c->run->prior = c->prior; });
 }
 
 // Set *c->bad when a gradient or the loss is not finite; it was cleared before. Ends with a barrier.
 template <class B, class T, int K>
 DASH_PHASE void check_finite(B block, Context<T, K>* c) {
-    for (int i = 0; i < 4; ++i)
-        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->view->nnz : c->G * c->m, [=](int k) {
+    for (int i = 0; i < kMatrices; ++i)
+        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m, [=](int k) {
             if (!std::isfinite(matrix_of(c, i)->grad[k])) *c->bad = 1;
         });
     for (int branch = 0; branch < 2; ++branch)
@@ -233,7 +232,7 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
     } while (try_again(block, c));
     if (c->outcome.status != kSolved) return false;
     block.own(1, [=](int) { c->loss /= batch_values(c); });
-    if (c->run->objective.prior.points > 0) prior_loss(block, c);
+    if (c->run->args.objective.prior.points > 0) prior_loss(block, c);
     check_finite(block, c);
     if (*c->bad) {
         block.own(1, [=](int) { c->outcome.status = kNonFinite; });
@@ -241,7 +240,7 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
     }
     take_step(block, c);
     block.own(1, [=](int) {
-        if (block.rank() == 0) c->run->loss[c->outcome.next_batch] = c->loss;
+        if (block.rank() == 0) c->run->args.loss[c->outcome.next_batch] = c->loss;
         ++c->outcome.next_batch;
     });
     return true;
@@ -253,25 +252,27 @@ template <class B, class T, int K>
 DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, const Memory& memory, char* near,
                             char* far) {
     block.own(1, [=, &memory](int) {
-        place(*c, run->model, run->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
+        place(*c, run->args.params, run->form, run->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
         c->method = run->method;
-        c->options = run->objective.options;
+        c->options = run->args.objective.options;
         c->keep_tape = 1;
         c->size_table = nullptr;
         c->run = run;
         c->outcome = *run->outcome;
         c->adam_step = run->outcome->step;
     });
-    load_model(block, c, &run->model);
-    while (c->outcome.next_batch < c->run->n_batches && train_batch(block, c)) continue;
-    for (int i = 0; i < 4; ++i) unload_matrix(block, c, matrix_of(c, i));
+    load_model(block, c, &run->args.params);
+    while (c->outcome.next_batch < c->run->args.n_batches && train_batch(block, c)) continue;
+    for (int i = 0; i < kMatrices; ++i) unload_matrix(block, c, matrix_of(c, i), c->run->args.weight[tensor_of(i)]);
     for (int branch = 0; branch < 2; ++branch)
-        block.apart(c->m, [=](int h) { c->run->model.b[branch][h] = c->b[branch][h]; });
+        block.apart(c->m, [=](int h) {
+            c->run->args.weight[branch ? B_PRODS : B_SUMS][h] = c->b[branch][h];
+        });
     block.apart(1, [=](int) {
         c->outcome.step = c->adam_step;
         *c->run->outcome = c->outcome;
     });
-    block.each(c->G, [=](int g) { c->run->model.v[g] = c->v[g]; });
+    block.each(c->G, [=](int g) { c->run->args.weight[V][g] = c->v[g]; });
 }
 
 template <class T>
