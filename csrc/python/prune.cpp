@@ -2,8 +2,8 @@
 #include "../cpu/dispatch.hpp"
 #include "../cpu/select.hpp"
 #include "interrupt.hpp"
-#include "model.hpp"
 #include "operators.hpp"
+#include "prune_calls.hpp"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -12,52 +12,19 @@ using dash::Extent;
 
 namespace {
 
-struct Sparse {
-    Csr<int64_t> csr;
-    const double* value;
-};
-
-Sparse sparse_of(Arrays& arrays, const py::object& object, int64_t rows, int64_t columns, const std::string& name) {
-    const py::tuple parts = tuple_of(object, 3, name, "row pointers, columns, values");
-    const Csr<int64_t> csr = csr_of<int64_t>(arrays, parts[0], parts[1], rows, columns, false, name);
-    return {csr, arrays.read<double>(parts[2], {csr.entries}, name + " values")};
-}
-
-// (first or None, second or None, condition, rho, True), or None when Cholesky is not safe
 py::tuple prior_terms(const py::object& S, const py::object& C, const py::object& P, const py::object& ridge,
                       dash::StopToken* stop) {
     return guarded("prior_terms", [&](Extent& extent) {
         Arrays arrays;
-        dash::PriorTermsArgs args{};
-        args.m = length_of(S, "S", 0, 2), args.G = length_of(S, "S", 1, 2);
-        check_model(args.G, args.m);
-        args.S = arrays.read<double>(S, {args.m, args.G}, "S");
-        args.ridge = number(ridge, "ridge", 0);
-        py::object first = py::none(), second = py::none();
-        if (!C.is_none()) {
-            const Sparse c = sparse_of(arrays, C, args.G, args.G, "C");
-            args.c_ptr = c.csr.ptr, args.c_index = c.csr.index, args.c_value = c.value;
-            py::array_t<double> out({args.m, args.G});
-            args.first = out.mutable_data();
-            first = out;
-        }
-        if (!P.is_none()) {
-            const Sparse p = sparse_of(arrays, P, kAny, args.G, "P");
-            args.targets = p.csr.rows;
-            args.p_ptr = p.csr.ptr, args.p_index = p.csr.index, args.p_value = p.value;
-            py::array_t<double> out({args.targets, args.m});
-            args.second = out.mutable_data();
-            second = out;
-        }
-        extent = {args.G, args.m, args.targets};
+        PriorTermsCall call(arrays, S, C, P, ridge);
+        extent = {call.args.G, call.args.m, call.args.targets};
         dash::Interruptible watch(stop);
-        args.watch = &watch;
+        call.args.watch = &watch;
         {
             py::gil_scoped_release release;
-            dash::run(args);
+            dash::run(call.args);
         }
-        if (!args.ok) first = second = py::none(), args.rho = 0;
-        return py::tuple(py::make_tuple(first, second, args.condition, args.rho, args.ok));
+        return call.results(call.args);
     });
 }
 

@@ -14,17 +14,10 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, RunFailed, UsageError
-from dash_hpc.ops.events import (
-    BranchScores,
-    ScoreTask,
-    Selection,
-    SelectTask,
-    branch_forms,
-    branch_scores,
-    score_many,
-)
+from dash_hpc.ops.events import BranchScores, ScoreTask, Selection, SelectTask, score_together
 from dash_hpc.ops.gradients import BatchGradients, GradientTask, batch_gradients, checked_gradient_tasks
 from dash_hpc.ops.phoenix import TENSORS
+from dash_hpc.ops.scores import PriorTerms, PriorTermsTask, prior_terms, sparse_form
 from dash_hpc.ops.select import checked_selection
 from dash_hpc.ops.solver import SolverOptions, SolveTask, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, native_form
@@ -34,6 +27,8 @@ __all__ = ["Gpu", "choose_device", "gpu_info", "open_gpu", "parse_device"]
 
 #: Share of active entries below which a matrix is compressed: from counted operations (docs/gpu.md), not measured.
 COMPRESS_BELOW = 0.12
+#: Most threads of the host that put scores together, as many as pack a launch (csrc/cuda/parallel.hpp).
+_MIXING_THREADS = 8
 _MESSAGES = {
     "driver": "{} (install or update the driver, or use the CPU)",
     "device": "{} (see CUDA_VISIBLE_DEVICES and nvidia-smi, or use the CPU)",
@@ -166,12 +161,12 @@ class Gpu:
             raise UsageError(f"solve_backward: grad must be {list(y0.shape)}, step_sizes [{len(y0)}, n]")
         return self.call("solve_backward", native_form(weights), y0, sizes, grad, method, self._choices())
 
-    def score_many(self, tasks: Sequence[ScoreTask]) -> list[BranchScores | RunFailed]:
-        """Score many runs in one launch, a block to a branch; like :func:`dash_hpc.ops.score_many`.
+    def prior_terms_many(self, tasks: Sequence[PriorTermsTask]) -> list[PriorTerms | RunFailed]:
+        """Solve for many runs in one launch, a block to a task; each like :func:`dash_hpc.ops.prior_terms`.
 
-        float64 throughout, whatever the weights' dtype. Each run has the bits that it has alone; they differ from the
-        CPU's in the last digits. A run that the normal equations do not serve (a condition number above 1e12, a score
-        that is not finite) is done again on the CPU and has its bits, its diagnostics or its error.
+        Each has the bits that it has alone; they differ from the CPU's in the last digits. What the normal equations do
+        not serve is done on the CPU and has its bits, its condition number or its error. Matrices that tasks have in
+        common (the same objects) are sent once.
 
         Raises
         ------
@@ -179,21 +174,40 @@ class Gpu:
             Before anything is computed, when a task is wrong.
         GpuUnavailable, GpuMemoryError, GpuFault
         """
-        forms: list[dict[str, Any]] = []
-        priors: dict[bytes, tuple[Any, Any]] = {}
+        results: list[PriorTerms | RunFailed | None] = []
+        forms: list[tuple[Any, ...]] = []
+        known: dict[int, Any] = {}
         for task in tasks:
-            task.check()
-            forms += branch_forms(task, priors.setdefault(task.prior.digest, task.prior.native_form))
-        found = self.call("score_pack", forms, self._choices())
-        results: list[BranchScores | RunFailed] = []
-        left = iter(found)
-        for task in tasks:
-            branches = {part.name: next(left) for part in task.parts}
-            if any(numbers[-1] for _, _, numbers in branches.values()):
-                results += score_many([task])
-            else:
-                results.append({branch: branch_scores(task, *parts) for branch, parts in branches.items()})
-        return results
+            try:
+                checked = task.checked()
+            except RunFailed as error:
+                results.append(error)
+                continue
+            for given, matrix in ((task.C, checked.C), (task.P, checked.P)):
+                if id(given) not in known:
+                    known[id(given)] = sparse_form(matrix)
+            results.append(None)
+            forms.append((checked.S, known[id(task.C)], known[id(task.P)], float(task.ridge)))
+        found = iter(self.call("prior_terms_many", forms, self._choices()))
+        for k, task in enumerate(tasks):
+            if results[k] is None:
+                first, second, condition, rho, ok = next(found)
+                results[k] = PriorTerms(first, second, condition, "cholesky", rho) if ok else _on_cpu(task)
+        return [result for result in results if result is not None]
+
+    def score_many(self, tasks: Sequence[ScoreTask]) -> list[BranchScores | RunFailed]:
+        """Score many runs, with their least squares in one launch a layer; like :func:`dash_hpc.ops.score_many`.
+
+        float64 throughout, whatever the weights' dtype. Each run has the bits that it has alone; they differ from the
+        CPU's as those of :meth:`prior_terms_many` do.
+
+        Raises
+        ------
+        UsageError
+            Before anything is computed, when a task is wrong.
+        GpuUnavailable, GpuMemoryError, GpuFault
+        """
+        return score_together(tasks, self.prior_terms_many, min(_MIXING_THREADS, os.cpu_count() or 1))
 
     def select_many(self, tasks: Sequence[SelectTask]) -> list[Selection | RunFailed]:
         """Select for many runs in one launch, a block to a tensor; like :func:`dash_hpc.ops.select_many`.
@@ -384,6 +398,13 @@ def _use(module: ModuleType, index: int) -> None:
 def _named(error: Exception) -> NativeError:
     kind, text = error.args
     return _CLASSES.get(kind, GpuUnavailable)(_MESSAGES[kind].format(text))
+
+
+def _on_cpu(task: PriorTermsTask) -> PriorTerms | RunFailed:
+    try:
+        return prior_terms(task.S, task.C, task.P, task.ridge)
+    except RunFailed as error:
+        return error
 
 
 def _one_dtype(weights: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,7 +14,16 @@ from scipy.sparse import csr_array
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops.checks import as_csr, as_floats, as_number
 from dash_hpc.ops.phoenix import PRUNABLE
-from dash_hpc.ops.scores import BRANCHES, SCORE_NORMS, Diagnostics, Scores, check_options, dash_scores
+from dash_hpc.ops.scores import (
+    BRANCHES,
+    PriorTerms,
+    PriorTermsTask,
+    Scores,
+    check_options,
+    dash_scores,
+    dash_steps,
+    sparse_form,
+)
 from dash_hpc.ops.select import select
 from dash_hpc.ops.state import Tensors
 from dash_hpc.ops.threads import map_in_threads
@@ -23,6 +32,8 @@ __all__ = ["Branch", "ScorePrior", "ScoreTask", "SelectTask", "score_many", "sel
 
 #: Scores of both branches by name.
 BranchScores = dict[str, Scores]
+#: Scores of one branch under way.
+ScoreSteps = Generator[PriorTermsTask, PriorTerms, Scores]
 #: New mask and threshold of each tensor by name, as :func:`dash_hpc.ops.select` returns them.
 Selection = dict[str, tuple[np.ndarray, float]]
 
@@ -46,20 +57,12 @@ class ScorePrior:
     P: csr_array | None = None
 
     @cached_property
-    def native_form(self) -> tuple[Any, Any]:
-        """C by columns and P by rows as the CUDA module takes them: (pointers, indices, values), or None."""
-        C, P = (
-            None if matrix is None else as_csr(matrix, (None, None), name)
-            for matrix, name in ((self.C, "the interactions C"), (self.P, "the prior network P"))
-        )
-        return (None if C is None else _parts(C.T.tocsr().sorted_indices())), (None if P is None else _parts(P))
-
-    @cached_property
     def digest(self) -> bytes:
         """Equal for equal matrices, so that runs of a pack share one copy on a device."""
         found = sha256()
-        for parts in self.native_form:
-            for array in parts or ():
+        for matrix, name in ((self.C, "the interactions C"), (self.P, "the prior network P")):
+            checked = None if matrix is None else as_csr(matrix, (None, None), name)
+            for array in sparse_form(checked) or ():
                 found.update(np.int64(len(array)).tobytes() + array.tobytes())
             found.update(b"|")
         return found.digest()
@@ -158,24 +161,20 @@ class ScoreTask:
 
     def run(self) -> BranchScores:
         """Return the scores of all branches, computed on the CPU. Raises as :func:`dash_hpc.ops.dash_scores` does."""
+        return {part.name: dash_scores(**self._arguments(part, self.prior)) for part in self.parts}
+
+    def steps(self, prior: ScorePrior) -> dict[str, ScoreSteps]:
+        """Return the scores of each branch in steps (:func:`dash_hpc.ops.scores.dash_steps`), with an equal prior."""
+        return {part.name: dash_steps(**self._arguments(part, prior)) for part in self.parts}
+
+    def _arguments(self, part: Branch, prior: ScorePrior) -> dict[str, Any]:
         return {
-            part.name: dash_scores(
-                self.weights[part.first],
-                self.weights[part.second],
-                self.gain(part),
-                self.omega[part.name],
-                self.prior.C,
-                self.prior.P,
-                branch="prods" if part.log_space else "sums",
-                names=(part.first, part.second),
-                lambda_ppi=self.lambda_ppi,
-                lambda_motif=self.lambda_motif,
-                score_norm=self.score_norm,
-                omega_damping=self.omega_damping,
-                ridge=self.ridge,
-            )
-            for part in self.parts
-        }
+            "W": self.weights[part.first], "U": self.weights[part.second], "v": self.gain(part),
+            "omega": self.omega[part.name], "C": prior.C, "P": prior.P,
+            "branch": "prods" if part.log_space else "sums", "names": (part.first, part.second),
+            "lambda_ppi": self.lambda_ppi, "lambda_motif": self.lambda_motif, "score_norm": self.score_norm,
+            "omega_damping": self.omega_damping, "ridge": self.ridge,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,42 +234,54 @@ def select_many(tasks: Sequence[SelectTask], *, threads: int = 1) -> list[Select
     return _each(SelectTask.run, tasks, threads)
 
 
-def branch_forms(task: ScoreTask, prior: tuple[Any, Any]) -> list[dict[str, Any]]:
-    """Return what the CUDA module takes for each branch; ``prior`` as :attr:`ScorePrior.native_form`."""
+def score_together(
+    tasks: Sequence[ScoreTask],
+    solve: Callable[[Sequence[PriorTermsTask]], Sequence[PriorTerms | RunFailed]],
+    threads: int,
+) -> list[BranchScores | RunFailed]:
+    """Do what :func:`score_many` does with the least-squares tasks of all runs solved at once by ``solve``.
 
-    def wide(tensor: Any) -> np.ndarray:
-        return np.ascontiguousarray(tensor, dtype=np.float64)
+    Runs with equal priors give it the same matrices.
+    """
+    for task in tasks:
+        task.check()
+    priors: dict[bytes, ScorePrior] = {}
+    steps: dict[tuple[int, str], ScoreSteps] = {}
+    for number, task in enumerate(tasks):
+        for branch, scores in task.steps(priors.setdefault(task.prior.digest, task.prior)).items():
+            steps[number, branch] = scores
+    answers: dict[tuple[int, str], Any] = dict.fromkeys(steps)
+    found: dict[tuple[int, str], Scores | RunFailed] = {}
 
-    C, P = prior
-    m, G = task.weights[task.parts[0].first].shape
-    known, linked = task.lambda_ppi > 0, task.lambda_motif > 0
-    read_W, read_U = task.lambda_ppi < 1, task.lambda_motif < 1
-    return [
-        {
-            "genes": G, "hidden": m, "prods": part.log_space, "norm": SCORE_NORMS.index(task.score_norm),
-            "lambda_ppi": float(task.lambda_ppi), "lambda_motif": float(task.lambda_motif),
-            "damping": float(task.omega_damping), "ridge": float(task.ridge),
-            "W": wide(task.weights[part.first]) if read_W else None,
-            "U": wide(task.weights[part.second]) if read_U else None,
-            "v": wide(task.gain(part)) if read_U else None,
-            "omega": wide(task.omega[part.name]) if known else None,
-            "C": C if known else None,
-            "P": P if linked else None,
-        }
-        for part in task.parts
-    ]  # fmt: skip
+    def advance(key: tuple[int, str]) -> PriorTermsTask | Scores | RunFailed:
+        answer = answers[key]
+        try:
+            return steps[key].throw(answer) if isinstance(answer, RunFailed) else steps[key].send(answer)
+        except StopIteration as end:
+            done: Scores = end.value
+            return done
+        except RunFailed as error:
+            return error
+
+    while answers:
+        asked: dict[tuple[int, str], PriorTermsTask] = {}
+        for key, outcome in zip(answers, map_in_threads(advance, answers, threads, "pruning event"), strict=True):
+            if isinstance(outcome, PriorTermsTask):
+                asked[key] = outcome
+            else:
+                found[key] = outcome
+        answers = dict(zip(asked, solve(list(asked.values())), strict=True)) if asked else {}
+    return [_branches({part.name: found[k, part.name] for part in task.parts}) for k, task in enumerate(tasks)]
 
 
-def branch_scores(task: ScoreTask, omega: np.ndarray, psi: np.ndarray, numbers: np.ndarray) -> Scores:
-    """Return one branch's scores from what the CUDA module gives back."""
-
-    def diagnose(four: np.ndarray, lam: float) -> Diagnostics:
-        prior_mass, data_mass, condition, ridge = map(float, four)
-        if lam == 0:
-            return Diagnostics(prior_mass, data_mass, condition=float("nan"), method="none", ridge=0.0)
-        return Diagnostics(prior_mass, data_mass, condition, "cholesky", ridge)
-
-    return Scores(omega, psi, diagnose(numbers[:4], task.lambda_ppi), diagnose(numbers[4:8], task.lambda_motif))
+def _branches(found: Mapping[str, Scores | RunFailed]) -> BranchScores | RunFailed:
+    """The scores of a run, or the first branch's error."""
+    scores: BranchScores = {}
+    for branch, outcome in found.items():
+        if isinstance(outcome, RunFailed):
+            return outcome
+        scores[branch] = outcome
+    return scores
 
 
 def _each(run: Callable[[_Task], _Result], tasks: Sequence[_Task], threads: int) -> list[_Result | RunFailed]:
@@ -281,7 +292,3 @@ def _each(run: Callable[[_Task], _Result], tasks: Sequence[_Task], threads: int)
             return error
 
     return map_in_threads(guarded, tasks, threads, "pruning event")
-
-
-def _parts(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), np.ascontiguousarray(matrix.data)

@@ -7,6 +7,7 @@ weights, and the G×G priors stay sparse.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -26,8 +27,10 @@ __all__ = [
     "SCORE_NORMS",
     "Diagnostics",
     "PriorTerms",
+    "PriorTermsTask",
     "Scores",
     "dash_scores",
+    "dash_steps",
     "normal_equations",
     "prior_terms",
     "single_layer_scores",
@@ -53,6 +56,26 @@ class PriorTerms:
     condition: float
     method: str
     ridge: float
+
+
+@dataclass(frozen=True, eq=False)
+class PriorTermsTask:
+    """What :func:`prior_terms` takes."""
+
+    S: np.ndarray
+    C: csr_array | None
+    P: csr_array | None
+    ridge: float
+
+    def checked(self) -> PriorTermsTask:
+        """Return the arguments as native modules take them; raises as :func:`prior_terms` does."""
+        S = as_floats(self.S, (None, None), "S").astype(np.float64, order="C", copy=False)
+        C = None if self.C is None else as_csr(self.C, (S.shape[1], S.shape[1]), "C")
+        P = None if self.P is None else as_csr(self.P, (None, S.shape[1]), "P")
+        as_number(self.ridge, "ridge", least=0)
+        if not np.isfinite(S).all():
+            raise RunFailed("prune scores: the score matrix of the previous event holds NaN or infinity")
+        return PriorTermsTask(S, C, P, self.ridge)
 
 
 @dataclass(frozen=True)
@@ -114,16 +137,11 @@ def prior_terms(
     RunFailed
         When S holds NaN or infinity.
     """
-    S = as_floats(S, (None, None), "S").astype(np.float64, order="C", copy=False)
-    C = None if C is None else as_csr(C, (S.shape[1], S.shape[1]), "C")
-    P = None if P is None else as_csr(P, (None, S.shape[1]), "P")
-    as_number(ridge, "ridge", least=0)
-    if not np.isfinite(S).all():
-        raise RunFailed("prune scores: the score matrix of the previous event holds NaN or infinity")
+    task = PriorTermsTask(S, C, P, ridge).checked()
     native = native_module()
     solve = normal_equations if native is None else partial(_native_normal_equations, native)
-    condition, terms = solve(S, C, P, ridge)
-    return terms if terms is not None else _truncated_svd(S, C, P, condition)
+    condition, terms = solve(task.S, task.C, task.P, ridge)
+    return terms if terms is not None else _truncated_svd(task.S, task.C, task.P, condition)
 
 
 def normal_equations(
@@ -152,7 +170,8 @@ def normal_equations(
 def _native_normal_equations(
     native: ModuleType, S: np.ndarray, C: csr_array | None, P: csr_array | None, ridge: float
 ) -> tuple[float, PriorTerms | None]:
-    first, second, condition, rho, ok = native.prior_terms(S, _parts(C), _parts(P), float(ridge), stop=stop_token())
+    forms = sparse_form(C), sparse_form(P)
+    first, second, condition, rho, ok = native.prior_terms(S, *forms, float(ridge), stop=stop_token())
     return condition, PriorTerms(first, second, condition, "cholesky", rho) if ok else None
 
 
@@ -225,6 +244,36 @@ def dash_scores(
     RunFailed
         When a score is not finite. Nothing is to be pruned then.
     """
+    steps = dash_steps(
+        W, U, v, omega, C, P, branch=branch, lambda_ppi=lambda_ppi, lambda_motif=lambda_motif, score_norm=score_norm,
+        omega_damping=omega_damping, ridge=ridge, names=names,
+    )  # fmt: skip
+    try:
+        task = next(steps)
+        while True:
+            task = steps.send(prior_terms(task.S, task.C, task.P, task.ridge))
+    except StopIteration as end:
+        found: Scores = end.value
+        return found
+
+
+def dash_steps(
+    W: np.ndarray,
+    U: np.ndarray,
+    v: np.ndarray,
+    omega: np.ndarray,
+    C: csr_array | None,
+    P: csr_array | None,
+    *,
+    branch: str,
+    lambda_ppi: float,
+    lambda_motif: float,
+    score_norm: str = "paper",
+    omega_damping: float = 0.0,
+    ridge: float = 1e-10,
+    names: tuple[str, str] | None = None,
+) -> Generator[PriorTermsTask, PriorTerms, Scores]:
+    """Do what :func:`dash_scores` does, and let somebody else solve: yield least-squares tasks and take their terms."""
     if not isinstance(branch, str) or branch not in BRANCHES:
         raise UsageError(f"branch must be one of {', '.join(BRANCHES)}, got {branch!r}")
     check_options(lambda_ppi, lambda_motif, score_norm, omega_damping)
@@ -236,7 +285,7 @@ def dash_scores(
     if lambda_ppi > 0:
         if C is None:
             raise UsageError("dash_scores: lambda_ppi > 0 needs the interactions C")
-        terms = prior_terms(S, C, None, ridge)
+        terms = yield PriorTermsTask(S, C, None, ridge)
         prior = cast(np.ndarray, terms.first)
         np.abs(prior, out=prior)
         if omega_damping > 0:
@@ -249,7 +298,7 @@ def dash_scores(
     if lambda_motif > 0:
         if P is None:
             raise UsageError("dash_scores: lambda_motif > 0 needs the prior network P")
-        second_terms = prior_terms(new_omega, None, P, ridge)
+        second_terms = yield PriorTermsTask(new_omega, None, P, ridge)
         prior = cast(np.ndarray, second_terms.second)
         np.abs(prior, out=prior)
     data = _second_layer(U, v) if lambda_motif < 1 else None
@@ -285,8 +334,8 @@ def _condition(M: np.ndarray) -> float:
     return float(np.abs(M).sum(axis=0).max() * np.abs(inverse).sum(axis=0).max())
 
 
-def _parts(matrix: csr_array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Pointers, columns and values with the native module's types."""
+def sparse_form(matrix: csr_array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Pointers, columns and values with the native modules' types."""
     if matrix is None:
         return None
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), np.ascontiguousarray(matrix.data)

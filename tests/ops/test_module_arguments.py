@@ -85,9 +85,13 @@ def parts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ],
 )
 def test_wrong_prior_terms_are_refused(changes: dict[str, Any], message: str) -> None:
+    """By both modules, in the same words."""
     right = {"S": np.ones((M, G)), "C": parts(np.eye(G)), "P": parts(np.eye(G)), "ridge": 1e-10}
     with pytest.raises(UsageError, match=message):
         native_module().prior_terms(**(right | changes))
+    module = pytest.importorskip("dash_hpc._cuda_emulation")
+    with pytest.raises(UsageError, match=message):
+        module.prior_terms_many([tuple((right | changes).values())], {"shared_bytes": 0})
 
 
 @pytest.mark.parametrize(
@@ -110,27 +114,12 @@ def test_wrong_selections_are_refused(score: np.ndarray, mask: np.ndarray, n: An
 
 def test_wrong_pruning_tasks_of_the_cuda_module_are_refused() -> None:
     module = pytest.importorskip("dash_hpc._cuda_emulation")
-    small = (np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2))
-    right = {
-        "genes": 2, "hidden": 1, "prods": False, "norm": 0, "lambda_ppi": 0.5, "lambda_motif": 0.5, "damping": 0.0,
-        "ridge": 0.0, "W": np.ones((1, 2)), "U": np.ones((2, 1)), "v": np.ones(2), "omega": np.ones((1, 2)),
-        "C": small, "P": small,
-    }  # fmt: skip
-    choices = {"shared_bytes": 0}
-    assert len(module.score_pack([right], choices)) == 1
-    for change, message in (
-        ({"genes": 2**62, "hidden": 32768}, "genes must be a whole number"),
-        ({"genes": 2**29, "hidden": 8}, r"at most 2\^30 weights"),
-        ({"genes": -1}, "genes must be"),
-        ({"norm": 3}, "norm must be"),
-        ({"lambda_ppi": float("nan")}, "lambda_ppi must be"),
-        ({"W": np.ones((2, 1))}, "W must be"),
-        ({"omega": None}, "an array that the scores need is missing"),
-        ({"C": (np.array([0, 9, 2]), *small[1:])}, "C: row pointers fall"),
-        ({"P": (small[0], np.array([0, 2], np.int32), small[2])}, "P: row 1 has a column out of range"),
+    for task, message in (
+        ((np.zeros((32769, 1)), None, None, 0.0), "at most 32768 rows"),
+        ((np.zeros((1, 1)), None), "job must be a tuple"),
     ):
         with pytest.raises(UsageError, match=message):
-            module.score_pack([right | change], choices)
+            module.prior_terms_many([task], {"shared_bytes": 0})
     mask = np.ones(3, bool)
     for task, message in (
         ((np.ones(3), mask, 4), "how many must be a whole number from 1 to 3"),
