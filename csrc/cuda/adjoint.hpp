@@ -28,9 +28,9 @@ DASH_PHASE void check_step(B block, Context<T, K>* c) {
         }
         return weighted_square(c, row, sum);
     });
-    block.own(c->kAll, [=](int s) { c->control.ratio[s] = gene_total(c, 0, s); });
+    block.per_block(c->kAll, [=](int s) { c->control.ratio[s] = gene_total(c, 0, s); });
     gene_sums<T>(block, c, 1, [=](int row) { return weighted_square(c, row, c->bar[row]); });
-    block.own(c->kAll, [=](int s) { c->control.d1[s] = gene_total(c, 1, s); });
+    block.per_block(c->kAll, [=](int s) { c->control.d1[s] = gene_total(c, 1, s); });
     gene_sums<T>(block, c, 0, [=](int row) {
         Four<T> sum = c->bar[row];
         DASH_UNROLL for (int i = 1; i < kMaxStages; ++i) {
@@ -40,7 +40,7 @@ DASH_PHASE void check_step(B block, Context<T, K>* c) {
         }
         return weighted_square(c, row, sum);
     });
-    block.own(c->kAll, [=](int s) {
+    block.per_block(c->kAll, [=](int s) {
         const double h = double(c->step[s / kSamples].s[s % kSamples]);
         trust_step(c->trust[s], c->method.adjoint, h, c->control.ratio[s], c->control.d1[s],
                    h * h * gene_total(c, 0, s));
@@ -52,7 +52,7 @@ DASH_PHASE void one_step_back(B block, Context<T, K>* c, int64_t n) {
     const int stages = c->method.stages;
     for (int i = stages - 1; i >= 0; --i) {
         Four<T>* derivatives = slot_at(c, n, i).derivative;
-        block.each(c->rows, [=](int row) {
+        block.for_all_sync(c->rows, [=](int row) {
             const Place at = place_of<K>(row, c->genes);
             const Four<T>& step = c->step[at.tile];
             Four<T> upstream{};
@@ -77,7 +77,7 @@ DASH_PHASE void one_step_back(B block, Context<T, K>* c, int64_t n) {
         reverse(block, c, n, i, c->y_bar + int64_t(i) * c->rows);
     }
     check_step(block, c);
-    block.each(c->rows, [=](int row) {
+    block.for_all_sync(c->rows, [=](int row) {
         Four<T> bar = c->bar[row], sum = c->y_bar[row];
         for (int i = 1; i < stages; ++i)
             DASH_UNROLL for (int s = 0; s < kSamples; ++s) sum.s[s] += c->y_bar[int64_t(i) * c->rows + row].s[s];
@@ -89,7 +89,7 @@ DASH_PHASE void one_step_back(B block, Context<T, K>* c, int64_t n) {
 template <class B, class T, int K>
 DASH_PHASE void evaluate_again(B block, Context<T, K>* c, int64_t n) {
     const Four<T>* y = c->states + (n - c->capacity) * c->rows;
-    block.each(c->rows, [=](int row) { activate(c, slot_at(c, n, 0), row, y[row]); });
+    block.for_all_sync(c->rows, [=](int row) { activate(c, slot_at(c, n, 0), row, y[row]); });
     evaluate(block, c, y, n, 0, derivative(c, n, 0));
     for (int i = 1; i < c->method.stages; ++i) {
         stage_state(block, c, y, n, i, n, i);
@@ -123,13 +123,13 @@ DASH_BLOCK T over_samples(const Four<T>* of_tiles, int i, int n) {
 template <class B, class T, int K>
 DASH_PHASE void add_small(B block, Context<T, K>* c) {
     const bool fresh = c->fresh[1];
-    block.apart(c->hidden, [=](int h) {
+    block.for_all(c->hidden, [=](int h) {
         for (int k = 0; k < 2; ++k) {
             const T total = over_samples<T, K>(c->b_bar[k], h, c->hidden);
             c->b_grad[k][h] = fresh ? total : c->b_grad[k][h] + total;
         }
     });
-    block.each(c->genes, [=](int g) {
+    block.for_all_sync(c->genes, [=](int g) {
         const T rate = c->rate[g];
         const T total = rate > T(0) ? over_samples<T, K>(c->v_bar, g, c->genes) / rate : T(0);
         c->v_grad[g] = fresh ? total : c->v_grad[g] + total;
@@ -138,8 +138,8 @@ DASH_PHASE void add_small(B block, Context<T, K>* c) {
 
 template <class B, class T, int K>
 DASH_PHASE void clear_small(B block, Context<T, K>* c) {
-    block.apart(c->units, [=](int unit) { c->b_bar[0][unit] = c->b_bar[1][unit] = Four<T>{}; });
-    block.each(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
+    block.for_all(c->units, [=](int unit) { c->b_bar[0][unit] = c->b_bar[1][unit] = Four<T>{}; });
+    block.for_all_sync(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
 }
 
 // From the gradient for the end states in c->bar to that for the start states, into the weights' gradients, and c->trust.
@@ -147,9 +147,9 @@ DASH_PHASE void clear_small(B block, Context<T, K>* c) {
 template <class B, class T, int K>
 DASH_PHASE void sweep_back(B block, Context<T, K>* c) {
     clear_small(block, c);
-    block.own(c->kAll, [=](int s) { c->trust[s] = fresh_trust(); });
+    block.per_block(c->kAll, [=](int s) { c->trust[s] = fresh_trust(); });
     for (int64_t n = c->iterations - 1; n >= 0; --n) {
-        block.own(K, [=](int tile) { c->step[tile] = c->sizes[n * K + tile]; });
+        block.per_block(K, [=](int tile) { c->step[tile] = c->sizes[n * K + tile]; });
         if (n >= c->capacity) evaluate_again(block, c, n);
         one_step_back(block, c, n);
         if (n < c->capacity && n % kChunk) continue;  // the slots of a chunk lie together
@@ -157,13 +157,13 @@ DASH_PHASE void sweep_back(B block, Context<T, K>* c) {
         const int64_t count = n >= c->capacity ? 1 : (n + kChunk < kept ? kChunk : kept - n);
         for (int i = 0; i < kMatrices; ++i) product(block, c, i, n, count * c->method.stages);
         block.barrier();
-        block.own(1, [=](int) { c->fresh[0] = 0; });
+        block.per_block(1, [=](int) { c->fresh[0] = 0; });
     }
     for (int i = 0; i < kMatrices && c->fresh[0]; ++i)  // no sample took a step
-        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m,
+        block.for_all(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m,
                     [=](int k) { matrix_of(c, i)->grad[k] = T(0); });
     add_small(block, c);
-    block.own(2, [=](int i) { c->fresh[i] = 0; });
+    block.per_block(2, [=](int i) { c->fresh[i] = 0; });
 }
 
 // The gradients of the weights to `grad`, one pointer a tensor; 0 outside the masks. Ends with a barrier.
@@ -171,7 +171,7 @@ template <class B, class T, int K>
 DASH_PHASE void give_gradients(B block, Context<T, K>* c, T* const* grad) {
     for (int i = 0; i < kMatrices; ++i) {
         T* to = grad[tensor_of(i)];
-        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m, [=](int k) {
+        block.for_all(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m, [=](int k) {
             const Matrix<T>* A = matrix_of(c, i);
             const bool active = A->compressed || A->active == nullptr || A->active[k];
             to[k] = active ? A->grad[k] : T(0);
@@ -179,10 +179,10 @@ DASH_PHASE void give_gradients(B block, Context<T, K>* c, T* const* grad) {
     }
     for (int branch = 0; branch < 2; ++branch) {
         T* to = grad[branch ? B_PRODS : B_SUMS];
-        block.apart(c->m, [=](int h) { to[h] = c->b_grad[branch][h]; });
+        block.for_all(c->m, [=](int h) { to[h] = c->b_grad[branch][h]; });
     }
     T* to = grad[V];
-    block.each(c->G, [=](int g) { to[g] = c->v_grad[g]; });
+    block.for_all_sync(c->G, [=](int g) { to[g] = c->v_grad[g]; });
 }
 
 }  // namespace gpu

@@ -4,7 +4,7 @@
 
 #include "../python/arguments.hpp"
 #include "../python/operators.hpp"
-#include "host.hpp"
+#include "arena.hpp"
 
 namespace dash {
 namespace gpu {

@@ -63,22 +63,22 @@ struct DeviceThreads {
 
     // f(i) for i in 0..n-1, no barrier: the items of neighbouring calls must be independent.
     template <class F>
-    __device__ __forceinline__ void apart(int n, F f) const {
+    __device__ __forceinline__ void for_all(int n, F f) const {
         // unsigned where steps are large: i must not pass the largest int
         typedef std::conditional_t<kTeam, unsigned, int> Index;
         const Index end = n, step = threads();
         for (Index i = thread(); i < end; i += step) f(static_cast<int>(i));
     }
     template <class F>
-    __device__ __forceinline__ void each(int n, F f) const {
-        apart(n, f);
+    __device__ __forceinline__ void for_all_sync(int n, F f) const {
+        for_all(n, f);
         barrier();
     }
     // f(i) for i in 0..n-1 by every block of the team, for what each block has of its own (its context); ends with a
     // barrier of the block. Before it, a barrier must stand after what f reads of the team's memory was written, and
     // after the block last read what f changes.
     template <class F>
-    __device__ __forceinline__ void own(int n, F f) const {
+    __device__ __forceinline__ void per_block(int n, F f) const {
         for (int i = threadIdx.x; i < n; i += blockDim.x) f(i);
         __syncthreads();
     }

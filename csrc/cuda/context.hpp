@@ -1,4 +1,4 @@
-// The working memory of a block or a team. `place` decides what is near (shared memory) and what is in its part of
+// The working memory of a block or a team. `place` decides what is in shared memory and what in its part of
 // global memory; the host calls it with null pointers to learn how much a run needs of either. Each block of a team has
 // a context of its own, with the same pointers and the same step control, worked out by each for itself; what they
 // point to is the team's, in global memory.
@@ -23,8 +23,8 @@ struct Matrix {
     const MatrixForm* form;
     const T* value;         // in that form, as is what follows
     const uint8_t* active;  // dense: 1 = active, null: all
-    int compressed, near_panels;
-    Four<T>*near_panel, *far_panel;  // dense: panel p, gene g: four hidden units
+    int compressed, shared_panels;
+    Four<T>*shared_panel, *global_panel;  // dense: panel p, gene g: four hidden units
     T *by_hidden, *by_gene;          // compressed: values in either order
     const int32_t *ptr, *gene_ptr;
     const uint16_t *index, *gene_index;
@@ -113,31 +113,31 @@ DASH_HD inline int64_t tape_capacity(int64_t slot_bytes, int stages) {
 
 // Takes pieces from two stretches of memory.
 struct Bump {
-    char *near, *far;
-    int64_t near_bytes, near_used, far_used;
+    char *shared, *global;
+    int64_t shared_bytes, shared_used, global_used;
 
     DASH_HD static int64_t whole(int64_t bytes) { return (bytes + 15) / 16 * 16; }
-    DASH_HD bool fits(int64_t bytes) const { return near_used + whole(bytes) <= near_bytes; }
-    DASH_HD char* take_near(int64_t bytes) {
-        char* p = near + near_used;
-        near_used += whole(bytes);
+    DASH_HD bool fits(int64_t bytes) const { return shared_used + whole(bytes) <= shared_bytes; }
+    DASH_HD char* take_shared(int64_t bytes) {
+        char* p = shared + shared_used;
+        shared_used += whole(bytes);
         return p;
     }
-    DASH_HD char* take_far(int64_t bytes) {
-        char* p = far + far_used;
-        far_used += whole(bytes);
+    DASH_HD char* take_global(int64_t bytes) {
+        char* p = global + global_used;
+        global_used += whole(bytes);
         return p;
     }
     template <class U>
     DASH_HD U* take(int64_t count) {
         const int64_t bytes = count * int64_t(sizeof(U));
-        return reinterpret_cast<U*>(fits(bytes) ? take_near(bytes) : take_far(bytes));
+        return reinterpret_cast<U*>(fits(bytes) ? take_shared(bytes) : take_global(bytes));
     }
 };
 
 struct Needs {
-    int64_t near_bytes, far_bytes;
-    int64_t far_weights;  // of far_bytes: weights for which there was no room near
+    int64_t shared_bytes, global_bytes;
+    int64_t global_weights;  // of global_bytes: weights for which there was no shared memory
 };
 
 enum Purpose : int { kForSolve, kForTraining };
@@ -157,15 +157,15 @@ DASH_HD inline void place_matrix(Bump& bump, Matrix<T>& A, const MatrixForm& for
         A.gene_index = bump.take<uint16_t>(nnz);
         A.ptr = bump.take<int32_t>(hidden + 1);
         A.gene_ptr = bump.take<int32_t>(genes + 1);
-        A.near_panels = 0;
+        A.shared_panels = 0;
         return;
     }
     const int64_t bytes = int64_t(genes) * int64_t(sizeof(Four<T>));
     const int panels = hidden / kPanel;
-    const int64_t room = (bump.near_bytes - bump.near_used) / bytes;
-    A.near_panels = room < panels ? static_cast<int>(room > 0 ? room : 0) : panels;
-    A.near_panel = reinterpret_cast<Four<T>*>(bump.take_near(A.near_panels * bytes));
-    A.far_panel = reinterpret_cast<Four<T>*>(bump.take_far((panels - A.near_panels) * bytes));
+    const int64_t room = (bump.shared_bytes - bump.shared_used) / bytes;
+    A.shared_panels = room < panels ? static_cast<int>(room > 0 ? room : 0) : panels;
+    A.shared_panel = reinterpret_cast<Four<T>*>(bump.take_shared(A.shared_panels * bytes));
+    A.global_panel = reinterpret_cast<Four<T>*>(bump.take_global((panels - A.shared_panels) * bytes));
 }
 
 // Parts into which a team cuts the dense sums over genes: enough for the warps of any GPU, a function of shape alone.
@@ -181,9 +181,9 @@ DASH_HD inline void cut(Context<T, K>& c) {
 // Fill the pointers of a context for a model. What every phase reads comes first, then the weights, then states.
 template <class T, int K>
 DASH_HD inline Needs place(Context<T, K>& c, const Params<T>& params, const ModelForm& form, const Method<T>& method,
-                           Purpose purpose, int64_t state_limit, char* near, int64_t near_bytes, char* far) {
+                           Purpose purpose, int64_t state_limit, char* shared, int64_t shared_bytes, char* global) {
     typedef Four<T> F;
-    Bump bump{near, far, near_bytes, 0, 0};
+    Bump bump{shared, global, shared_bytes, 0, 0};
     c.G = static_cast<int>(params.G), c.m = static_cast<int>(params.m);
     c.genes = padded_genes(c.G), c.hidden = padded_hidden(c.m);
     c.rows = K * c.genes, c.units = K * c.hidden;
@@ -198,7 +198,7 @@ DASH_HD inline Needs place(Context<T, K>& c, const Params<T>& params, const Mode
     c.hidden_parts = K == 1 ? nullptr : bump.take<F>(2 * units * c.parts);
     for (int k = 0; k < 2; ++k) place_matrix(bump, c.W[k], form.W[k], params, k ? W_PRODS : W_SUMS, c.genes, c.hidden);
     for (int k = 0; k < 2; ++k) place_matrix(bump, c.U[k], form.U[k], params, k ? U_PRODS : U_SUMS, c.genes, c.hidden);
-    const int64_t far_weights = bump.far_used;
+    const int64_t global_weights = bump.global_used;
     c.y = bump.take<F>(rows), c.stage = bump.take<F>(rows);
     const bool train = purpose == kForTraining;
     // the reverse sweep's gradients of the stages lie where the forward sweep's derivatives were
@@ -211,18 +211,18 @@ DASH_HD inline Needs place(Context<T, K>& c, const Params<T>& params, const Mode
         c.bar = bump.take<F>(rows), c.v_bar = bump.take<F>(rows);
         for (int k = 0; k < 2; ++k) c.b_bar[k] = bump.take<F>(units), c.b_grad[k] = bump.take<T>(hidden);
         c.v_grad = bump.take<T>(genes);
-        c.sizes = reinterpret_cast<F*>(bump.take_far((c.capacity + state_limit) * K * sizeof(F)));
-        c.states = reinterpret_cast<F*>(bump.take_far(state_limit * rows * sizeof(F)));
+        c.sizes = reinterpret_cast<F*>(bump.take_global((c.capacity + state_limit) * K * sizeof(F)));
+        c.states = reinterpret_cast<F*>(bump.take_global(state_limit * rows * sizeof(F)));
         for (int k = 0; k < 2; ++k) {
             Matrix<T>* pair[2] = {&c.W[k], &c.U[k]};
             for (Matrix<T>* A : pair) {
                 const int64_t entries = A->compressed ? A->form->nnz : params.G * params.m;
-                A->grad = reinterpret_cast<T*>(bump.take_far(entries * sizeof(T)));
+                A->grad = reinterpret_cast<T*>(bump.take_global(entries * sizeof(T)));
             }
         }
     }
-    c.tape = reinterpret_cast<F*>(bump.take_far((c.capacity + 2) * method.stages * slot * sizeof(F)));
-    return {bump.near_used, bump.far_used, far_weights};
+    c.tape = reinterpret_cast<F*>(bump.take_global((c.capacity + 2) * method.stages * slot * sizeof(F)));
+    return {bump.shared_used, bump.global_used, global_weights};
 }
 
 }  // namespace gpu

@@ -39,10 +39,10 @@ void to_host(void* host, const void* device, int64_t bytes);
 // Threads of a block that needs no more than half of the shared memory: two stand side by side.
 constexpr int kSmallThreads = 192;
 
-// Items wait in a queue: jobs[order[0..count-1]]; each block takes the next one when it is done. A team's blocks, all
+// Items wait in a queue: tasks[order[0..count-1]]; each block takes the next one when it is done. A team's blocks, all
 // of the launch, do them together, one after another.
 struct Launch {
-    const void* jobs;  // device memory
+    const void* tasks;  // device memory
     const int32_t* order;
     int count;
     int* next;  // device memory, 0
@@ -57,7 +57,7 @@ struct KernelFacts {
     int most_threads;
 };
 
-// What does one type of jobs, as its file in ops/ registers it (kernel.hpp).
+// What does one type of tasks, as its file in ops/ registers it (kernel.hpp).
 struct Kernel {
     const char* name;  // with its precision
     bool team;
@@ -73,10 +73,10 @@ inline std::vector<const Kernel*>& kernels() {
     return all;
 }
 
-// The kernel for jobs of this type, a job to a block; that of which all blocks do a job together.
-template <class Job>
+// The kernel for tasks of this type, a task to a block; that of which all blocks do a task together.
+template <class Task>
 const Kernel& kernel_of();
-template <class Job>
+template <class Task>
 const Kernel& team_kernel_of();
 
 int64_t shared_limit(const Kernel& kernel);  // shared memory that one block can have beside the kernel's own

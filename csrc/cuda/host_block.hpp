@@ -125,19 +125,19 @@ struct HostWorkers {
     }
 
     template <class F>
-    void apart(int n, F f) const {
+    void for_all(int n, F f) const {
         const int here = pool->threads(), first = number * here, step = blocks * here;
         pool->add([=](int thread) {
             for (int64_t i = first + thread; i < n; i += step) f(static_cast<int>(i));
         });
     }
     template <class F>
-    void each(int n, F f) const {
-        apart(n, f);
+    void for_all_sync(int n, F f) const {
+        for_all(n, f);
         barrier();
     }
     template <class F>
-    void own(int n, F f) const {
+    void per_block(int n, F f) const {
         const int threads = pool->threads();
         pool->add([=](int thread) {
             for (int i = thread; i < n; i += threads) f(i);

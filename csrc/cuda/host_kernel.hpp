@@ -23,16 +23,16 @@ template <class Operator>
 void emulate_blocks(const Launch& work) {
     Emulation& settings = emulation();
     const int threads = settings.threads ? settings.threads : work.threads;
-    const int64_t near_bytes = (work.memory.shared_bytes + 511) / 256 * 256;
-    std::unique_ptr<char, void (*)(void*)> near(static_cast<char*>(std::aligned_alloc(256, near_bytes)), std::free);
-    if (!near) throw OutOfMemory{near_bytes};
+    const int64_t shared_bytes = (work.memory.shared_bytes + 511) / 256 * 256;
+    std::unique_ptr<char, void (*)(void*)> shared(static_cast<char*>(std::aligned_alloc(256, shared_bytes)), std::free);
+    if (!shared) throw OutOfMemory{shared_bytes};
     for (int k = 0; k < work.count; ++k) {
         HostThreads pool(threads, settings.seed ? settings.seed + k : 0);
-        std::memset(near.get(), 0xff, work.memory.shared_bytes);
+        std::memset(shared.get(), 0xff, work.memory.shared_bytes);
         const auto kept = fresh<typename Operator::template Kept<HostBlock::kTiles>>();
-        char* far = work.memory.scratch + (k % work.blocks) * work.memory.scratch_bytes;
-        Operator::run(HostBlock{&pool}, kept.get(), static_cast<const typename Operator::Job*>(work.jobs) + work.order[k],
-                      work.memory, near.get(), far);
+        char* global = work.memory.scratch + (k % work.blocks) * work.memory.scratch_bytes;
+        const auto* task = static_cast<const typename Operator::Task*>(work.tasks) + work.order[k];
+        Operator::run(HostBlock{&pool}, kept.get(), task, work.memory, shared.get(), global);
         settings.barriers += pool.barriers;
         ++*work.next;
     }
@@ -49,7 +49,7 @@ void emulate_team(const Launch& work) {
         const HostTeam team{&pool, &grid, rank, work.blocks};
         const auto kept = fresh<typename Operator::template Kept<HostTeam::kTiles>>();
         for (int k = 0; k < work.count; ++k) {
-            Operator::run(team, kept.get(), static_cast<const typename Operator::Job*>(work.jobs) + work.order[k],
+            Operator::run(team, kept.get(), static_cast<const typename Operator::Task*>(work.tasks) + work.order[k],
                           work.memory, nullptr, work.memory.scratch);
             team.barrier();
         }

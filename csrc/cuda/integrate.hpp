@@ -33,7 +33,7 @@ template <class B, class T, int K>
 DASH_PHASE void stage_state(B block, Context<T, K>* c, const Four<T>* y, int64_t n, int stage, int64_t at, int slot) {
     const T* weights = stage == c->method.stages ? c->method.b : c->method.a[stage];
     const Slot<T> to = slot_at(c, at, slot);
-    block.each(c->rows, [=](int row) {
+    block.for_all_sync(c->rows, [=](int row) {
         const Four<T> state = combine(c, n, weights, stage, y[row], row);
         c->stage[row] = state;
         activate(c, to, row, state);
@@ -52,7 +52,7 @@ DASH_PHASE void first_steps(B block, Context<T, K>* c) {
         }
         return q;
     });
-    block.own(c->kAll, [=](int s) { c->control.ratio[s] = gene_norm(c, 0, s); });
+    block.per_block(c->kAll, [=](int s) { c->control.ratio[s] = gene_norm(c, 0, s); });
     gene_sums<T>(block, c, 1, [=](int row) {
         Four<T> q;
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
@@ -61,13 +61,13 @@ DASH_PHASE void first_steps(B block, Context<T, K>* c) {
         }
         return q;
     });
-    block.own(c->kAll, [=](int s) {
+    block.per_block(c->kAll, [=](int s) {
         auto& control = c->control;
         control.d1[s] = gene_norm(c, 1, s);
         control.trial[s] = trial_step(control.ratio[s], control.d1[s], control.dt[s]);
         c->step[s / kSamples].s[s % kSamples] = T(control.trial[s]);
     });
-    block.each(c->rows, [=](int row) {
+    block.for_all_sync(c->rows, [=](int row) {
         const Four<T>& step = c->step[place_of<K>(row, c->genes).tile];
         Four<T> state = y[row];
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) state.s[s] += step.s[s] * f[row].s[s];
@@ -84,7 +84,7 @@ DASH_PHASE void first_steps(B block, Context<T, K>* c) {
         }
         return q;
     });
-    block.own(c->kAll, [=](int s) {
+    block.per_block(c->kAll, [=](int s) {
         auto& control = c->control;
         if (!control.todo[s]) return;
         const double d2 = gene_norm(c, 0, s) / control.trial[s];
@@ -186,10 +186,10 @@ DASH_PHASE void advance(B block, Context<T, K>* c, int64_t n) {
     const Slot<T> now = slot_at(c, n, 0), next = slot_at(c, n + 1, 0);
     const Four<T>* k = derivative(c, n, 0);
     Four<T>* k_next = derivative(c, n, c->method.stages);
-    block.apart(K, [=](int tile) {
+    block.for_all(K, [=](int tile) {
         if (c->keep_tape) c->sizes[n * K + tile] = c->step[tile];
     });
-    block.apart(c->rows, [=](int row) {
+    block.for_all(c->rows, [=](int row) {
         const int* keep = c->control.keep + place_of<K>(row, c->genes).tile * kSamples;
         const Four<T> old = c->y[row];
         if (c->keep_tape && n >= c->capacity) c->states[(n - c->capacity) * c->rows + row] = old;
@@ -204,7 +204,7 @@ DASH_PHASE void advance(B block, Context<T, K>* c, int64_t n) {
         }
         c->y[row] = state;
     });
-    block.each(c->units, [=](int unit) {
+    block.for_all_sync(c->units, [=](int unit) {
         const int* keep = c->control.keep + place_of<K>(unit, c->hidden).tile * kSamples;
         for (int s = 0; s < kSamples; ++s)
             if (keep[s]) {
@@ -217,12 +217,12 @@ DASH_PHASE void advance(B block, Context<T, K>* c, int64_t n) {
     if (!forget) return;
     for (int stage = 0; stage < c->method.stages; ++stage) {
         const Slot<T> slot = slot_at(c, n, stage);
-        block.apart(c->rows, [=](int row) {
+        block.for_all(c->rows, [=](int row) {
             const int* keep = c->control.keep + place_of<K>(row, c->genes).tile * kSamples;
             for (int s = 0; s < kSamples; ++s)
                 if (keep[s] == 2) slot.sums[row].s[s] = slot.prods[row].s[s] = slot.derivative[row].s[s] = T(0);
         });
-        block.apart(c->units, [=](int unit) {
+        block.for_all(c->units, [=](int unit) {
             const int* keep = c->control.keep + place_of<K>(unit, c->hidden).tile * kSamples;
             for (int s = 0; s < kSamples; ++s)
                 if (keep[s] == 2) slot.z[0][unit].s[s] = slot.z[1][unit].s[s] = T(0);
@@ -241,7 +241,7 @@ DASH_PHASE void integrate(B block, Context<T, K>* c) {
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) q.s[s] = gene ? c->y[row].s[s] * T(0) : T(0);
         return q;
     });
-    block.own(c->kAll, [=](int s) {
+    block.per_block(c->kAll, [=](int s) {
         auto& control = c->control;
         control.t[s] = control.h[s] = control.trial[s] = 0;
         control.steps[s] = control.rejected[s] = control.evaluations[s] = 0;
@@ -252,17 +252,17 @@ DASH_PHASE void integrate(B block, Context<T, K>* c) {
         if (s == 0) c->iterations = 0;
     });
     if (!any_todo(c->control)) return;
-    block.each(c->rows, [=](int row) { activate(c, slot_at(c, 0, 0), row, c->y[row]); });
+    block.for_all_sync(c->rows, [=](int row) { activate(c, slot_at(c, 0, 0), row, c->y[row]); });
     evaluate(block, c, c->y, 0, 0, derivative(c, 0, 0));
     if (c->method.adaptive)
         first_steps(block, c);
     else
-        block.own(c->kAll, [=](int s) { equal_steps(c->control, c->options, s); });
+        block.per_block(c->kAll, [=](int s) { equal_steps(c->control, c->options, s); });
     const int stages = c->method.stages;
     const bool record = block.rank() == 0;
     for (int64_t n = 0;; ++n) {
         const bool full = c->keep_tape && n >= c->capacity + c->state_limit;
-        block.own(c->kAll, [=](int s) {
+        block.per_block(c->kAll, [=](int s) {
             auto& control = c->control;
             if (full && control.todo[s]) control.status[s] = kTapeFull, control.todo[s] = 0;
             control.size[s] = 0;
@@ -283,7 +283,7 @@ DASH_PHASE void integrate(B block, Context<T, K>* c) {
         stage_state(block, c, c->y, n, stages, n + 1, 0);
         evaluate(block, c, c->stage, n + 1, 0, derivative(c, n, stages));
         step_error(block, c, n);
-        block.own(c->kAll, [=](int s) {
+        block.per_block(c->kAll, [=](int s) {
             decide(c, n, s, record);
             if (s == 0 && c->keep_tape) c->iterations = n + 1;
         });

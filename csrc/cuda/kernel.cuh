@@ -1,5 +1,5 @@
-// The frames of the kernels on a GPU. Blocks stay, take jobs from a queue until it is empty, and keep their context in shared
-// memory; the blocks of a team do all jobs of the queue together.
+// The frames of the kernels on a GPU. Blocks stay, take tasks from a queue until it is empty, and keep their context in
+// shared memory; the blocks of a team do all tasks of the queue together.
 #pragma once
 #include "check.hpp"
 #include "device.hpp"
@@ -8,9 +8,10 @@ namespace dash {
 namespace gpu {
 
 template <class Operator>
-__global__ void __launch_bounds__(Operator::kThreads, Operator::kBeside) block_kernel(const __grid_constant__ Launch work) {
+__global__ void __launch_bounds__(Operator::kThreads, Operator::kBeside)
+    block_kernel(const __grid_constant__ Launch work) {
     typedef typename Operator::template Kept<DeviceBlock::kTiles> Kept;
-    extern __shared__ __align__(16) char near[];
+    extern __shared__ __align__(16) char shared[];
     __shared__ __align__(16) char context_memory[sizeof(Kept)];
     __shared__ int ticket;
     auto* context = reinterpret_cast<Kept*>(context_memory);
@@ -19,9 +20,10 @@ __global__ void __launch_bounds__(Operator::kThreads, Operator::kBeside) block_k
         if (threadIdx.x == 0) ticket = atomicAdd(work.next, 1);
         __syncthreads();
         if (ticket >= work.count) return;
-        char* far = work.memory.scratch + blockIdx.x * work.memory.scratch_bytes;
+        char* global = work.memory.scratch + blockIdx.x * work.memory.scratch_bytes;
         Operator::run(DeviceBlock{}, context,
-                      static_cast<const typename Operator::Job*>(work.jobs) + work.order[ticket], work.memory, near, far);
+                      static_cast<const typename Operator::Task*>(work.tasks) + work.order[ticket], work.memory, shared,
+                      global);
     }
 }
 
@@ -35,9 +37,9 @@ __global__ void __launch_bounds__(Operator::kThreads, 1) team_kernel(const __gri
     __syncthreads();
     while (number < work.count) {
         Operator::run(DeviceTeam{}, context,
-                      static_cast<const typename Operator::Job*>(work.jobs) + work.order[number], work.memory, nullptr,
+                      static_cast<const typename Operator::Task*>(work.tasks) + work.order[number], work.memory, nullptr,
                       work.memory.scratch);
-        DeviceTeam{}.barrier();  // the next job uses the same memory
+        DeviceTeam{}.barrier();  // the next task uses the same memory
         if (threadIdx.x == 0) ++number;
         __syncthreads();
     }

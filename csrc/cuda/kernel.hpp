@@ -20,20 +20,20 @@ struct Listed {
 }  // namespace gpu
 }  // namespace dash
 
-// All inside namespace dash::gpu. Operator<T> for float and double, a job to a block, or all blocks to a job:
+// All inside namespace dash::gpu. Operator<T> for float and double, a task to a block, or all blocks to a task:
 #define DASH_KERNEL(name, Operator)                                    \
     DASH_REGISTER(kernel_of, make_block_kernel, name "_f32", Operator<float>, Operator##_f32)  \
     DASH_REGISTER(kernel_of, make_block_kernel, name "_f64", Operator<double>, Operator##_f64)
 #define DASH_TEAM_KERNEL(name, Operator)                                    \
     DASH_REGISTER(team_kernel_of, make_team_kernel, name "_f32", Operator<float>, Operator##_f32)  \
     DASH_REGISTER(team_kernel_of, make_team_kernel, name "_f64", Operator<double>, Operator##_f64)
-// Operator, whose jobs have one type, of float64:
+// Operator, whose tasks have one type, of float64:
 #define DASH_KERNEL_OF(name, Operator) DASH_REGISTER(kernel_of, make_block_kernel, name "_f64", Operator, Operator##_f64)
 
 #define DASH_REGISTER(of, frame, name, Operator, listed)       \
     template <>                                                \
-    const Kernel& of<Operator::Job>() {                        \
+    const Kernel& of<Operator::Task>() {                        \
         static const Kernel kernel = frame<Operator>(name);    \
         return kernel;                                         \
     }                                                          \
-    static const Listed listed(of<Operator::Job>());
+    static const Listed listed(of<Operator::Task>());

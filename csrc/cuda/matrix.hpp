@@ -8,8 +8,8 @@ namespace gpu {
 
 template <class T>
 DASH_BLOCK Four<T>* panel(const Matrix<T>& A, int p, int genes) {
-    return p < A.near_panels ? A.near_panel + int64_t(p) * genes
-                             : A.far_panel + int64_t(p - A.near_panels) * genes;
+    return p < A.shared_panels ? A.shared_panel + int64_t(p) * genes
+                             : A.global_panel + int64_t(p - A.shared_panels) * genes;
 }
 
 constexpr int kMatrices = 4;  // W_sums, W_prods, U_sums, U_prods
@@ -33,18 +33,18 @@ template <class B, class T, int K>
 DASH_PHASE void load_matrix(B block, Context<T, K>* c, Matrix<T>* A) {
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
-        block.apart(A->form->nnz, [=](int k) {
+        block.for_all(A->form->nnz, [=](int k) {
             const MatrixForm& form = *A->form;
             A->by_hidden[k] = A->value[k];
             A->by_gene[k] = A->value[form.gene_from[k]];
             const_cast<uint16_t*>(A->index)[k] = form.index[k];
             const_cast<uint16_t*>(A->gene_index)[k] = form.gene_index[k];
         });
-        block.apart(c->hidden + 1, [=](int h) { const_cast<int32_t*>(A->ptr)[h] = A->form->ptr[h]; });
-        block.apart(genes + 1, [=](int g) { const_cast<int32_t*>(A->gene_ptr)[g] = A->form->gene_ptr[g]; });
+        block.for_all(c->hidden + 1, [=](int h) { const_cast<int32_t*>(A->ptr)[h] = A->form->ptr[h]; });
+        block.for_all(genes + 1, [=](int g) { const_cast<int32_t*>(A->gene_ptr)[g] = A->form->gene_ptr[g]; });
         return;
     }
-    block.apart(c->hidden * genes, [=](int i) {
+    block.for_all(c->hidden * genes, [=](int i) {
         const int h = i / genes, g = i % genes;
         const int64_t at = h * A->form->hidden_step + g * A->form->gene_step;
         const bool there = h < m && g < G && (A->active == nullptr || A->active[at]);
@@ -57,11 +57,11 @@ template <class B, class T, int K>
 DASH_PHASE void unload_matrix(B block, Context<T, K>* c, const Matrix<T>* A, T* to) {
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
-        block.apart(A->form->nnz, [=](int k) { to[k] = A->by_hidden[k]; });
+        block.for_all(A->form->nnz, [=](int k) { to[k] = A->by_hidden[k]; });
         return;
     }
     const bool by_gene = A->form->gene_step == 1;
-    block.apart(m * G, [=](int i) {
+    block.for_all(m * G, [=](int i) {
         const int h = by_gene ? i / G : i % m, g = by_gene ? i % G : i / m;
         to[i] = panel(*A, h / kPanel, genes)[g].s[h % kPanel];
     });
@@ -120,7 +120,7 @@ DASH_BLOCK void add_hidden_parts(B block, const Context<T, K>* c, const Matrix<T
         [=](int item, int lane, T* acc) {
             const Four<T>* weights = panel(*A, item % panels, genes);
             const int begin = item / panels * span, end = begin + span < genes ? begin + span : genes;
-            // weights come from far: two loads are on their way while one is worked on
+            // weights come from global memory: two loads are on their way while one is worked on
             Four<T> ahead[2] = {};
             DASH_UNROLL for (int j = 0; j < 2; ++j)
                 if (begin + lane + j * kLanes < end) ahead[j] = weights[begin + lane + j * kLanes];
@@ -221,7 +221,7 @@ DASH_BLOCK void quad_gene_sums(const Context<T, K>* c, const Matrix<T>& A, const
             DASH_UNROLL for (int s = 0; s < kSamples; ++s) acc[2 * t * kSamples + s] = t == j ? sum.s[s] : T(0);
         return;
     }
-    const T* weight = &A.far_panel[g].s[j];  // a team has no near memory
+    const T* weight = &A.global_panel[g].s[j];  // a team has no shared memory
     const int64_t step = int64_t(genes) * kPanel;
     DASH_UNROLL_BY(32 / sizeof(T)) for (int p = 0; p < hidden / kPanel; ++p) {
         const T w = weight[p * step];
@@ -239,7 +239,7 @@ DASH_BLOCK void to_genes(B block, const Context<T, K>* c, const Matrix<T>* A0, c
                          const Four<T>* z1, F finish) {
     const int genes = c->genes, hidden = c->hidden;
     if (A0->compressed && A1->compressed) {
-        block.each(c->rows, [=](int row) {
+        block.for_all_sync(c->rows, [=](int row) {
             const Place at = place_of<K>(row, genes);
             const int from = at.tile * hidden;
             finish(row, at.at, gene_sum(*A0, z0 + from, at.at), gene_sum(*A1, z1 + from, at.at));
@@ -264,7 +264,7 @@ DASH_BLOCK void to_genes(B block, const Context<T, K>* c, const Matrix<T>* A0, c
             });
         block.barrier();
     } else {
-        block.each(round_up(genes, 2 * kLanes) / 2, [=](int i) {
+        block.for_all_sync(round_up(genes, 2 * kLanes) / 2, [=](int i) {
             const int g0 = i / kLanes * 2 * kLanes + i % kLanes;
             const bool two = g0 + kLanes < genes;
             const int g1 = two ? g0 + kLanes : g0;
@@ -284,7 +284,7 @@ DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, c
                           const Four<T>* right, int64_t stride, int64_t slots, bool fresh) {
     const int genes = c->genes, hidden = c->hidden;
     if (A->compressed) {
-        block.apart(A->form->nnz, [=](int k) {
+        block.for_all(A->form->nnz, [=](int k) {
             const Four<T>*a = left + A->form->row[k], *b = right + A->form->index[k];
             T sum[kSamples] = {};
             for (int64_t n = 0; n < slots * K; ++n) {
@@ -297,7 +297,7 @@ DASH_BLOCK void add_outer(B block, const Context<T, K>* c, const Matrix<T>* A, c
         return;
     }
     const int blocks = hidden / kHidden, G = c->G, m = c->m;
-    block.apart(blocks * (round_up(genes, 2 * kLanes) / 2), [=](int i) {
+    block.for_all(blocks * (round_up(genes, 2 * kLanes) / 2), [=](int i) {
         const int lane = i % kLanes, item = i / kLanes;
         const int h0 = item % blocks * kHidden, g0 = item / blocks * 2 * kLanes + lane;
         const int g1 = g0 + kLanes < genes ? g0 + kLanes : g0;

@@ -40,11 +40,11 @@ DASH_PHASE void load_model(B block, Context<T, K>* c, const Params<T>* params) {
     for (int k = 0; k < 2; ++k) {
         load_matrix(block, c, &c->W[k]);
         load_matrix(block, c, &c->U[k]);
-        block.apart(c->hidden, [=](int h) {
+        block.for_all(c->hidden, [=](int h) {
             c->b[k][h] = h < c->m ? params->tensor[k ? B_PRODS : B_SUMS][h] : T(0);
         });
     }
-    block.each(c->genes, [=](int g) {
+    block.for_all_sync(c->genes, [=](int g) {
         const T v = g < c->G ? params->tensor[V][g] : T(0);
         c->v[g] = v;
         c->rate[g] = v > T(0) ? v : T(0);
@@ -150,8 +150,8 @@ DASH_BLOCK double gene_total(const Context<T, K>* c, int turn, int sample) {
 // Add the sums of turn 0 of all samples to a number of the context.
 template <class B, class T, int K>
 DASH_BLOCK void add_totals(B block, Context<T, K>* c, double* sum) {
-    block.own(c->kAll, [=](int s) { c->control.ratio[s] = gene_total(c, 0, s); });
-    block.own(1, [=](int) {
+    block.per_block(c->kAll, [=](int s) { c->control.ratio[s] = gene_total(c, 0, s); });
+    block.per_block(1, [=](int) {
         for (int s = 0; s < c->kAll; ++s) *sum += c->control.ratio[s];
     });
 }

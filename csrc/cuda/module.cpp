@@ -1,5 +1,5 @@
-// dash_hpc._native_cuda, and with DASH_CUDA_EMULATION dash_hpc._cuda_emulation: the device, and the operators of ops/, which
-// take NumPy arrays. Everything is checked there, whatever the Python side has checked.
+// dash_hpc._native_cuda, and with DASH_CUDA_EMULATION dash_hpc._cuda_emulation: the device, and the operators of ops/,
+// which take NumPy arrays. Everything is checked there, whatever the Python side has checked.
 #include "bindings.hpp"
 
 #ifdef DASH_CUDA_EMULATION

@@ -6,9 +6,9 @@ namespace dash {
 namespace gpu {
 
 // An operator that computes in T adds:
-//   Job                the structure of one job, with pointers into device memory
+//   Task                the structure of one task, with pointers into device memory
 //   Kept<tiles>        what a block keeps in shared memory while it does one
-//   run(block, kept, job, memory, near, far)   the computation, over the threads of block.hpp
+//   run(block, kept, task, memory, shared, global)   the computation, over the threads of block.hpp
 template <class T>
 struct OperatorOf {
     // Of a block: 384 threads of at most 168 registers fill the register file of one multiprocessor; float64 takes more.

@@ -10,7 +10,7 @@ namespace gpu {
 // K tiles of states from c->first on: forward, and back to the hidden units; their squares go to c->prior.
 template <class B, class T, int K>
 DASH_PHASE void prior_tiles(B block, Context<T, K>* c, int64_t n, int stage) {
-    block.each(c->rows, [=](int row) {
+    block.for_all_sync(c->rows, [=](int row) {
         const PriorLossArgs<T>& prior = c->run->args.objective.prior;
         const Place at = place_of<K>(row, c->genes);
         Four<T> y;
@@ -64,12 +64,12 @@ DASH_BLOCK int64_t prior_slots(const Context<T, K>* c) {
 // Add (1 - tau) * (gradient of the mean square) to the gradients; c->prior, 0 before, gets the mean square.
 template <class B, class T, int K>
 DASH_PHASE void prior_loss(B block, Context<T, K>* c) {
-    block.apart(c->genes, [=](int g) {
+    block.for_all(c->genes, [=](int g) {
         if (!c->run->args.objective.prior.multipliers) c->rate[g] = g < c->G ? T(1) : T(0);
     });
     clear_small(block, c);
-    for (block.own(1, [=](int) { c->first = 0; }); c->first < c->run->args.objective.prior.points;
-         block.own(1, [=](int) { c->first += c->kAll; })) {
+    for (block.per_block(1, [=](int) { c->first = 0; }); c->first < c->run->args.objective.prior.points;
+         block.per_block(1, [=](int) { c->first += c->kAll; })) {
         const int64_t slot = c->first / c->kAll % prior_slots(c);
         prior_tiles(block, c, slot / c->method.stages, static_cast<int>(slot % c->method.stages));
         const int64_t used = c->first / c->kAll % prior_slots(c) + 1;
@@ -77,10 +77,11 @@ DASH_PHASE void prior_loss(B block, Context<T, K>* c) {
         for (int i = 0; i < kMatrices; ++i) product(block, c, i, 0, used);
         block.barrier();
     }
-    if (!c->run->args.objective.prior.multipliers) block.each(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
-    block.each(c->genes, [=](int g) { c->rate[g] = c->v[g] > T(0) ? c->v[g] : T(0); });
+    if (!c->run->args.objective.prior.multipliers)
+        block.for_all_sync(c->rows, [=](int row) { c->v_bar[row] = Four<T>{}; });
+    block.for_all_sync(c->genes, [=](int g) { c->rate[g] = c->v[g] > T(0) ? c->v[g] : T(0); });
     add_small(block, c);
-    block.own(1, [=](int) { c->prior /= double(c->run->args.objective.prior.points) * c->G; });
+    block.per_block(1, [=](int) { c->prior /= double(c->run->args.objective.prior.points) * c->G; });
 }
 
 }  // namespace gpu

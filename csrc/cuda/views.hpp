@@ -57,8 +57,8 @@ struct Outcome {
     int64_t next_batch, step, evaluations, status;
 };
 
-// An epoch, or one batch of which the gradients are asked for. Pointers of the arguments are the device's; what changes but
-// the weights, moments and losses is in the outcome.
+// An epoch, or one batch of which the gradients are asked for. Pointers of the arguments are the device's; what changes
+// but the weights, moments and losses is in the outcome.
 template <class T>
 struct TrainView {
     TrainArgs<T> args;

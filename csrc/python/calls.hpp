@@ -1,5 +1,5 @@
-// One call of each operator of a model, for the bindings of every module: the arguments from Python's objects, checked, and
-// new arrays for what comes out.
+// One call of each operator of a model, for the bindings of every module: the arguments from Python's objects, checked,
+// and new arrays for what comes out.
 #pragma once
 #include "model.hpp"
 

@@ -1,5 +1,5 @@
-// One call of prior_terms, for the bindings of every module: the arguments from Python's objects, checked, and new arrays for
-// what comes out.
+// One call of prior_terms, for the bindings of every module: the arguments from Python's objects, checked, and new arrays
+// for what comes out.
 #pragma once
 #include "arguments.hpp"
 
@@ -10,7 +10,8 @@ class PriorTermsCall {
   public:
     PriorTermsArgs args{};
 
-    PriorTermsCall(Arrays& arrays, const py::object& S, const py::object& C, const py::object& P, const py::object& ridge) {
+    PriorTermsCall(Arrays& arrays, const py::object& S, const py::object& C, const py::object& P,
+                   const py::object& ridge) {
         args.m = length_of(S, "S", 0, 2), args.G = length_of(S, "S", 1, 2);
         check_model(args.G, args.m);
         args.S = arrays.read<double>(S, {args.m, args.G}, "S");

@@ -92,7 +92,7 @@ class Gpu:
                     "loss": np.full(len(task.batch_ptr) - 1, np.nan),
                 }
             )  # fmt: skip
-        found = self.call("train_pack", forms, self._choices())
+        found = self.call("train_many", forms, self._choices())
         results = []
         for task, form, (step, evaluations, status) in zip(checked, forms, found, strict=True):
             task.state.step = step
@@ -145,7 +145,7 @@ class Gpu:
             forms.append(
                 {"weights": native_form(task.weights), "masks": dict(own), "y0": y0, "dt": dt, "solver": solver}
             )
-        return [Solution(*parts) for parts in self.call("solve_pack", forms, self._choices())]
+        return [Solution(*parts) for parts in self.call("solve_many", forms, self._choices())]
 
     def solve_backward(
         self, weights: Mapping[str, Any], y0: np.ndarray, step_sizes: np.ndarray, grad: np.ndarray, method: str
@@ -239,7 +239,7 @@ class Gpu:
             results.append(chosen)
             places += [(chosen, name) for name, _ in tensors]
             forms += [form for _, form in tensors]
-        for (chosen, name), threshold in zip(places, self.call("select_pack", forms), strict=True):
+        for (chosen, name), threshold in zip(places, self.call("select_many", forms), strict=True):
             chosen[name] = chosen[name][0], threshold
         return results
 

@@ -27,7 +27,7 @@ def on_cpu(task: dict[str, Any]) -> Any:
 
 def on_emulation(task: dict[str, Any]) -> Any:
     module = pytest.importorskip("dash_hpc._cuda_emulation")
-    return module.train_pack([task], {"compress_below": 0.1, "shared_bytes": 0, "state_limit": 0, "team": -1})
+    return module.train_many([task], {"compress_below": 0.1, "shared_bytes": 0, "state_limit": 0, "team": -1})
 
 
 def setting(*path: Any, value: Any) -> Change:
@@ -229,4 +229,4 @@ def test_tasks_of_a_pack_must_not_share_arrays() -> None:
     first, second = epoch(), epoch()
     second["moment2"]["v"] = first["moment2"]["v"]
     with pytest.raises(UsageError, match="moment2 of v and moment2 of v share memory"):
-        module.train_pack([first, second], {"compress_below": 0.1, "shared_bytes": 0, "state_limit": 0, "team": -1})
+        module.train_many([first, second], {"compress_below": 0.1, "shared_bytes": 0, "state_limit": 0, "team": -1})

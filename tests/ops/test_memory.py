@@ -120,7 +120,7 @@ expect(lambda: gpu.solve_many([task]))
 """
     )
     said = run(program)
-    assert re.match(r"MemoryError solve_pack: out of memory.*\(4000 genes, 2000 hidden units, 1 samples", said), said
+    assert re.match(r"MemoryError solve_many: out of memory.*\(4000 genes, 2000 hidden units, 1 samples", said), said
 
 
 def test_the_limit_is_one_that_this_system_keeps() -> None:

@@ -116,7 +116,7 @@ def test_wrong_pruning_tasks_of_the_cuda_module_are_refused() -> None:
     module = pytest.importorskip("dash_hpc._cuda_emulation")
     for task, message in (
         ((np.zeros((32769, 1)), None, None, 0.0), "at most 32768 rows"),
-        ((np.zeros((1, 1)), None), "job must be a tuple"),
+        ((np.zeros((1, 1)), None), "task must be a tuple"),
     ):
         with pytest.raises(UsageError, match=message):
             module.prior_terms_many([task], {"shared_bytes": 0})
@@ -126,7 +126,7 @@ def test_wrong_pruning_tasks_of_the_cuda_module_are_refused() -> None:
         ((np.array([1.0, np.inf, 0]), mask, 1), "score of active entry 1"),
         ((mask.view(np.uint8)[:0].astype(float), mask, 1), "scores must be"),
         ((np.ones(3), read_only(mask), 1), "mask must be writable"),
-        ((np.ones(3), mask), "job must be a tuple"),
+        ((np.ones(3), mask), "task must be a tuple"),
     ):
         with pytest.raises(UsageError, match=message):
-            module.select_pack([task])
+            module.select_many([task])

@@ -23,7 +23,7 @@ CHANGES = {
         "if (args.size) std::memcpy(args.to, args.from, args.size * sizeof(T));",
         "for (int64_t k = 0; k < args.size; ++k) args.to[k] = 2 * args.from[k];",
     ),
-    "csrc/cuda/ops/null.cu": ("job->to[i] = job->from[i];", "job->to[i] = 2 * job->from[i];"),
+    "csrc/cuda/ops/null.cu": ("task->to[i] = task->from[i];", "task->to[i] = 2 * task->from[i];"),
 }
 CALL = """
 import numpy as np

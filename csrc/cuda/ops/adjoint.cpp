@@ -1,8 +1,8 @@
 // solve_backward of the modules: the gradient of the end states of one model. View, launch, results.
 #include "adjoint.hpp"
 
-#include "../jobs.hpp"
-#include "../pack.hpp"
+#include "../tasks.hpp"
+#include "../queue.hpp"
 
 namespace dash {
 namespace gpu {
@@ -20,7 +20,7 @@ class Backward {
         const int64_t shared = choices_.shared_bytes ? choices_.shared_bytes : shared_limit(kernel_of<AdjointView<T>>());
         const Need need =
             need_of(view_.args.params, view_.form, view_.method, kForTraining, args_.n, shared, false, 0);
-        run_jobs(kernel_of<AdjointView<T>>(), nullptr, device_view_, {0}, {need}, args_.n);
+        run_tasks(kernel_of<AdjointView<T>>(), nullptr, device_view_, {0}, {need}, args_.n);
         stage_.state.fetch();
         stage_.copy_back(view_.args.grad_y0, args_.B * args_.params.G, args_.grad_y0);
         stage_.copy_back(view_.args.longest, args_.B, args_.longest);

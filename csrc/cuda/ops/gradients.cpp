@@ -1,7 +1,7 @@
 // gradients_many of the modules: loss and gradients of one batch of each of many runs, by the kernel of train_epoch.
 #include <deque>
 
-#include "../jobs.hpp"
+#include "../tasks.hpp"
 #include "train_pack.hpp"
 
 namespace dash {
@@ -15,8 +15,8 @@ struct Only {
     GradientCall<T> call;
     int64_t ptr[2];
 
-    Only(Arrays& arrays, const GivenJob& job)
-        : call(arrays, job.given, objective_in(job.job), member(job.job, "index")), ptr{0, call.args.B} {}
+    Only(Arrays& arrays, const GivenTask& task)
+        : call(arrays, task.given, objective_in(task.task), member(task.task, "index")), ptr{0, call.args.B} {}
 
     TrainArgs<T> epoch() {
         TrainArgs<T> epoch{};
@@ -27,18 +27,18 @@ struct Only {
     }
 };
 
-// For each job (loss of the data, of the prior, gradients by name, evaluations, status).
+// For each task (loss of the data, of the prior, gradients by name, evaluations, status).
 py::list gradients(const py::object& given, const py::object& choices) {
-    return with_models(given, choices, [](auto one, const std::vector<GivenJob>& jobs, const Choices& wish) {
+    return with_models(given, choices, [](auto one, const std::vector<GivenTask>& tasks, const Choices& wish) {
         typedef decltype(one) T;
         return guarded("gradients_many", [&](Extent& extent) {
             Arrays arrays;
             std::deque<Only<T>> batches;
             std::vector<TrainArgs<T>> runs;
             std::vector<GradientArgs<T>*> args;
-            for (const GivenJob& job : jobs) {
-                extent = {job.given.sizes.G, job.given.sizes.m, int64_t(runs.size() + 1)};
-                batches.emplace_back(arrays, job);
+            for (const GivenTask& task : tasks) {
+                extent = {task.given.sizes.G, task.given.sizes.m, int64_t(runs.size() + 1)};
+                batches.emplace_back(arrays, task);
                 runs.push_back(batches.back().epoch());
                 args.push_back(&batches.back().call.args);
             }
@@ -51,7 +51,7 @@ py::list gradients(const py::object& given, const py::object& choices) {
 }
 
 const Bind bind([](py::module_& module) {
-    module.def("gradients_many", &gradients, py::arg("jobs"), py::arg("choices"));
+    module.def("gradients_many", &gradients, py::arg("tasks"), py::arg("choices"));
 });
 
 }  // namespace

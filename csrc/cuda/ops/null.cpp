@@ -15,28 +15,28 @@ template <class T>
 py::list null_as(const py::list& given) {
     return guarded("null_many", [&](Extent& extent) {
         Arrays arrays;
-        std::vector<NullArgs<T>> jobs;
+        std::vector<NullArgs<T>> tasks;
         py::list out;
         for (const auto& values : given) {
-            const std::string name = "array " + std::to_string(jobs.size());
+            const std::string name = "array " + std::to_string(tasks.size());
             const Shape shape = shape_of(array_of(values, name));
             py::array_t<T> to(std::vector<py::ssize_t>(shape.begin(), shape.end()));
             if (to.size() > kMostEntries) throw ArgumentError(name + " has more than 2^30 entries");
-            jobs.push_back({to.size(), arrays.read<T>(values, shape, name), to.mutable_data()});
+            tasks.push_back({to.size(), arrays.read<T>(values, shape, name), to.mutable_data()});
             out.append(to);
             extent.samples += to.size();
         }
         alone([&] {
             in_launches<NullArgs<T>>(
-                jobs, false,
-                [](NullArgs<T>& job, Arena& state, Arena& fixed, std::map<const void*, const void*>&) {
+                tasks, false,
+                [](NullArgs<T>& task, Arena& state, Arena& fixed, std::map<const void*, const void*>&) {
                     T* host;
-                    return NullArgs<T>{job.size, fixed.put(job.from, job.size), state.room(job.size, &host)};
+                    return NullArgs<T>{task.size, fixed.put(task.from, task.size), state.room(task.size, &host)};
                 },
-                [](NullArgs<T>& job, const NullArgs<T>& view, Arena& state) {
-                    std::copy_n(state.on_host(view.to), job.size, job.to);
+                [](NullArgs<T>& task, const NullArgs<T>& view, Arena& state) {
+                    std::copy_n(state.on_host(view.to), task.size, task.to);
                 },
-                [](const NullArgs<T>& job) { return Need{0, 0, job.size, Worker::kSmall}; });
+                [](const NullArgs<T>& task) { return Need{0, 0, task.size, Worker::kSmall}; });
         });
         return out;
     });

@@ -1,4 +1,4 @@
-// null: copy an array, a job to a block. A new operator begins as a copy of it.
+// null: copy an array, a task to a block. A new operator begins as a copy of it.
 #include "../../core/null.hpp"
 #include "../kernel.hpp"
 
@@ -7,13 +7,13 @@ namespace gpu {
 
 template <class T>
 struct Null : OperatorOf<T> {
-    typedef NullArgs<T> Job;
+    typedef NullArgs<T> Task;
     struct Nothing {};
     template <int>
     using Kept = Nothing;
     template <class B>
-    DASH_BLOCK static void run(B block, Nothing*, const Job* job, const Memory&, char*, char*) {
-        block.each(static_cast<int>(job->size), [=](int i) { job->to[i] = job->from[i]; });
+    DASH_BLOCK static void run(B block, Nothing*, const Task* task, const Memory&, char*, char*) {
+        block.for_all_sync(static_cast<int>(task->size), [=](int i) { task->to[i] = task->from[i]; });
     }
 };
 

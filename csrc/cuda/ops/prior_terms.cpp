@@ -14,7 +14,7 @@ namespace {
 
 using namespace arguments;
 
-// C by columns; jobs that have the same C share it.
+// C by columns; tasks that have the same C share it.
 struct Transposed {
     std::vector<int64_t> ptr, index;
     std::vector<double> value;
@@ -65,13 +65,13 @@ void take(PriorTermsArgs& host, const PriorTermsView& view, Arena& state) {
     if (host.p_ptr) std::copy_n(state.on_host(view.args.second), host.targets * host.m, host.second);
 }
 
-void solve(std::vector<PriorTermsArgs>& jobs, int64_t shared_bytes) {
+void solve(std::vector<PriorTermsArgs>& tasks, int64_t shared_bytes) {
     std::map<const void*, Transposed> by_columns;
-    for (const PriorTermsArgs& args : jobs)
+    for (const PriorTermsArgs& args : tasks)
         if (args.c_ptr) by_columns.try_emplace(args.c_ptr, args);
     const int64_t shared = shared_bytes ? shared_bytes : shared_limit(kernel_of<PriorTermsView>());
     in_launches<PriorTermsView>(
-        jobs, false,
+        tasks, false,
         [&](PriorTermsArgs& args, Arena& state, Arena& fixed, std::map<const void*, const void*>& known) {
             return put(args, by_columns, state, fixed, known);
         },
@@ -81,36 +81,36 @@ void solve(std::vector<PriorTermsArgs>& jobs, int64_t shared_bytes) {
             PriorTermsContext context;
             const Needs found =
                 place_prior_terms(context, args, nullptr, std::max<int64_t>(shared / 2 - kOwn, 0), nullptr);
-            return Need{found.near_bytes, found.far_bytes, args.m * args.m * args.G, Worker::kSmall};
+            return Need{found.shared_bytes, found.global_bytes, args.m * args.m * args.G, Worker::kSmall};
         });
 }
 
-// jobs: (S, C, P, ridge). For each (first, second, condition, rho, whether it served), as prior_terms of the CPU.
+// tasks: (S, C, P, ridge). For each (first, second, condition, rho, whether it served), as prior_terms of the CPU.
 py::list prior_terms_many(const py::object& given, const py::object& choices) {
     return guarded("prior_terms_many", [&](Extent& extent) {
         const int64_t shared =
             integer(member(dictionary(choices, "choices"), "shared_bytes"), "shared_bytes", 0, INT32_MAX);
         Arrays arrays;
         std::deque<PriorTermsCall> calls;
-        std::vector<PriorTermsArgs> jobs;
-        for (const auto& item : list_of(given, "jobs")) {
-            const py::tuple job = tuple_of(item, 4, "job", "S, C, P, ridge");
-            calls.emplace_back(arrays, job[0], job[1], job[2], job[3]);
+        std::vector<PriorTermsArgs> tasks;
+        for (const auto& item : list_of(given, "tasks")) {
+            const py::tuple task = tuple_of(item, 4, "task", "S, C, P, ridge");
+            calls.emplace_back(arrays, task[0], task[1], task[2], task[3]);
             const PriorTermsArgs& args = calls.back().args;
             extent = {args.G, args.m, int64_t(calls.size())};
             if (args.m > 32768 || std::max(args.G, args.targets) > kMostEntries / args.m)
                 throw ArgumentError("a score matrix on the GPU has at most 32768 rows, and 2^30 entries");
-            jobs.push_back(args);
+            tasks.push_back(args);
         }
-        alone([&] { solve(jobs, shared); });
+        alone([&] { solve(tasks, shared); });
         py::list out;
-        for (size_t k = 0; k < jobs.size(); ++k) out.append(calls[k].results(jobs[k]));
+        for (size_t k = 0; k < tasks.size(); ++k) out.append(calls[k].results(tasks[k]));
         return out;
     });
 }
 
 const Bind bind([](py::module_& module) {
-    module.def("prior_terms_many", &prior_terms_many, py::arg("jobs"), py::arg("choices"));
+    module.def("prior_terms_many", &prior_terms_many, py::arg("tasks"), py::arg("choices"));
 });
 
 }  // namespace

@@ -1,5 +1,5 @@
-// prior_terms of a block: one score matrix (mirrors csrc/cpu/ops/prior_terms.cpp). No step depends on the values: where the
-// normal equations do not serve, the job is marked at its end and the host does it on the CPU.
+// prior_terms of a block: one score matrix (mirrors csrc/cpu/ops/prior_terms.cpp). No step depends on the values: where
+// the normal equations do not serve, the task is marked at its end and the host does it on the CPU.
 #pragma once
 #include "../context.hpp"
 #include "../operator.hpp"
@@ -30,9 +30,9 @@ struct PriorTermsContext {
     double norm, condition, rho;
 };
 
-DASH_HD inline Needs place_prior_terms(PriorTermsContext& c, const PriorTermsArgs& args, char* near, int64_t near_bytes,
-                                       char* far) {
-    Bump bump{near, far, near_bytes, 0, 0};
+DASH_HD inline Needs place_prior_terms(PriorTermsContext& c, const PriorTermsArgs& args, char* shared,
+                                       int64_t shared_bytes, char* global) {
+    Bump bump{shared, global, shared_bytes, 0, 0};
     c.G = static_cast<int>(args.G), c.m = static_cast<int>(args.m);
     c.stride = (c.m + kSquareRows - 1) / kSquareRows * kSquareRows;
     const int64_t square = int64_t(c.stride) * c.stride;
@@ -41,7 +41,7 @@ DASH_HD inline Needs place_prior_terms(PriorTermsContext& c, const PriorTermsArg
     c.work = bump.take<double>(square);
     c.gram = bump.take<double>(square);
     c.right = bump.take<double>(args.p_ptr ? args.m * args.targets : 0);
-    return {bump.near_used, bump.far_used, 0};
+    return {bump.shared_used, bump.global_used, 0};
 }
 
 // gram = S S', a warp to 8 x 4 entries, its lanes to the genes.
@@ -73,23 +73,23 @@ DASH_PHASE void gram(B block, PriorTermsContext* c, const double* S) {
     block.barrier();
 }
 
-// factor = L of gram + shift I = L L', column by column; marks the job when a pivot is not positive.
+// factor = L of gram + shift I = L L', column by column; marks the task when a pivot is not positive.
 template <class B>
 DASH_PHASE void cholesky(B block, PriorTermsContext* c, double shift) {
     const int m = c->m, stride = c->stride;
-    block.each(stride * stride, [=](int k) {
+    block.for_all_sync(stride * stride, [=](int k) {
         const int i = k / stride, j = k % stride;
         c->work[k] = i < m && j < m ? c->gram[k] + (i == j ? shift : 0.0) : 0.0;
         c->factor[k] = i == j ? 1.0 : 0.0;  // of the rows that pad it
     });
     for (int j = 0; j < m; ++j) {
-        block.each(m - j, [=](int t) {
+        block.for_all_sync(m - j, [=](int t) {
             const double pivot = c->work[j * stride + j], root = std::sqrt(pivot);
             if (t == 0 && !(pivot > 0 && std::isfinite(pivot))) c->bad = 1;
             c->factor[(j + t) * stride + j] = t == 0 ? root : c->work[(j + t) * stride + j] / root;
         });
         const int left = m - j - 1;
-        block.each(left * left, [=](int t) {
+        block.for_all_sync(left * left, [=](int t) {
             const int i = j + 1 + t / left, k = j + 1 + t % left;
             if (k <= i) c->work[i * stride + k] -= c->factor[i * stride + j] * c->factor[k * stride + j];
         });
@@ -100,7 +100,7 @@ DASH_PHASE void cholesky(B block, PriorTermsContext* c, double shift) {
 template <class B>
 DASH_PHASE void solve_columns(B block, PriorTermsContext* c, double* X, int n) {
     constexpr int R = kSquareRows;
-    block.each(n, [=](int w) {
+    block.for_all_sync(n, [=](int w) {
         const int m = c->m, stride = c->stride;
         const double* L = c->factor;
         for (int first = 0; first < stride; first += R) {
@@ -135,12 +135,12 @@ DASH_PHASE void solve_columns(B block, PriorTermsContext* c, double* X, int n) {
 // norm = largest absolute column sum of A [m, m] with rows of `width`.
 template <class B>
 DASH_PHASE void column_norm(B block, PriorTermsContext* c, const double* A, int width) {
-    block.each(c->m, [=](int j) {
+    block.for_all_sync(c->m, [=](int j) {
         double sum = 0;
         for (int i = 0; i < c->m; ++i) sum += std::fabs(A[i * width + j]);
         c->columns[j] = sum;
     });
-    block.each(1, [=](int) {
+    block.for_all_sync(1, [=](int) {
         double largest = 0;
         for (int j = 0; j < c->m; ++j) largest = c->columns[j] > largest ? c->columns[j] : largest;
         c->norm = largest;
@@ -151,7 +151,7 @@ DASH_PHASE void column_norm(B block, PriorTermsContext* c, const double* A, int 
 template <class B>
 DASH_PHASE void times_sparse(B block, PriorTermsContext* c, const double* S, int rows, const int64_t* ptr,
                              const int64_t* index, const double* value, double* out) {
-    block.each(c->m * rows, [=](int k) {
+    block.for_all_sync(c->m * rows, [=](int k) {
         const int row = k % rows;
         const double* s = S + int64_t(k / rows) * c->G;
         double sum = 0;
@@ -166,8 +166,8 @@ DASH_PHASE void normal_equations(B block, PriorTermsContext* c, const double* S,
     gram(block, c, S);
     cholesky(block, c, 0.0);
     column_norm(block, c, c->gram, c->stride);
-    block.apart(c->m * c->m, [=](int k) { c->work[k] = k / c->m == k % c->m ? 1.0 : 0.0; });
-    block.each(1, [=](int) {
+    block.for_all(c->m * c->m, [=](int k) { c->work[k] = k / c->m == k % c->m ? 1.0 : 0.0; });
+    block.for_all_sync(1, [=](int) {
         c->condition = c->norm;
         double trace = 0;
         for (int i = 0; i < c->m; ++i) trace += c->gram[i * c->stride + i];
@@ -175,7 +175,7 @@ DASH_PHASE void normal_equations(B block, PriorTermsContext* c, const double* S,
     });
     solve_columns(block, c, c->work, c->m);
     column_norm(block, c, c->work, c->m);
-    block.each(1, [=](int) {
+    block.for_all_sync(1, [=](int) {
         c->condition *= c->norm;
         if (!(c->condition <= kLargestCondition)) c->bad = 1;
     });
@@ -183,13 +183,13 @@ DASH_PHASE void normal_equations(B block, PriorTermsContext* c, const double* S,
 }
 
 template <class B>
-DASH_BLOCK void prior_terms(B block, PriorTermsContext* c, const PriorTermsView* job, const Memory& memory, char* near,
-                            char* far) {
-    block.each(1, [=, &memory](int) {
-        place_prior_terms(*c, job->args, near, memory.shared_bytes, far);
+DASH_BLOCK void prior_terms(B block, PriorTermsContext* c, const PriorTermsView* task, const Memory& memory, char* shared,
+                            char* global) {
+    block.for_all_sync(1, [=, &memory](int) {
+        place_prior_terms(*c, task->args, shared, memory.shared_bytes, global);
         c->bad = 0;
     });
-    const PriorTermsArgs& args = job->args;
+    const PriorTermsArgs& args = task->args;
     normal_equations(block, c, args.S, args.ridge);
     if (args.c_ptr != nullptr) {
         times_sparse(block, c, args.S, c->G, args.c_ptr, args.c_index, args.c_value, args.first);
@@ -199,21 +199,21 @@ DASH_BLOCK void prior_terms(B block, PriorTermsContext* c, const PriorTermsView*
         const int targets = static_cast<int>(args.targets);
         times_sparse(block, c, args.S, targets, args.p_ptr, args.p_index, args.p_value, c->right);
         solve_columns(block, c, c->right, targets);
-        block.each(c->m * targets, [=](int k) {
-            job->args.second[int64_t(k % targets) * c->m + k / targets] = c->right[k];
+        block.for_all_sync(c->m * targets, [=](int k) {
+            task->args.second[int64_t(k % targets) * c->m + k / targets] = c->right[k];
         });
     }
-    block.each(1, [=](int) { *job->outcome = {c->condition, c->rho, !c->bad}; });
+    block.for_all_sync(1, [=](int) { *task->outcome = {c->condition, c->rho, !c->bad}; });
 }
 
 struct PriorTerms : OperatorOf<double> {
-    typedef PriorTermsView Job;
+    typedef PriorTermsView Task;
     template <int>
     using Kept = PriorTermsContext;
     template <class B>
-    DASH_BLOCK static void run(B block, PriorTermsContext* c, const PriorTermsView* job, const Memory& memory, char* near,
-                               char* far) {
-        prior_terms(block, c, job, memory, near, far);
+    DASH_BLOCK static void run(B block, PriorTermsContext* c, const PriorTermsView* task, const Memory& memory,
+                               char* shared, char* global) {
+        prior_terms(block, c, task, memory, shared, global);
     }
 };
 

@@ -44,26 +44,26 @@ DASH_HD inline double score_of(uint64_t order) {
 
 // One more digit of the threshold: the entries that share the known ones are counted by it.
 template <class B>
-DASH_PHASE void next_digit(B block, SelectContext* c, const SelectView* job, int shift) {
+DASH_PHASE void next_digit(B block, SelectContext* c, const SelectView* task, int shift) {
     const uint64_t known = shift + kDigitBits < 64 ? ~uint64_t(0) << (shift + kDigitBits) : 0;
     block.template warp_sums<kDigits, int>(
         0, kCountParts,
         [=](int part, int lane, int* acc) {
-            for (int i = part * kLanes + lane; i < job->size; i += kCountParts * kLanes) {
-                const uint64_t order = order_of(job->score[i]);
-                if (!job->active[i] || (order & known) != c->prefix) continue;
+            for (int i = part * kLanes + lane; i < task->size; i += kCountParts * kLanes) {
+                const uint64_t order = order_of(task->score[i]);
+                if (!task->active[i] || (order & known) != c->prefix) continue;
                 const int digit = static_cast<int>(order >> shift) & (kDigits - 1);
                 DASH_UNROLL for (int d = 0; d < kDigits; ++d) acc[d] += digit == d;
             }
         },
         [=](int part, int d, int sum) { c->count[part * kDigits + d] = sum; });
     block.barrier();
-    block.each(kDigits, [=](int d) {
+    block.for_all_sync(kDigits, [=](int d) {
         int sum = 0;
         for (int part = 0; part < kCountParts; ++part) sum += c->count[part * kDigits + d];
         c->total[d] = sum;
     });
-    block.each(1, [=](int) {
+    block.for_all_sync(1, [=](int) {
         int digit = 0;
         for (; c->left > c->total[digit]; ++digit) c->left -= c->total[digit];
         c->equal = c->total[digit];
@@ -72,50 +72,50 @@ DASH_PHASE void next_digit(B block, SelectContext* c, const SelectView* job, int
 }
 
 template <class B>
-DASH_BLOCK void select_smallest(B block, SelectContext* c, const SelectView* job) {
-    block.each(1, [=](int) { c->prefix = 0, c->left = job->remove, c->equal = 0; });
-    for (int shift = 64 - kDigitBits; shift >= 0; shift -= kDigitBits) next_digit(block, c, job, shift);
-    const int size = job->size, stretch = (size + kStretches - 1) / kStretches;
-    block.each(kStretches, [=](int part) {
+DASH_BLOCK void select_smallest(B block, SelectContext* c, const SelectView* task) {
+    block.for_all_sync(1, [=](int) { c->prefix = 0, c->left = task->remove, c->equal = 0; });
+    for (int shift = 64 - kDigitBits; shift >= 0; shift -= kDigitBits) next_digit(block, c, task, shift);
+    const int size = task->size, stretch = (size + kStretches - 1) / kStretches;
+    block.for_all_sync(kStretches, [=](int part) {
         int ties = 0;
         if (c->left < c->equal)  // some ties stay: the lowest indices go first
             for (int i = part * stretch; i < (part + 1) * stretch && i < size; ++i)
-                ties += job->active[i] && order_of(job->score[i]) == c->prefix;
+                ties += task->active[i] && order_of(task->score[i]) == c->prefix;
         c->ties[part] = ties;
     });
-    block.each(1, [=](int) {
+    block.for_all_sync(1, [=](int) {
         int before = 0;
         for (int part = 0; part < kStretches; ++part) {
             const int ties = c->ties[part];
             c->ties[part] = before;
             before += ties;
         }
-        *job->threshold = score_of(c->prefix);
+        *task->threshold = score_of(c->prefix);
     });
     if (c->left < c->equal) {
-        block.each(kStretches, [=](int part) {
+        block.for_all_sync(kStretches, [=](int part) {
             int before = c->ties[part];
             for (int i = part * stretch; i < (part + 1) * stretch && i < size; ++i) {
-                if (!job->active[i]) continue;
-                const uint64_t order = order_of(job->score[i]);
-                if (order < c->prefix || (order == c->prefix && before++ < c->left)) job->active[i] = 0;
+                if (!task->active[i]) continue;
+                const uint64_t order = order_of(task->score[i]);
+                if (order < c->prefix || (order == c->prefix && before++ < c->left)) task->active[i] = 0;
             }
         });
     } else {
-        block.each(size, [=](int i) {
-            if (order_of(job->score[i]) <= c->prefix) job->active[i] = 0;
+        block.for_all_sync(size, [=](int i) {
+            if (order_of(task->score[i]) <= c->prefix) task->active[i] = 0;
         });
     }
 }
 
 struct Select : OperatorOf<double> {
     static constexpr int kBeside = 2;
-    typedef SelectView Job;
+    typedef SelectView Task;
     template <int>
     using Kept = SelectContext;
     template <class B>
-    DASH_BLOCK static void run(B block, SelectContext* c, const SelectView* job, const Memory&, char*, char*) {
-        select_smallest(block, c, job);
+    DASH_BLOCK static void run(B block, SelectContext* c, const SelectView* task, const Memory&, char*, char*) {
+        select_smallest(block, c, task);
     }
 };
 

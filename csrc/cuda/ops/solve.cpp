@@ -1,11 +1,11 @@
-// solve_pack of the modules: solves of many models, cut into tiles of four samples. Views, launches, results.
+// solve_many of the modules: solves of many models, cut into tiles of four samples. Views, launches, results.
 #include "solve.hpp"
 
 #include <algorithm>
 #include <deque>
 
-#include "../jobs.hpp"
-#include "../pack.hpp"
+#include "../tasks.hpp"
+#include "../queue.hpp"
 
 namespace dash {
 namespace gpu {
@@ -49,7 +49,7 @@ class SolvePack {
             }
             std::copy(tiles_.begin(), tiles_.end(), stage_.fixed.on_host(device_tiles_));
             stage_.fixed.send();
-            run_jobs(kernel_of<SolveView<T>>(), &team_kernel_of<SolveView<T>>(), device_tiles_, left, needs, 0);
+            run_tasks(kernel_of<SolveView<T>>(), &team_kernel_of<SolveView<T>>(), device_tiles_, left, needs, 0);
             stage_.state.fetch();
             std::vector<double> found(left.size() * row);
             to_host(found.data(), sizes, static_cast<int64_t>(found.size()) * 8);
@@ -124,17 +124,18 @@ class SolvePack {
     Stage stage_;
 };
 
-// For each job (end states, status, steps, rejected, evaluations, step sizes).
+// For each task (end states, status, steps, rejected, evaluations, step sizes).
 py::list solve(const py::object& given, const py::object& choices) {
-    return with_models(given, choices, [](auto one, const std::vector<GivenJob>& jobs, const Choices& wish) {
+    return with_models(given, choices, [](auto one, const std::vector<GivenTask>& tasks, const Choices& wish) {
         typedef decltype(one) T;
-        return guarded("solve_pack", [&](Extent& extent) {
+        return guarded("solve_many", [&](Extent& extent) {
             Arrays arrays;
             std::deque<SolveCall<T>> calls;
             std::vector<SolveArgs<T>*> solves;
-            for (const GivenJob& job : jobs) {
-                extent = {job.given.sizes.G, job.given.sizes.m, int64_t(calls.size() + 1)};
-                calls.emplace_back(arrays, job.given, member(job.job, "y0"), member(job.job, "dt"), options_in(job.job));
+            for (const GivenTask& task : tasks) {
+                extent = {task.given.sizes.G, task.given.sizes.m, int64_t(calls.size() + 1)};
+                calls.emplace_back(arrays, task.given, member(task.task, "y0"), member(task.task, "dt"),
+                                   options_in(task.task));
                 if (calls.back().args.B > 0) solves.push_back(&calls.back().args);
             }
             if (!solves.empty()) alone([&] { SolvePack<T>(solves, wish).run(); });
@@ -146,7 +147,7 @@ py::list solve(const py::object& given, const py::object& choices) {
 }
 
 const Bind bind([](py::module_& module) {
-    module.def("solve_pack", &solve, py::arg("jobs"), py::arg("choices"));
+    module.def("solve_many", &solve, py::arg("tasks"), py::arg("choices"));
 });
 
 }  // namespace

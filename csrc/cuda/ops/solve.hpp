@@ -18,48 +18,49 @@ struct SolveView {
 };
 
 template <class B, class T, int K>
-DASH_PHASE void solve_tiles(B block, Context<T, K>* c, const SolveView<T>* job, const Memory& memory, char* near,
-                            char* far) {
-    block.own(1, [=, &memory](int) {
-        place(*c, job->args.params, *job->form, *job->method, kForSolve, 0, near, memory.shared_bytes, far);
-        c->method = *job->method;
-        c->options = job->args.options;
+DASH_PHASE void solve_tiles(B block, Context<T, K>* c, const SolveView<T>* task, const Memory& memory, char* shared,
+                            char* global) {
+    block.per_block(1, [=, &memory](int) {
+        place(*c, task->args.params, *task->form, *task->method, kForSolve, 0, shared, memory.shared_bytes, global);
+        c->method = *task->method;
+        c->options = task->args.options;
         c->keep_tape = 0;
-        c->size_table = job->sizes, c->size_limit = job->size_limit;
+        c->size_table = task->sizes, c->size_limit = task->size_limit;
     });
-    load_model(block, c, &job->args.params);
-    block.own(c->kAll, [=](int s) { c->control.dt[s] = s < job->args.B ? job->args.dt[s] : 0; });
-    block.each(c->rows, [=](int row) {
+    load_model(block, c, &task->args.params);
+    block.per_block(c->kAll, [=](int s) { c->control.dt[s] = s < task->args.B ? task->args.dt[s] : 0; });
+    block.for_all_sync(c->rows, [=](int row) {
         const Place at = place_of<K>(row, c->genes);
         DASH_UNROLL for (int s = 0; s < kSamples; ++s) {
             const int sample = at.tile * kSamples + s;
             c->y[row].s[s] =
-                start_value(sample < job->args.B ? job->args.y0 + int64_t(sample) * c->G : nullptr, at.at, c->G);
+                start_value(sample < task->args.B ? task->args.y0 + int64_t(sample) * c->G : nullptr, at.at, c->G);
         }
     });
     integrate(block, c);
-    block.apart(job->args.B, [=](int s) {
+    block.for_all(task->args.B, [=](int s) {
         const auto& control = c->control;
-        job->args.status[s] = control.status[s], job->args.steps[s] = control.steps[s];
-        job->args.rejected[s] = control.rejected[s], job->args.evaluations[s] = control.evaluations[s];
+        task->args.status[s] = control.status[s], task->args.steps[s] = control.steps[s];
+        task->args.rejected[s] = control.rejected[s], task->args.evaluations[s] = control.evaluations[s];
     });
-    block.each(c->rows, [=](int row) {
+    block.for_all_sync(c->rows, [=](int row) {
         const Place at = place_of<K>(row, c->genes);
         for (int s = 0; s < kSamples; ++s) {
             const int sample = at.tile * kSamples + s;
-            if (sample < job->args.B && at.at < c->G) job->args.y1[int64_t(sample) * c->G + at.at] = c->y[row].s[s];
+            if (sample < task->args.B && at.at < c->G) task->args.y1[int64_t(sample) * c->G + at.at] = c->y[row].s[s];
         }
     });
 }
 
 template <class T>
 struct Solve : OperatorOf<T> {
-    typedef SolveView<T> Job;
+    typedef SolveView<T> Task;
     template <int K>
     using Kept = Context<T, K>;
     template <class B, int K>
-    DASH_BLOCK static void run(B block, Context<T, K>* c, const Job* job, const Memory& memory, char* near, char* far) {
-        solve_tiles(block, c, job, memory, near, far);
+    DASH_BLOCK static void run(B block, Context<T, K>* c, const Task* task, const Memory& memory, char* shared,
+                               char* global) {
+        solve_tiles(block, c, task, memory, shared, global);
     }
 };
 

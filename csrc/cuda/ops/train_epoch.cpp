@@ -1,10 +1,10 @@
-// train_pack of the modules: an epoch of many runs, or gradients of one batch of each. Views, launches, results.
+// train_many of the modules: an epoch of many runs, or gradients of one batch of each. Views, launches, results.
 #include "train_pack.hpp"
 
 #include <algorithm>
 
 #include "../../core/observed.hpp"
-#include "../jobs.hpp"
+#include "../tasks.hpp"
 
 namespace dash {
 namespace gpu {
@@ -48,7 +48,7 @@ class TrainPack {
             for (const int k : left)
                 needs[k] = need_of(views_[k].args.params, views_[k].form, views_[k].method, kForTraining, limit, shared,
                                    team[k], work(k));
-            run_jobs(kernel_of<TrainView<T>>(), &team_kernel_of<TrainView<T>>(), device_views_, left, needs, limit);
+            run_tasks(kernel_of<TrainView<T>>(), &team_kernel_of<TrainView<T>>(), device_views_, left, needs, limit);
             to_host(stage_.state.on_host(outcomes_), outcomes_, runs_.size() * sizeof(Outcome));
             std::vector<int> again;
             for (const int k : left)
@@ -185,22 +185,22 @@ template void train_pack<double>(std::vector<TrainArgs<double>>&, const std::vec
 
 namespace {
 
-GivenEpoch epoch_in(const py::dict& job) {
-    return {member(job, "moment1"), member(job, "moment2"), member(job, "step"), member(job, "batch_ptr"),
-            member(job, "batch_index"), member(job, "loss"), member(job, "lr"), member(job, "beta1"),
-            member(job, "beta2"), member(job, "eps"), objective_in(job)};
+GivenEpoch epoch_in(const py::dict& task) {
+    return {member(task, "moment1"), member(task, "moment2"), member(task, "step"), member(task, "batch_ptr"),
+            member(task, "batch_index"), member(task, "loss"), member(task, "lr"), member(task, "beta1"),
+            member(task, "beta2"), member(task, "eps"), objective_in(task)};
 }
 
-// For each job (Adam steps, evaluations, status).
+// For each task (Adam steps, evaluations, status).
 py::list train(const py::object& given, const py::object& choices) {
-    return with_models(given, choices, [](auto one, const std::vector<GivenJob>& jobs, const Choices& wish) {
+    return with_models(given, choices, [](auto one, const std::vector<GivenTask>& tasks, const Choices& wish) {
         typedef decltype(one) T;
-        return guarded("train_pack", [&](Extent& extent) {
+        return guarded("train_many", [&](Extent& extent) {
             Arrays arrays;
             std::vector<TrainArgs<T>> runs;
-            for (const GivenJob& job : jobs) {
-                extent = {job.given.sizes.G, job.given.sizes.m, int64_t(runs.size() + 1)};
-                runs.push_back(train_args<T>(arrays, job.given, epoch_in(job.job)));
+            for (const GivenTask& task : tasks) {
+                extent = {task.given.sizes.G, task.given.sizes.m, int64_t(runs.size() + 1)};
+                runs.push_back(train_args<T>(arrays, task.given, epoch_in(task.task)));
             }
             arrays.settle();
             alone([&] { train_pack<T>(runs, {}, wish); });
@@ -212,7 +212,7 @@ py::list train(const py::object& given, const py::object& choices) {
 }
 
 const Bind bind([](py::module_& module) {
-    module.def("train_pack", &train, py::arg("jobs"), py::arg("choices"));
+    module.def("train_many", &train, py::arg("tasks"), py::arg("choices"));
 });
 
 }  // namespace

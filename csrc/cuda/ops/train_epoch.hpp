@@ -1,5 +1,5 @@
-// train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam, or instead of the
-// last the gradients, given out (mirrors csrc/cpu/ops/batch.cpp, train_epoch.cpp and gradients.cpp). Weights stay in
+// train_epoch: for every batch of an epoch, solve, mean squared error, discrete adjoint and masked Adam, or instead of
+// the last the gradients, given out (mirrors csrc/cpu/ops/batch.cpp, train_epoch.cpp and gradients.cpp). Weights stay in
 // working memory from the first batch to the last.
 #pragma once
 #include "../../core/observed.hpp"
@@ -31,17 +31,18 @@ DASH_BLOCK double batch_values(const Context<T, K>* c) {
 }
 template <class T, int K>
 DASH_BLOCK Pairs<T> pairs_at_hand(const Context<T, K>* c) {
-    return {c->run->args.batch_index + c->run->args.batch_ptr[c->outcome.next_batch] + c->first, batch_size(c) - c->first};
+    const TrainArgs<T>& args = c->run->args;
+    return {args.batch_index + args.batch_ptr[c->outcome.next_batch] + c->first, batch_size(c) - c->first};
 }
 
 // Start states and intervals of the batch's pairs from c->first on, as many as are integrated side by side.
 template <class B, class T, int K>
 DASH_PHASE void load_pairs(B block, Context<T, K>* c) {
-    block.own(c->kAll, [=](int s) {
+    block.per_block(c->kAll, [=](int s) {
         const Pairs<T> pairs = pairs_at_hand(c);
         c->control.dt[s] = s < pairs.left ? c->run->args.objective.dt[pairs.index[s]] : 0;
     });
-    block.each(c->rows, [=](int row) {
+    block.for_all_sync(c->rows, [=](int row) {
         const Pairs<T> pairs = pairs_at_hand(c);
         const Place at = place_of<K>(row, c->genes);
         for (int s = 0; s < kSamples; ++s)
@@ -73,10 +74,10 @@ DASH_PHASE void add_loss(B block, Context<T, K>* c) {
     add_totals(block, c, &c->loss);
 }
 
-// The longest step with which the gradients of all pairs so far can be trusted. A phase of its own, for its registers.
+// The longest step with which the gradients of all pairs until now can be trusted. A phase of its own, for its registers.
 template <class B, class T, int K>
 DASH_PHASE void shorten(B block, Context<T, K>* c) {
-    block.own(1, [=](int) {
+    block.per_block(1, [=](int) {
         DASH_UNROLL_BY(1) for (int s = 0; s < c->kAll; ++s) {
             const double step = trusted_step(c->trust[s], c->method.adjoint);
             c->trusted = step < c->trusted ? step : c->trusted;
@@ -87,7 +88,7 @@ DASH_PHASE void shorten(B block, Context<T, K>* c) {
 // Whether the batch has to be done again with shorter steps, which c->options then asks for.
 template <class B, class T, int K>
 DASH_PHASE bool try_again(B block, Context<T, K>* c) {
-    block.own(1, [=](int) {
+    block.per_block(1, [=](int) {
         c->again = std::isfinite(c->trusted);
         if (c->again) c->options.longest = c->trusted;
         if (c->again && ++c->tries == kTries) c->again = 0, c->outcome.status = kDoubtfulGradient;
@@ -100,7 +101,7 @@ template <class B, class T, int K>
 DASH_PHASE bool train_tiles(B block, Context<T, K>* c) {
     load_pairs(block, c);
     integrate(block, c);
-    block.own(1, [=](int) {
+    block.per_block(1, [=](int) {
         Outcome& outcome = c->outcome;
         outcome.status = kSolved;  // samples that are not there are solved
         for (int s = 0; s < c->kAll; ++s) {
@@ -118,13 +119,13 @@ DASH_PHASE bool train_tiles(B block, Context<T, K>* c) {
 // All pairs of the batch, with steps of at most c->options.longest. False when one was not solved.
 template <class B, class T, int K>
 DASH_PHASE bool train_pairs(B block, Context<T, K>* c) {
-    block.own(1, [=](int) {
+    block.per_block(1, [=](int) {
         c->first = 0;
         c->fresh[0] = c->fresh[1] = 1;
         c->loss = c->prior = 0;
         c->trusted = INFINITY;
     });
-    for (; c->first < batch_size(c); block.own(1, [=](int) { c->first += c->kAll; }))
+    for (; c->first < batch_size(c); block.per_block(1, [=](int) { c->first += c->kAll; }))
         if (!train_tiles(block, c)) return false;
     return true;
 }
@@ -136,13 +137,13 @@ DASH_PHASE void adam_matrix(B block, Context<T, K>* c, Matrix<T>* A, int tensor)
     T *moment1 = c->run->args.moment1[tensor], *moment2 = c->run->args.moment2[tensor];
     const int G = c->G, m = c->m, genes = c->genes;
     if (A->compressed) {
-        block.apart(A->form->nnz, [=](int k) {
+        block.for_all(A->form->nnz, [=](int k) {
             A->by_hidden[k] = adam_step(c->adam, rate, A->grad[k], A->by_hidden[k], moment1[k], moment2[k]);
         });
         return;
     }
     const bool by_gene = A->form->gene_step == 1;
-    block.apart(G * m, [=](int i) {
+    block.for_all(G * m, [=](int i) {
         const int h = by_gene ? i / G : i % m, g = by_gene ? i % G : i / m;
         if (A->active != nullptr && !A->active[i]) {
             moment1[i] = moment2[i] = T(0);
@@ -155,23 +156,23 @@ DASH_PHASE void adam_matrix(B block, Context<T, K>* c, Matrix<T>* A, int tensor)
 
 template <class B, class T, int K>
 DASH_PHASE void adam(B block, Context<T, K>* c) {
-    block.own(1, [=](int) {
+    block.per_block(1, [=](int) {
         const TrainView<T>* run = c->run;
         const double step = double(++c->adam_step);
         c->correction1 = 1 - std::pow(run->args.beta1, step);
-        c->adam = {T(run->args.beta1), T(run->args.beta2), T(1 - run->args.beta1), T(1 - run->args.beta2), T(run->args.eps),
-                   T(1 / std::sqrt(1 - std::pow(run->args.beta2, step)))};
+        c->adam = {T(run->args.beta1), T(run->args.beta2), T(1 - run->args.beta1), T(1 - run->args.beta2),
+                   T(run->args.eps), T(1 / std::sqrt(1 - std::pow(run->args.beta2, step)))};
     });
     DASH_UNROLL for (int i = 0; i < kMatrices; ++i) adam_matrix(block, c, matrix_of(c, i), tensor_of(i));
     for (int branch = 0; branch < 2; ++branch)
-        block.apart(c->m, [=](int h) {
+        block.for_all(c->m, [=](int h) {
             const TrainView<T>* run = c->run;
             const int tensor = branch ? B_PRODS : B_SUMS;
             const T rate = static_cast<T>(run->args.lr[tensor] / c->correction1);
             c->b[branch][h] = adam_step(c->adam, rate, c->b_grad[branch][h], c->b[branch][h],
                                         run->args.moment1[tensor][h], run->args.moment2[tensor][h]);
         });
-    block.each(c->G, [=](int g) {
+    block.for_all_sync(c->G, [=](int g) {
         const TrainView<T>* run = c->run;
         const T rate = static_cast<T>(run->args.lr[V] / c->correction1);
         const T v = adam_step(c->adam, rate, c->v_grad[g], c->v[g], run->args.moment1[V][g], run->args.moment2[V][g]);
@@ -180,7 +181,7 @@ DASH_PHASE void adam(B block, Context<T, K>* c) {
     });
     for (int i = 0; i < kMatrices; ++i) {
         if (!matrix_of(c, i)->compressed) continue;
-        block.apart(matrix_of(c, i)->form->nnz, [=](int k) {
+        block.for_all(matrix_of(c, i)->form->nnz, [=](int k) {
             Matrix<T>* A = matrix_of(c, i);
             A->by_gene[k] = A->by_hidden[A->form->gene_from[k]];
         });
@@ -193,21 +194,21 @@ template <class B, class T, int K>
 DASH_PHASE void take_step(B block, Context<T, K>* c) {
     if (c->run->grad[V] == nullptr) return adam(block, c);
     give_gradients(block, c, c->run->grad);
-    block.apart(1, [=](int) { *c->run->prior = c->prior; });
+    block.for_all(1, [=](int) { *c->run->prior = c->prior; });
 }
 
 // Set *c->bad when a gradient or the loss is not finite; it was cleared before. Ends with a barrier.
 template <class B, class T, int K>
 DASH_PHASE void check_finite(B block, Context<T, K>* c) {
     for (int i = 0; i < kMatrices; ++i)
-        block.apart(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m, [=](int k) {
+        block.for_all(matrix_of(c, i)->compressed ? matrix_of(c, i)->form->nnz : c->G * c->m, [=](int k) {
             if (!std::isfinite(matrix_of(c, i)->grad[k])) *c->bad = 1;
         });
     for (int branch = 0; branch < 2; ++branch)
-        block.apart(c->m, [=](int h) {
+        block.for_all(c->m, [=](int h) {
             if (!std::isfinite(c->b_grad[branch][h])) *c->bad = 1;
         });
-    block.each(c->G, [=](int g) {
+    block.for_all_sync(c->G, [=](int g) {
         if (!std::isfinite(c->v_grad[g]) || !std::isfinite(c->loss + c->prior)) *c->bad = 1;
     });
 }
@@ -216,30 +217,30 @@ DASH_PHASE void check_finite(B block, Context<T, K>* c) {
 // batch is done again with shorter steps.
 template <class B, class T, int K>
 DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
-    block.each(1, [=](int) { *c->bad = 0; });
-    block.own(1, [=](int) {
+    block.for_all_sync(1, [=](int) { *c->bad = 0; });
+    block.per_block(1, [=](int) {
         c->evaluations = c->outcome.evaluations;
         c->options.longest = 0;
         c->tries = 0;
     });
     do {
         if (!train_pairs(block, c)) {
-            block.own(1, [=](int) {  // a tape that is full is made larger, and the batch done again
+            block.per_block(1, [=](int) {  // a tape that is full is made larger, and the batch done again
                 if (c->outcome.status == kTapeFull) c->outcome.evaluations = c->evaluations;
             });
             return false;
         }
     } while (try_again(block, c));
     if (c->outcome.status != kSolved) return false;
-    block.own(1, [=](int) { c->loss /= batch_values(c); });
+    block.per_block(1, [=](int) { c->loss /= batch_values(c); });
     if (c->run->args.objective.prior.points > 0) prior_loss(block, c);
     check_finite(block, c);
     if (*c->bad) {
-        block.own(1, [=](int) { c->outcome.status = kNonFinite; });
+        block.per_block(1, [=](int) { c->outcome.status = kNonFinite; });
         return false;
     }
     take_step(block, c);
-    block.own(1, [=](int) {
+    block.per_block(1, [=](int) {
         if (block.rank() == 0) c->run->args.loss[c->outcome.next_batch] = c->loss;
         ++c->outcome.next_batch;
     });
@@ -249,10 +250,11 @@ DASH_PHASE bool train_batch(B block, Context<T, K>* c) {
 // The batches from outcome->next_batch on. Stops before the step of a batch that fails; the state is then the last
 // good one.
 template <class B, class T, int K>
-DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, const Memory& memory, char* near,
-                            char* far) {
-    block.own(1, [=, &memory](int) {
-        place(*c, run->args.params, run->form, run->method, kForTraining, memory.state_limit, near, memory.shared_bytes, far);
+DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, const Memory& memory, char* shared,
+                            char* global) {
+    block.per_block(1, [=, &memory](int) {
+        place(*c, run->args.params, run->form, run->method, kForTraining, memory.state_limit, shared,
+              memory.shared_bytes, global);
         c->method = run->method;
         c->options = run->args.objective.options;
         c->keep_tape = 1;
@@ -265,24 +267,25 @@ DASH_PHASE void train_epoch(B block, Context<T, K>* c, const TrainView<T>* run, 
     while (c->outcome.next_batch < c->run->args.n_batches && train_batch(block, c)) continue;
     for (int i = 0; i < kMatrices; ++i) unload_matrix(block, c, matrix_of(c, i), c->run->args.weight[tensor_of(i)]);
     for (int branch = 0; branch < 2; ++branch)
-        block.apart(c->m, [=](int h) {
+        block.for_all(c->m, [=](int h) {
             c->run->args.weight[branch ? B_PRODS : B_SUMS][h] = c->b[branch][h];
         });
-    block.apart(1, [=](int) {
+    block.for_all(1, [=](int) {
         c->outcome.step = c->adam_step;
         *c->run->outcome = c->outcome;
     });
-    block.each(c->G, [=](int g) { c->run->args.weight[V][g] = c->v[g]; });
+    block.for_all_sync(c->G, [=](int g) { c->run->args.weight[V][g] = c->v[g]; });
 }
 
 template <class T>
 struct TrainEpoch : OperatorOf<T> {
-    typedef TrainView<T> Job;
+    typedef TrainView<T> Task;
     template <int K>
     using Kept = Context<T, K>;
     template <class B, int K>
-    DASH_BLOCK static void run(B block, Context<T, K>* c, const Job* job, const Memory& memory, char* near, char* far) {
-        train_epoch(block, c, job, memory, near, far);
+    DASH_BLOCK static void run(B block, Context<T, K>* c, const Task* task, const Memory& memory, char* shared,
+                               char* global) {
+        train_epoch(block, c, task, memory, shared, global);
     }
 };
 

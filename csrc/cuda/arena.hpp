@@ -1,12 +1,11 @@
-// From the caller's arrays to the views of the kernels and back.
+// Memory of the host and the device that a launch fills, sends and fetches, and how long that takes.
 #pragma once
 #include <chrono>
 #include <cstring>
 #include <map>
 #include <vector>
 
-#include "context.hpp"
-#include "host.hpp"
+#include "device.hpp"
 #include "parallel.hpp"
 
 namespace dash {
@@ -69,42 +68,6 @@ class Arena {
     std::vector<Copy> copies_;
 };
 
-// How the device has a tensor of a model: as the caller does, or the active entries of a matrix in the kernels' order.
-struct Pattern {
-    bool compressed = false;
-    int64_t values = 0;         // of the caller's array
-    std::vector<int64_t> at;    // compressed: the entry's place in the caller's values
-    std::vector<uint16_t> row, index, gene_index;
-    std::vector<int32_t> ptr, gene_ptr, gene_from;
-
-    int64_t entries() const { return compressed ? static_cast<int64_t>(at.size()) : values; }  // that the kernel has
-};
-
-inline bool is_matrix(int tensor) { return tensor != B_SUMS && tensor != B_PRODS && tensor != V; }
-
-template <class T>
-Pattern pattern_of(const Params<T>& params, int tensor, double compress_below);
-
-struct ModelPattern {
-    Pattern tensor[N_TENSORS];
-    ModelPattern() = default;
-    template <class T>
-    ModelPattern(const Params<T>& params, double compress_below) {
-        for (int i = 0; i < N_TENSORS; ++i) tensor[i] = pattern_of(params, i, compress_below);
-    }
-};
-
-// A tensor's values, or what belongs to them, into an arena; null for null.
-template <class T>
-T* put_values(const Pattern& s, const T* values, Arena& arena);
-// Back into the caller's array; entries that are not active become 0.
-template <class T>
-void take_values(const Pattern& s, const T* packed, T* values);
-
-// A model into the arenas: what a kernel changes, and what it only reads.
-template <class T>
-Params<T> put_params(const Params<T>& params, const ModelPattern& s, Arena& state, Arena& fixed, ModelForm& form);
-
 // Device and staging memory that is kept from call to call and only grows.
 class Pool {
   public:
@@ -122,8 +85,14 @@ class Pool {
 };
 
 Pool& pool();
+void release_memory();  // of the pool
 
+// Seconds of the calls since the last one of take_timings: work on the host, transfers, kernels.
+struct Timings {
+    double host, transfer, kernel;
+};
 Timings& timings();
+Timings take_timings();
 
 // What a call puts on the device: what the kernels change, and what they only read.
 struct Stage {
@@ -159,44 +128,6 @@ class Timer {
     double& sum_;
     Clock::time_point began_;
 };
-
-// Who works on a job: all blocks of a launch together, a block with a multiprocessor to itself, or one that shares it.
-enum class Worker { kTeam, kLarge, kSmall };
-
-// What one job needs, and how long it takes beside others.
-struct Need {
-    int64_t near_bytes, far_bytes, work;
-    Worker worker;
-};
-
-// A job whose weights fit half of the shared memory gets a small block; its states then lie where there is room.
-template <class T>
-Need need_of(const Params<T>& params, const ModelForm& form, const Method<T>& method, Purpose purpose,
-             int64_t state_limit, int64_t shared_bytes, bool team, int64_t work) {
-    constexpr int64_t kOwn = 4096;  // each block's own: the kernel's static part and what CUDA reserves
-    if (team) {
-        Context<T, kTeamTiles> context;
-        const Needs found = place(context, params, form, method, purpose, state_limit, nullptr, 0, nullptr);
-        return {0, found.far_bytes, work, Worker::kTeam};
-    }
-    for (const Worker worker : {Worker::kSmall, Worker::kLarge}) {
-        Context<T, 1> context;
-        const bool small = worker == Worker::kSmall;
-        const int64_t most = small ? shared_bytes / 2 - kOwn : shared_bytes;
-        const Needs found = place(context, params, form, method, purpose, state_limit, nullptr, most > 0 ? most : 0, nullptr);
-        if (!small || found.far_weights == 0) return {found.near_bytes, found.far_bytes, work, worker};
-    }
-    return {};
-}
-
-// Whether a team works on a model. Last bits depend on it, so that it is a function of the model's shape and form.
-template <class T>
-bool for_team(const Kernel& team, const Params<T>& params, const ModelPattern& pattern, const Choices& choices);
-
-// Run the chosen jobs, the longest first, in launches of teams, of large and of small blocks; takes care of memory.
-// `team` may be null where no job needs one.
-void run_jobs(const Kernel& block, const Kernel* team, const void* jobs, std::vector<int> chosen,
-              const std::vector<Need>& needs, int64_t state_limit);
 
 }  // namespace gpu
 }  // namespace dash

@@ -1,6 +1,8 @@
-#include "pack.hpp"
+#include "form.hpp"
 
 #include <algorithm>
+
+#include "context.hpp"
 
 namespace dash {
 namespace gpu {
@@ -109,135 +111,11 @@ void take_values(const Pattern& s, const T* packed, T* values) {
     for (size_t k = 0; k < s.at.size(); ++k) values[s.at[k]] = packed[k];
 }
 
-void Arena::send() const {
-    const Timer timer(timings().transfer);
-    to_device(device_, host_, used_);
-}
-
-void Arena::fetch() const {
-    const Timer timer(timings().transfer);
-    to_host(host_, device_, used_);
-}
-
-char* Pool::device(Name name, int64_t bytes) {
-    Piece& piece = device_[name];
-    if (bytes > piece.bytes) {
-        if (piece.memory) device_release(piece.memory);
-        piece = {};
-        piece.memory = static_cast<char*>(device_allocate(bytes));
-        piece.bytes = bytes;
-    }
-    return piece.memory;
-}
-
-char* Pool::staging(Name name, int64_t bytes) {
-    Piece& piece = staging_[name];
-    if (bytes > piece.bytes) {
-        if (piece.memory) staging_release(piece.memory);
-        piece = {};
-        piece.memory = static_cast<char*>(staging_allocate(bytes));
-        piece.bytes = bytes;
-    }
-    return piece.memory;
-}
-
-void Pool::release() noexcept {
-    for (Piece& piece : device_) {
-        if (piece.memory) device_release(piece.memory);
-        piece = {};
-    }
-    for (Piece& piece : staging_) {
-        if (piece.memory) staging_release(piece.memory);
-        piece = {};
-    }
-}
-
-Pool& pool() {
-    // one for each device; never destroyed: the driver may be gone before static objects are
-    static auto* all = new std::map<int, Pool>;
-    return (*all)[current_device()];
-}
-
-void release_memory() { pool().release(); }
-
-Timings& timings() {
-    static Timings all{};
-    return all;
-}
-
-Timings take_timings() {
-    const Timings found = timings();
-    timings() = {};
-    return found;
-}
-
-template <class T>
-bool for_team(const Kernel& team, const Params<T>& params, const ModelPattern& pattern, const Choices& choices) {
-    // What an evaluation of four samples reads and writes. A block gets it through one multiprocessor's path to L2, but
-    // as many runs go side by side as there are multiprocessors; a team waits at its barriers (docs/gpu.md).
-    constexpr int64_t kAtLeast = int64_t(8) << 20;
-    const int genes = padded_genes(static_cast<int>(params.G)), hidden = padded_hidden(static_cast<int>(params.m));
-    int64_t bytes = slot_size(genes, hidden) * 2 * int64_t(sizeof(Four<T>));
-    for (int i = 0; i < N_TENSORS; ++i) {
-        const Pattern& s = pattern.tensor[i];
-        if (!is_matrix(i)) continue;
-        bytes += s.compressed ? static_cast<int64_t>(s.at.size()) * int64_t(2 * sizeof(T) + 2 * sizeof(uint16_t))
-                              : int64_t(genes) * hidden * int64_t(sizeof(T));
-    }
-    const bool wanted = choices.team < 0 ? bytes >= kAtLeast : choices.team > 0;
-    return wanted && resident_blocks(team, team.threads, 0) > 0;
-}
-
-void run_jobs(const Kernel& block, const Kernel* team, const void* jobs, std::vector<int> chosen,
-              const std::vector<Need>& needs, int64_t state_limit) {
-    std::stable_sort(chosen.begin(), chosen.end(), [&](int a, int b) { return needs[a].work > needs[b].work; });
-    for (const Worker worker : {Worker::kTeam, Worker::kLarge, Worker::kSmall}) {
-        std::vector<int32_t> order;
-        Need most{};
-        for (const int job : chosen) {
-            const Need& need = needs[job];
-            if (need.worker != worker) continue;
-            order.push_back(job);
-            most.near_bytes = std::max(most.near_bytes, need.near_bytes);
-            most.far_bytes = std::max(most.far_bytes, need.far_bytes);
-        }
-        if (order.empty()) continue;
-        const bool together = worker == Worker::kTeam;
-        const Kernel& kernel = together ? *team : block;
-        const int count = static_cast<int>(order.size());
-        const int threads = worker == Worker::kSmall ? kSmallThreads : kernel.threads;
-        const int resident = resident_blocks(kernel, threads, most.near_bytes);
-        int blocks = together ? resident : std::min(count, resident);
-        int stretches = together ? 1 : blocks;  // of working memory
-        const int64_t queue_bytes = (int64_t(count) * 4 + 255) / 256 * 256 + 256;
-        const int64_t far_bytes = (most.far_bytes + 255) / 256 * 256;
-        char* scratch = nullptr;
-        for (; !scratch; blocks = stretches /= 2) {
-            try {
-                scratch = pool().device(Pool::kScratch, queue_bytes + stretches * far_bytes);
-            } catch (const DeviceError& error) {
-                if (error.kind != DeviceError::kMemory || stretches == 1) throw;
-                continue;
-            }
-            break;
-        }
-        std::vector<char> queue(queue_bytes, 0);
-        std::memcpy(queue.data() + 256, order.data(), order.size() * 4);
-        to_device(scratch, queue.data(), queue_bytes);
-        const Memory memory{most.near_bytes, scratch + queue_bytes, far_bytes, state_limit};
-        const Launch work{jobs, reinterpret_cast<int32_t*>(scratch + 256), count, reinterpret_cast<int*>(scratch), blocks,
-                          threads, memory};
-        const Timer timer(timings().kernel);
-        kernel.launch(work);
-    }
-}
-
 #define DASH_INSTANTIATE(T)                                                                        \
     template Pattern pattern_of<T>(const Params<T>&, int, double);                                 \
     template T* put_values<T>(const Pattern&, const T*, Arena&);                                   \
     template void take_values<T>(const Pattern&, const T*, T*);                                    \
-    template Params<T> put_params<T>(const Params<T>&, const ModelPattern&, Arena&, Arena&, ModelForm&); \
-    template bool for_team<T>(const Kernel&, const Params<T>&, const ModelPattern&, const Choices&);
+    template Params<T> put_params<T>(const Params<T>&, const ModelPattern&, Arena&, Arena&, ModelForm&);
 DASH_INSTANTIATE(float)
 DASH_INSTANTIATE(double)
 
