@@ -35,7 +35,7 @@ from pseudotime import PAIRS, pseudotime_data, trajectory_data
 
 from dash_hpc.data import DataSet, build
 from dash_hpc.ops import prior_terms
-from dash_hpc.ops.scores import normal_equations
+from dash_hpc.ops.least_squares import normal_equations
 from dash_hpc.rng import stream
 from dash_hpc.training import Trainer
 

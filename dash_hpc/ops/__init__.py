@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from dash_hpc.ops.adam import AdamTensor, adam_step
 from dash_hpc.ops.events import ScorePrior, ScoreTask, SelectTask, score_many, select_many
 from dash_hpc.ops.gradients import BatchGradients, GradientTask, gradients, gradients_many
+from dash_hpc.ops.least_squares import prior_terms
 from dash_hpc.ops.native import native_info
 from dash_hpc.ops.phoenix import PRUNABLE, TENSORS
 from dash_hpc.ops.prior_loss import PriorLoss
-from dash_hpc.ops.scores import dash_scores, prior_terms
+from dash_hpc.ops.scores import dash_scores
 from dash_hpc.ops.select import select
 from dash_hpc.ops.solver import SolverOptions, SolveTask, solve_arrays, solve_many
 from dash_hpc.ops.state import EpochResult, Solution, TrainState

@@ -16,8 +16,8 @@ import numpy as np
 from dash_hpc.errors import GpuFault, GpuMemoryError, GpuUnavailable, NativeError, RunFailed, UsageError
 from dash_hpc.ops.events import BranchScores, ScoreTask, Selection, SelectTask, score_together
 from dash_hpc.ops.gradients import BatchGradients, GradientTask, batch_gradients, checked_gradient_tasks
+from dash_hpc.ops.least_squares import PriorTerms, PriorTermsTask, terms_from
 from dash_hpc.ops.phoenix import TENSORS
-from dash_hpc.ops.scores import PriorTerms, PriorTermsTask, prior_terms, sparse_form
 from dash_hpc.ops.select import checked_selection
 from dash_hpc.ops.solver import SolverOptions, SolveTask, checked_intervals
 from dash_hpc.ops.state import STATUS_REASONS, EpochResult, Solution, native_form
@@ -174,26 +174,7 @@ class Gpu:
             Before anything is computed, when a task is wrong.
         GpuUnavailable, GpuMemoryError, GpuFault
         """
-        results: list[PriorTerms | RunFailed | None] = []
-        forms: list[tuple[Any, ...]] = []
-        known: dict[int, Any] = {}
-        for task in tasks:
-            try:
-                checked = task.checked()
-            except RunFailed as error:
-                results.append(error)
-                continue
-            for given, matrix in ((task.C, checked.C), (task.P, checked.P)):
-                if id(given) not in known:
-                    known[id(given)] = sparse_form(matrix)
-            results.append(None)
-            forms.append((checked.S, known[id(task.C)], known[id(task.P)], float(task.ridge)))
-        found = iter(self.call("prior_terms_many", forms, self._choices()))
-        for k, task in enumerate(tasks):
-            if results[k] is None:
-                first, second, condition, rho, ok = next(found)
-                results[k] = PriorTerms(first, second, condition, "cholesky", rho) if ok else _on_cpu(task)
-        return [result for result in results if result is not None]
+        return terms_from(tasks, lambda forms: self.call("prior_terms_many", forms, self._choices()))
 
     def score_many(self, tasks: Sequence[ScoreTask]) -> list[BranchScores | RunFailed]:
         """Score many runs, with their least squares in one launch a layer; like :func:`dash_hpc.ops.score_many`.
@@ -398,13 +379,6 @@ def _use(module: ModuleType, index: int) -> None:
 def _named(error: Exception) -> NativeError:
     kind, text = error.args
     return _CLASSES.get(kind, GpuUnavailable)(_MESSAGES[kind].format(text))
-
-
-def _on_cpu(task: PriorTermsTask) -> PriorTerms | RunFailed:
-    try:
-        return prior_terms(task.S, task.C, task.P, task.ridge)
-    except RunFailed as error:
-        return error
 
 
 def _one_dtype(weights: Sequence[Mapping[str, Any]]) -> None:

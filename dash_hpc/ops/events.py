@@ -13,17 +13,9 @@ from scipy.sparse import csr_array
 
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.ops.checks import as_csr, as_floats, as_number
+from dash_hpc.ops.least_squares import PriorTerms, PriorTermsTask, sparse_form
 from dash_hpc.ops.phoenix import PRUNABLE
-from dash_hpc.ops.scores import (
-    BRANCHES,
-    PriorTerms,
-    PriorTermsTask,
-    Scores,
-    check_options,
-    dash_scores,
-    dash_steps,
-    sparse_form,
-)
+from dash_hpc.ops.scores import BRANCHES, Scores, check_options, dash_scores, dash_steps
 from dash_hpc.ops.select import select
 from dash_hpc.ops.state import Tensors
 from dash_hpc.ops.threads import map_in_threads

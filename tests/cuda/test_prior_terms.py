@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import RunFailed
-from dash_hpc.ops.scores import PriorTermsTask, prior_terms
+from dash_hpc.ops.least_squares import PriorTermsTask, prior_terms
 from dash_hpc.rng import stream
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from dash_hpc.errors import GpuMemoryError, RunFailed, UsageError
-from dash_hpc.ops import ScorePrior, ScoreTask, cuda, prior_terms, score_many
+from dash_hpc.ops import ScorePrior, ScoreTask, least_squares, prior_terms, score_many
 from dash_hpc.rng import stream
 from tests.cuda import problems
 
@@ -76,7 +76,7 @@ def same_bits(a, b):
 def handed_back(monkeypatch):
     """Score matrices that the device left to the CPU."""
     left = []
-    monkeypatch.setattr(cuda, "prior_terms", lambda S, *others: left.append(S) or prior_terms(S, *others))
+    monkeypatch.setattr(least_squares, "prior_terms", lambda S, *others: left.append(S) or prior_terms(S, *others))
     return left
 
 

@@ -25,7 +25,7 @@ RATES = dict.fromkeys(TENSORS, 1e-3)
 @pytest.fixture(params=["native", "twin"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "twin":
-        for name in ("solver", "train", "scores", "select"):
+        for name in ("solver", "train", "least_squares", "select"):
             monkeypatch.setattr(import_module(f"dash_hpc.ops.{name}"), "native_module", lambda: None)
 
 

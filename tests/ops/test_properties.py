@@ -81,7 +81,7 @@ faults = st.sampled_from(
 
 @contextmanager
 def without_native() -> Iterator[None]:
-    modules = [import_module(f"dash_hpc.ops.{name}") for name in ("solver", "train", "scores", "select")]
+    modules = [import_module(f"dash_hpc.ops.{name}") for name in ("solver", "train", "least_squares", "select")]
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
             patch.setattr(module, "native_module", lambda: None)

@@ -10,8 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from dash_hpc.errors import RunFailed, UsageError
 from dash_hpc.models.registry import family_named
+from dash_hpc.ops.least_squares import normal_equations, prior_terms
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.scores import dash_scores, normal_equations, prior_terms, single_layer_scores
+from dash_hpc.ops.scores import dash_scores, single_layer_scores
 from dash_hpc.ops.select import select
 from dash_hpc.pruning.imp import magnitude_scores
 
