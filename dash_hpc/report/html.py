@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from dash_hpc.errors import DashHpcError
-from dash_hpc.evaluation import ERRORS
-from dash_hpc.report import facets, figures, maps, network_figures, words
+from dash_hpc.evaluation import ERRORS, reference_coordinates
+from dash_hpc.report import evidence_figures, facets, figures, maps, network_figures, words
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
+from dash_hpc.report.evidence import EvidenceView, evidence_of, truth_of_edges, view_of
 from dash_hpc.report.material import Material
 from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.overview import choice_rows, level_rows, varied
+from dash_hpc.report.page import embedded, environment
 from dash_hpc.report.published import CITATION, published_rows
 from dash_hpc.report.style import render
 from dash_hpc.report.summary import (
@@ -35,7 +33,6 @@ from dash_hpc.report.summary import (
     shorten,
     used_columns,
 )
-from dash_hpc.shown import LABEL, LINE, NAME, shown, shown_block
 from dash_hpc.store import publish_bytes, publish_text
 
 __all__ = ["write_report"]
@@ -43,7 +40,6 @@ __all__ = ["write_report"]
 
 _SHOWN_CANDIDATES = 30
 _SHOWN_LEVELS = 60
-_TEXT = 20_000  # letters of one text: more than any description has
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,13 @@ _PICTURES = (
         "Effects beside what is known",
         _effects_caption,
         network_figures.effects_matrices,
+    ),
+    _Picture(
+        "calibration",
+        "evidence",
+        evidence_figures.TITLE,
+        evidence_figures.CAPTION,
+        lambda material: _calibration(material),
     ),
     _Picture(
         "trajectories",
@@ -175,7 +178,7 @@ def write_report(store: Any, out: Path | str | None = None) -> Path:
     out = Path(out) if out is not None else Path(store.folder) / "report"
     levels = collect_levels(store)
     pictures, problems = _pictures(levels, out / "figures")
-    page = _environment().get_template("report.html.j2").render(**_context(levels, pictures, problems))
+    page = environment().get_template("report.html.j2").render(**_context(levels, pictures, problems))
     path = out / "index.html"
     publish_text(path, page)
     return path
@@ -199,15 +202,8 @@ def _pictures(levels: Sequence[Material], folder: Path) -> tuple[dict[str, list[
         files = render(figure)
         for kind, content in files.items():
             publish_bytes(folder / f"{picture.name}.{kind}", content)
-        source = "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode()
         caption = picture.caption if isinstance(picture.caption, str) else picture.caption(material)
-        entry = {
-            "title": picture.title,
-            "caption": caption,
-            "source": Markup(source),
-            "width": _natural_width(files["svg"]),
-        }
-        sections.setdefault(picture.section, []).append(entry)
+        sections.setdefault(picture.section, []).append(embedded(picture.title, caption, files["svg"]))
     return sections, problems
 
 
@@ -218,32 +214,6 @@ def _remove_others(folder: Path, names: set[str]) -> None:
             if path.stem not in names:
                 with suppress(OSError):
                     path.unlink()
-
-
-def _natural_width(svg: bytes) -> int:
-    """Width in CSS pixels at which the figure's letters have the size of the page's captions."""
-    found = re.search(rb'<svg[^>]*? width="([\d.]+)pt"', svg)
-    return round(float(found[1]) * 96 / 72 * 1.15) if found else 1000
-
-
-def _plain(value: Any) -> Any:
-    """What the page shows of a value: every text that the template does not know for markup goes through here."""
-    return shown_block(value, _TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("dash_hpc.report", "templates"),
-        autoescape=True,
-        finalize=_plain,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name, most in (("name", NAME), ("label", LABEL), ("line", LINE)):
-        environment.filters[name] = partial(shown, most=most)
-    return environment
 
 
 def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -294,6 +264,7 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "pictures": pictures,
         "network": network,
         "network_group": words.group_label(material, network),
+        "evidence": _evidence(material),
         "failed": [
             (str(run_id), words.failed_label(level, str(run_id)), str(row["reason"]))
             for level in levels
@@ -308,6 +279,25 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "again": words.again(material),
         "in_python": words.in_python(material),
     }
+
+
+def _evidence(material: Material) -> EvidenceView | None:
+    found = evidence_of(material)
+    if found is None:
+        return None
+    run_id, evidence = found
+    dataset = material.dataset
+    truth = None if dataset is None else dataset.truth
+    known = None if dataset is None else truth_of_edges(evidence, dataset.genes, truth)
+    return view_of(evidence, run_id, known, None if truth is None else len(reference_coordinates(truth)[0]))
+
+
+def _calibration(material: Material) -> Any:
+    found = evidence_of(material)
+    if found is None or material.dataset is None:
+        return None
+    known = truth_of_edges(found[1], material.dataset.genes, material.dataset.truth)
+    return evidence_figures.calibration(found[1], known)
 
 
 def _overview(levels: Sequence[Material]) -> dict[str, Any] | None:

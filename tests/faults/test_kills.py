@@ -35,9 +35,14 @@ def test_kills_of_workers_lose_nothing(tmp_path: Path, whole: Study) -> None:
 
 
 def test_signals_end_in_a_checkpoint_and_every_start_gets_on(tmp_path: Path, whole: Study) -> None:
-    result = signal_campaign(tmp_path, 3, seed=2, every=0.0, epochs=EPOCHS, whole=whole)
-    assert result.failures == []
-    assert result.trials == 3
+    # On a machine under load all three may come before anything has trained: then there is nothing to resume.
+    for seed in (2, 5, 6):
+        (tmp_path / str(seed)).mkdir()
+        result = signal_campaign(tmp_path / str(seed), 3, seed=seed, every=0.0, epochs=EPOCHS, whole=whole)
+        assert result.failures == []
+        assert result.trials == 3
+        if " 0 resumptions" not in result.words:
+            break
     assert " 0 resumptions" not in result.words
 
 
