@@ -1,4 +1,4 @@
-"""Put the figures of benchmarks/results/*.json into the tables of docs/performance.md and docs/numerics.md.
+"""Put the figures of benchmarks/results/*.json into the tables of the documents named below.
 
 A table stands between the lines `<!-- NAME -->` and `<!-- end -->`; whatever is between them is replaced by that of
 results/NAME.json, under a line that says when, where and on which commit it was measured. Without a JSON file it stays.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("docs/performance.md", "docs/numerics.md")
+DOCUMENTS = ("docs/performance.md", "docs/numerics.md", "docs/evidence.md")
 Report = Mapping[str, Any]
 Row = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]  # head -> what a row has there
@@ -202,6 +202,54 @@ def gradient_cost(report: Report) -> str:
     return table(columns, report["rows"])
 
 
+def evidence(report: Report) -> str:
+    priors = {row["case"]: row for row in report["rows"] if row["mode"] == "prior itself"}
+    models = [row for row in report["rows"] if row["mode"] != "prior itself"]
+
+    def case(row: Row) -> str:
+        return f"{row['case'].replace('%', ' %')} ({len(row['seeds'])})"
+
+    def spread(row: Row, name: str, digits: int, scale: float = 1) -> str:
+        told = number(row.get(name), f".{digits}f", scale=scale)
+        return told + (f" ± {scale * row[f'{name}_sd']:.{digits}f}" if f"{name}_sd" in row else "")
+
+    def realised(level: float) -> Callable[[Row], str]:
+        return lambda row: percent(row.get(f"realised_at_{level:g}"), 1)
+
+    def prior(row: Row) -> str:
+        own = priors.get(row["case"], {})
+        return f"{own['balanced_accuracy']:.3f}, {own['precision']:.3f}" if own else "-"
+
+    of_networks: Columns = {
+        "case (draws)": case,
+        "prior itself: BA, precision": prior,
+        "mode": lambda row: row["mode"],
+        "edges": lambda row: number(row["edges"], ",.0f"),
+        "balanced accuracy (BA)": lambda row: spread(row, "balanced_accuracy", 4),
+        "precision": lambda row: spread(row, "precision", 3),
+        "withheld found": lambda row: spread(row, "found" if "found" in row else "tpr", 3),
+        "spurious kept": lambda row: spread(row, "spurious_kept", 3),
+        "new edges, false ones": lambda row: f"{row['new']:,.0f}, {row['false_new']:.1f}",
+        "test MSE × 10⁵": lambda row: spread(row, "test_mse", 2, 1e5),
+        "sparsity": lambda row: percent(row["sparsity"], 2),
+        "weights": lambda row: number(row["active_weights"], ",.0f"),
+    }
+    of_rates: Columns = {
+        "case (draws)": case,
+        "expected FDR": lambda row: percent(row["expected_fdr"], 1),
+        "realised": lambda row: percent(row["realised_fdr"], 1),
+        "… at nominal 5 %": realised(0.05),
+        "… at 10 %": realised(0.1),
+        "… at 20 %": realised(0.2),
+        "prior's wrong share, estimated": lambda row: percent(row.get("corruption"), 1),
+        "targets decided": lambda row: percent(row["decided_targets"]),
+        "median power": lambda row: number(row["median_power"], ".1f"),
+    }
+    usual = [row for row in models if row["mode"] == "network"]
+    rates = "Expected and realised false discovery rates (FDR), mode `network`:"
+    return f"{table(of_networks, models)}\n\n{rates}\n\n{table(of_rates, usual)}"
+
+
 TABLES: dict[str, Callable[[Report], str]] = {
     made.__name__: made
     for made in (
@@ -214,6 +262,7 @@ TABLES: dict[str, Callable[[Report], str]] = {
         tolerance,
         gradient,
         gradient_cost,
+        evidence,
     )
 }
 
