@@ -26,6 +26,7 @@ _COMMANDS = {
     "status": ("results", "Show how far a study is."),
     "select": ("results", "Choose a setting by the validation error."),
     "report": ("results", "Write the report of a study."),
+    "audit": ("audit", "Hold a prior against the data, without a model."),
     "verify": ("store", "Check every byte of a study's folder."),
     "rerun": ("store", "Repeat one recorded run and compare the bits."),
     "compact": ("store", "Bundle ended runs into few large files."),

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from dash_hpc.errors import RunFailed
 from dash_hpc.ops.state import Matrix, values
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.study.options import StrategyOptions
 from dash_hpc.study.phases import Phase
 
 if TYPE_CHECKING:
+    from dash_hpc.evidence.decide import EvidenceOptions
     from dash_hpc.store import Evidence
 
 __all__ = ["FromEvidence", "FromEvidenceOptions"]
-
-#: With a smaller share of targets that the data decide, the prior's edges are taken as they are.
-_LEAST_DECIDED = 0.05
-_FAR = 1e9  # beyond the log-odds of any edge that is possible
 
 
 def _threshold(value: Any) -> Any:
@@ -62,6 +57,19 @@ class FromEvidenceOptions(StrategyOptions):
         description="regulators looked at per target besides the listed ones, where there are over 1,000 genes",
     )
 
+    def evidence(self) -> EvidenceOptions:
+        """Return them as those who gather evidence take them."""
+        from dash_hpc.evidence.decide import EvidenceOptions
+
+        return EvidenceOptions(
+            mode=self.mode,
+            keep=None if self.keep == "mode" else self.keep,
+            admit=None if self.admit == "mode" else self.admit,
+            alpha=self.alpha,
+            rounds=self.rounds,
+            candidates=self.candidates,
+        )
+
     def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
         return (Phase(1, schedule=None, trains=False),)
 
@@ -94,45 +102,15 @@ class FromEvidence(Strategy):
         RunFailed
             When no gene of the training data moves.
         """
-        from dash_hpc.evidence.blocks import blocks_of
-        from dash_hpc.evidence.decide import EvidenceOptions, decide, ledger_of
+        from dash_hpc.evidence.finding import find_network
         from dash_hpc.evidence.model import fit_model
-        from dash_hpc.evidence.rounds import read_network
-        from dash_hpc.evidence.state import PriorEdges
-        from dash_hpc.evidence.table import decided_share, table_of
         from dash_hpc.models.phoenix.assemble import assemble
 
-        chosen, data = self.options, self.dataset
-        options = EvidenceOptions(
-            mode=chosen.mode,
-            keep=None if chosen.keep == "mode" else chosen.keep,
-            admit=None if chosen.admit == "mode" else chosen.admit,
-            alpha=chosen.alpha,
-            rounds=chosen.rounds,
-            candidates=chosen.candidates,
-        )
-        edges = PriorEdges.none(data.n_genes)
-        if data.prior is not None:
-            edges = PriorEdges.from_matrix(data.prior.motif, data.prior.signed)
-        reading = read_network(blocks_of(data.train, data.time_unit), edges, options)
-        if not any(reading.parts.values()):
-            raise RunFailed(
-                f"strategy evidence: no gene of data set {data.name!r} changes within a trajectory by more than the "
-                "noise, so that the data say nothing of regulators"
-            )
-        ledger = ledger_of(reading.state)
-        share = decided_share(reading.state, ledger)
-        if len(edges) and share < _LEAST_DECIDED:
-            options = replace(options, keep=-_FAR, admit=_FAR)
-            self._notes = (
-                f"evidence: the data put a regulator beyond doubt for {share:.0%} of the genes that move; the network "
-                "is the prior's, and its probabilities say little",
-            )
-        decision = decide(ledger, data.n_genes, options)
-        fitted = fit_model(reading, ledger, decision)
-        self._evidence = table_of(reading, ledger, decision, data.genes, options)
-        found = assemble(fitted.drives, fitted.rates, weights["v"].dtype)
-        return found, {name: np.ones(values(found[name]).shape, dtype=bool) for name in masks}
+        found = find_network(self.dataset, self.options.evidence())
+        fitted = fit_model(found.reading, found.ledger, found.decision)
+        self._evidence, self._notes = found.evidence, found.notes
+        model = assemble(fitted.drives, fitted.rates, weights["v"].dtype)
+        return model, {name: np.ones(values(model[name]).shape, dtype=bool) for name in masks}
 
     def evidence(self) -> Evidence | None:
         """Return the edges with their probabilities."""
