@@ -123,7 +123,7 @@ def _accuracy_controls(axis: Any, material: Material, metric: str) -> None:
     for key, label in (("prior", "prior itself"), ("margins", "sources × targets"), ("sources", "sources × all")):
         if f"control_{key}_ba" in material.controls:
             levels.append((material.controls[f"control_{key}_ba"], label))
-    axis.set_ylim(min(low, 0.48), min(1.0, max([high, *(level + 0.02 for level, _ in levels)])))
+    axis.set_ylim(min(low, 0.48), min(1.02, max([high, *(level + 0.02 for level, _ in levels)])))
     for level, _ in levels:
         axis.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
     low, high = axis.get_ylim()
