@@ -46,7 +46,8 @@ def main(strategy: str, genes: int, hidden: int) -> None:
         ],
     )  # fmt: skip
     dataset, _ = pseudotime_data(genes)
-    spec = {**plan(study, "")[0].spec, "strategy": {"name": strategy}}
+    options = {"lambda_ppi": 0.05, "lambda_motif": 0.01} if strategy == "dash" else {}
+    spec = {**plan(study, "")[0].spec, "strategy": {"name": strategy, **options}}
     dataset = replace(dataset, truth=dataset.prior.motif)
     fit = Trainer(dataset, spec).fit()
     training = peak_bytes()
