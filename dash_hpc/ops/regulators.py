@@ -125,13 +125,12 @@ def find_regulators(
         raise UsageError(f"start must lie in 0..{len(given.prior) - 1}, got {members.min()} to {members.max()}")
     a = as_number(drive_variance, "drive_variance", least=0, open_at=(0,))
     b = as_number(other_variance, "other_variance", least=0, open_at=(0,))
-    # a module that was built before this operator was there has none
-    native = getattr(native_module(), "find_regulators", None)
+    native = native_module()
     if native is None:
         return search(given, members.tolist(), a, b)
     slab = given.slab
     return Found(
-        *native(
+        *native.find_regulators(
             given.drive_data, given.other_data, given.fixed_drive, given.fixed_others, given.fixed_precision,
             given.drive, given.others, given.prior, given.sign, members, a, b, given.free_others,
             given.drive_floor, given.other_floor, given.inflation, slab.level, slab.slope, slab.log_weights,

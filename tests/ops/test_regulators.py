@@ -11,7 +11,6 @@ from scipy.stats import multivariate_normal
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.bayes import WIDTHS, Slab
 from dash_hpc.ops.native import _cache as native_cache
-from dash_hpc.ops.native import native_module
 from dash_hpc.ops.regulators import MEMBER_PRECISION, Found, Question, find_regulators
 
 INTERCEPT_PRECISION = 1e-4
@@ -196,8 +195,6 @@ def random_question(seed: int, candidates: int, fixed: int) -> Question:
 @pytest.mark.parametrize("fixed", [0, 2, 7])
 def test_native_search_is_its_twin(isa: str, candidates: int, fixed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same members; numbers to 1e-9, for sums have orders of their own."""
-    if not hasattr(native_module(), "find_regulators"):
-        pytest.skip("the native module was built before it had this operator")
     given = [random_question(seed, candidates, fixed) for seed in range(8)]
     starts: list[list[int]] = [list(range(min(seed, candidates))) for seed in range(8)]
     found = [find_regulators(one, start, 1.0, 0.7) for one, start in zip(given, starts, strict=True)]
