@@ -18,7 +18,7 @@ from dash_hpc.pruning.structured import Structured
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
 
-__all__ = ["STRATEGIES", "create"]
+__all__ = ["STRATEGIES", "create", "tells_edges"]
 
 _ALL: tuple[type[Strategy], ...] = (
     Unpruned,
@@ -62,3 +62,9 @@ def create(options: Mapping[str, Any], schedule: Mapping[str, Any], dataset: Dat
         raise UsageError(f"unknown strategy {name!r}; the strategies are {', '.join(STRATEGIES)}{hint}")
     kind = STRATEGIES[name]
     return kind(kind.Options(**own), schedule, dataset, seed)
+
+
+def tells_edges(name: str) -> bool:
+    """Whether runs of the strategy ``name`` say something of single edges (:meth:`Strategy.evidence`)."""
+    kind = STRATEGIES.get(name)
+    return kind is not None and kind.evidence is not Strategy.evidence

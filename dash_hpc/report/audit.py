@@ -45,7 +45,7 @@ def write_audit(
     """
     known = truth_of_edges(evidence, dataset.genes, dataset.truth)
     true_edges = None if dataset.truth is None else len(reference_coordinates(dataset.truth)[0])
-    view = view_of(evidence, "", known, true_edges, most=_SHOWN)
+    view = view_of(evidence, known, true_edges, most=_SHOWN)
     figure = evidence_figures.calibration(evidence, known)
     pictures = {}
     if figure is not None:

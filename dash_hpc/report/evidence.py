@@ -9,6 +9,7 @@ import numpy as np
 
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import reference_coordinates
+from dash_hpc.pruning.registry import tells_edges
 from dash_hpc.report.material import Material
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class EvidenceView:
 
     Attributes
     ----------
-    run_id : str
+    run_id, strategy : str
         "" for an audit, which has no run.
     facts : tuple of (label, value)
     counts : tuple of (label, supported, undecided, refused)
@@ -61,6 +62,7 @@ class EvidenceView:
     """
 
     run_id: str
+    strategy: str
     facts: tuple[tuple[str, str], ...]
     counts: tuple[tuple[str, int, int, int], ...]
     new: tuple[EvidenceRow, ...]
@@ -72,7 +74,7 @@ class EvidenceView:
 
 def evidence_of(material: Material) -> tuple[str, Evidence] | None:
     """Return (run, evidence) of the run with the lowest validation error among those that have some."""
-    groups = [group for group in material.groups if group.strategy == "evidence" and not group.done.empty]
+    groups = [group for group in material.groups if tells_edges(group.strategy) and not group.done.empty]
     run_id = material.best_run(groups) if groups else None
     if run_id is None:
         return None
@@ -94,18 +96,25 @@ def truth_of_edges(evidence: Evidence, genes: tuple[str, ...], truth: Any) -> np
 
 
 def view_of(
-    evidence: Evidence, run_id: str, in_truth: np.ndarray | None, truth_edges: int | None = None, most: int = _SHOWN
+    evidence: Evidence,
+    in_truth: np.ndarray | None,
+    truth_edges: int | None = None,
+    *,
+    run_id: str = "",
+    strategy: str = "",
+    most: int = _SHOWN,
 ) -> EvidenceView:
     """Arrange evidence for a page.
 
     Parameters
     ----------
     evidence : Evidence
-    run_id : str
     in_truth : (E,) bool or None
         As :func:`truth_of_edges` returns it.
     truth_edges : int, optional
         Number of the reference's edges.
+    run_id, strategy : str, optional
+        Where the evidence comes from.
     most : int, default 15
         Rows per table.
     """
@@ -124,6 +133,7 @@ def view_of(
     refused = refused[np.argsort(edges["log_bf"][refused], kind="stable")]
     return EvidenceView(
         run_id,
+        strategy,
         tuple(_facts(evidence, in_truth, truth_edges)),
         tuple(counts),
         tuple(_row(evidence, k, in_truth) for k in new[:most]),

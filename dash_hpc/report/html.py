@@ -289,7 +289,9 @@ def _evidence(material: Material) -> EvidenceView | None:
     dataset = material.dataset
     truth = None if dataset is None else dataset.truth
     known = None if dataset is None else truth_of_edges(evidence, dataset.genes, truth)
-    return view_of(evidence, run_id, known, None if truth is None else len(reference_coordinates(truth)[0]))
+    true_edges = None if truth is None else len(reference_coordinates(truth)[0])
+    strategy = str(material.runs.loc[run_id, "strategy"])
+    return view_of(evidence, known, true_edges, run_id=run_id, strategy=strategy)
 
 
 def _calibration(material: Material) -> Any:

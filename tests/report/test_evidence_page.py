@@ -41,7 +41,7 @@ def evidence(**facts: object) -> Evidence:
 
 
 def test_edges_are_counted_and_ordered_by_hand() -> None:
-    view = view_of(evidence(), "r", np.array([True, True, False, False, True, False]), truth_edges=4)
+    view = view_of(evidence(), np.array([True, True, False, False, True, False]), truth_edges=4)
     assert view.counts == (
         ("listed, kept", 1, 1, 0), ("listed, left out", 0, 0, 2), ("not listed, taken", 1, 0, 0),
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_edges_are_counted_and_ordered_by_hand() -> None:
 
 
 def test_little_power_and_courses_of_no_network_are_said_first() -> None:
-    view = view_of(evidence(median_power=1.2, decided_targets=0.05), "r", None)
+    view = view_of(evidence(median_power=1.2, decided_targets=0.05), None)
     assert "The data have little power: 1.2 nats" in view.warnings[0]
     assert "Only 5 % of the targets" in view.warnings[1]
     assert all("reference" not in value for _, value in view.facts)
@@ -95,5 +95,6 @@ def test_the_report_has_a_part_about_evidence(page: str) -> None:
         "<b>Verdict.</b>",
     ):
         assert told in part
+    assert "Strategy evidence, run <code>" in part
     assert '<a href="#evidence">' in page
     assert "nan" not in part.split("<figure>")[0]
