@@ -157,20 +157,19 @@ def _page(state: State, gene: int) -> Ledger:
     return Ledger(edge.genes, into, edge.listed, edge.prior, edge.log_bf, edge.log_odds, effect, error, power)
 
 
-def thresholds(ledger: Ledger, genes: int, options: EvidenceOptions) -> tuple[float, float]:
-    """Return the thresholds for listed and for new edges."""
+def thresholds(ledger: Ledger, genes: int, options: EvidenceOptions, trusted: bool = True) -> tuple[float, float]:
+    """Return the thresholds for listed and for new edges; they are the same where the prior is not trusted."""
     if options.mode in _FIXED:
         keep, admit = _FIXED[options.mode]
     else:
-        keep, admit = _share(ledger, options.alpha), 0.0
+        keep, admit = _share(ledger, options.alpha) if trusted else 0.0, 0.0
         if options.mode == "balanced":
             # a missed edge costs 1 / E of the sensitivity, a false one 1 / (G² − E) of the specificity
-            edges = float(ledger.listed.sum()) or float(ledger.probability.sum())
+            edges = (float(ledger.listed.sum()) if trusted else 0.0) or float(ledger.probability.sum())
             admit = float(np.log(max(edges, 1.0) / genes**2))
-    return (
-        keep if options.keep is None else float(options.keep),
-        admit if options.admit is None else float(options.admit),
-    )
+    keep = keep if options.keep is None else float(options.keep)
+    admit = admit if options.admit is None else float(options.admit)
+    return keep if trusted else admit, admit
 
 
 def _share(ledger: Ledger, alpha: float) -> float:
@@ -183,7 +182,7 @@ def _share(ledger: Ledger, alpha: float) -> float:
     return float(odds[n]) if n < len(odds) else -np.inf
 
 
-def decide(ledger: Ledger, genes: int, options: EvidenceOptions) -> Decision:
+def decide(ledger: Ledger, genes: int, options: EvidenceOptions, *, trusted: bool = True) -> Decision:
     """Take the listed edges above one threshold and the others above another.
 
     Parameters
@@ -192,8 +191,10 @@ def decide(ledger: Ledger, genes: int, options: EvidenceOptions) -> Decision:
     genes : int
         G.
     options : EvidenceOptions
+    trusted : bool, default True
+        Whether listed edges have a threshold of their own.
     """
-    keep, admit = thresholds(ledger, genes, options)
+    keep, admit = thresholds(ledger, genes, options, trusted)
     taken = ledger.log_odds > np.where(ledger.listed, keep, admit)
     p = ledger.probability
     verdict = np.full(len(ledger), "undecided", dtype="U9")

@@ -48,7 +48,8 @@ def find_network(data: DataSet, options: EvidenceOptions) -> Finding:
     """Read the network out of the training data and the prior; validation data and reference are not looked at.
 
     Where the data put an edge beyond doubt for less than a twentieth of the targets, as one trajectory does, nothing is
-    learnt of the prior's errors either: the prior's edges are then taken as they are, and a note says so.
+    learnt of the prior's errors either: the prior's edges are then taken as they are, and a note says so. A prior of
+    which surely less than a tenth is real is left out (:mod:`dash_hpc.evidence.trust`), and a note says that.
 
     Raises
     ------
@@ -67,11 +68,22 @@ def find_network(data: DataSet, options: EvidenceOptions) -> Finding:
     ledger = ledger_of(reading.state)
     share = decided_share(reading.state, ledger)
     notes: tuple[str, ...] = ()
-    if len(edges) and share < _LEAST_DECIDED:
+    if len(edges) and reading.state.trusted and share < _LEAST_DECIDED:
         options = replace(options, keep=-_FAR, admit=_FAR)
         notes = (
             f"evidence: the data put a regulator beyond doubt for {share:.0%} of the genes that move; the network is "
             "the prior's, and its probabilities say little",
         )
-    decision = decide(ledger, data.n_genes, options)
+    trusted = reading.state.trusted
+    if not trusted:
+        notes = (
+            f"evidence: the data bear out hardly any edge of the prior ({_real(ledger):.1f} of {len(edges):,} are "
+            "expected to be real), so that it was left out: the network is what the data say without a prior",
+        )
+    decision = decide(ledger, data.n_genes, options, trusted=trusted)
     return Finding(reading, ledger, decision, table_of(reading, ledger, decision, data.genes, options), notes)
+
+
+def _real(ledger: Ledger) -> float:
+    """Expected number of listed edges that are real."""
+    return float(ledger.probability[ledger.listed].sum())

@@ -112,7 +112,7 @@ def set_prior_odds(state: State) -> None:
     number of listed regulators of a target says how many of them to believe. Without a prior the odds follow each
     gene's expected number of targets.
     """
-    if not len(state.edges):
+    if not (len(state.edges) and state.trusted):
         _odds_without_prior(state)
         return
     edges, genes, dynamic = state.edges, state.n_genes, max(state.n_dynamic, 1)

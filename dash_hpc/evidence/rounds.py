@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from dash_hpc.evidence.screen import candidates_of
 from dash_hpc.evidence.select import select
 from dash_hpc.evidence.smooth import smooth
 from dash_hpc.evidence.state import Candidates, FloatArray, Plain, PriorEdges, Smoothed, State, Target
+from dash_hpc.evidence.trust import worthless
 from dash_hpc.ops.blas import one_blas_thread
 
 __all__ = ["Reading", "Round", "read_network"]
@@ -101,8 +102,10 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) 
     smoothed: Smoothed = Plain(first.courses)
     found = candidates_of(edges, blocks, parts, rates, smoothed.courses, options.candidates)
     state = _beginning(noise, edges, found)
-    select(state, parts, smoothed, first=True, products=False)
-    select(state, parts, smoothed, first=True, products=True)
+    _first(state, parts, smoothed)
+    if worthless(state):
+        state = _untrusting(state)
+        _first(state, parts, smoothed)
     rounds = [_told(state, {}, mean, spread)]
     for _ in range(1, options.rounds):
         before = {gene: frozenset(target.members.tolist()) for gene, target in state.targets.items()}
@@ -126,6 +129,22 @@ def _beginning(noise: Noise, edges: PriorEdges, found: Iterable[tuple[int, Candi
         gene: Target(gene, candidates, _UNEXPLAINED * noise.variance, noise.variance) for gene, candidates in found
     }
     return State(edges, noise.variance, noise.constant, targets, np.zeros(len(noise.constant)))
+
+
+def _untrusting(state: State) -> State:
+    """The beginning again, with candidates as they were and without the prior's odds and signs."""
+    found = []
+    for gene, target in state.targets.items():
+        listed = target.candidates.genes[target.candidates.listed]
+        found.append((gene, Candidates.unseen(target.candidates.genes, listed, np.zeros_like(listed))))
+    targets = {gene: Target(gene, own, _UNEXPLAINED * state.noise, state.noise) for gene, own in found}
+    return State(state.edges, state.noise, state.constant, targets, np.zeros(state.n_genes), trusted=False)
+
+
+def _first(state: State, parts: Mapping[int, Sequence[Part]], smoothed: Smoothed) -> None:
+    """The first round: without products of regulators, then with them."""
+    select(state, parts, smoothed, first=True, products=False)
+    select(state, parts, smoothed, first=True, products=True)
 
 
 def _told(state: State, before: dict[int, frozenset[int]], mean: float, spread: float) -> Round:

@@ -84,7 +84,7 @@ def _answer(
 ) -> IntArray:
     """Look for the regulators of one target; return which candidates were looked at."""
     edges = target.candidates
-    worth = edges.listed | (edges.log_bf > _WORTH) | np.isin(edges.genes, target.members)
+    worth = (edges.listed & state.trusted) | (edges.log_bf > _WORTH) | np.isin(edges.genes, target.members)
     looked_at = np.arange(len(edges)) if first else np.flatnonzero(worth)
     genes = edges.genes[looked_at]
     rows = rows_of(parts)
@@ -235,4 +235,5 @@ def _learn(state: State, asked: Mapping[int, IntArray]) -> None:
             prior=joined("prior"),
         )
     if len(state.edges):
-        state.corruption = min(max(wrong / len(state.edges), 0.5 / len(state.edges)), _MOST_CORRUPTION)
+        most = _MOST_CORRUPTION if state.trusted else 1.0
+        state.corruption = min(max(wrong / len(state.edges), 0.5 / len(state.edges)), most)

@@ -279,6 +279,9 @@ class State:
         ρ: share of the listed edges that are wrong. 0.1 before the first pass.
     passes : int
         How often evidence was gathered.
+    trusted : bool
+        Whether the prior sets odds. Where it does not (:mod:`dash_hpc.evidence.trust`) its edges are marked as listed,
+        and that is all.
     """
 
     edges: PriorEdges
@@ -289,6 +292,7 @@ class State:
     slab: Slab = field(default_factory=Slab)
     corruption: float = 0.1
     passes: int = 0
+    trusted: bool = True
 
     @property
     def n_genes(self) -> int:

@@ -38,7 +38,8 @@ def table_of(
     -------
     dash_hpc.store.Evidence
         Facts: ``mode``; the thresholds ``keep`` and ``admit``; ``noise`` (s.d. of one measurement); ``corruption``
-        (share of the listed edges that are wrong, None without a prior); numbers of edges ``listed``, ``new`` and
+        (share of the listed edges that are wrong, None without a prior); ``prior_used`` (1, or 0 where the prior was
+        left out because hardly any of its edges is real; None without one); numbers of edges ``listed``, ``new`` and
         ``taken``; ``expected_fdr`` (share of the taken edges that are false, None without any),
         ``expected_spurious`` (listed edges that are false), ``expected_missing`` (true ones that are not listed),
         ``expected_missed`` (true ones that are not taken); numbers of ``constant_genes`` and ``targets``;
@@ -97,6 +98,7 @@ def _facts(reading: Reading, ledger: Ledger, decision: Decision, options: Eviden
         "admit": decision.admit,
         "noise": float(np.sqrt(state.noise)),
         "corruption": state.corruption if listed.any() else None,
+        "prior_used": int(state.trusted) if listed.any() else None,
         "listed": int(listed.sum()),
         "new": int((taken & ~listed).sum()),
         "taken": int(taken.sum()),

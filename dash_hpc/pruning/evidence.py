@@ -83,7 +83,8 @@ class FromEvidence(Strategy):
     number of units follows (``model.hidden`` is not read). Validation data and reference network are not looked at.
     Nothing is random: the seed counts through the noise of the data alone. It works without a prior too. Where the data
     put an edge beyond doubt for less than a twentieth of the targets, as one trajectory does, nothing is learnt of the
-    prior's errors either: the prior's edges are then taken as they are, and a note says so.
+    prior's errors either: the prior's edges are then taken as they are, and a note says so. A prior that is wrong as a
+    whole, of which the data bear out surely less than a tenth, is left out, and a note says that.
     """
 
     name: ClassVar[str] = "evidence"

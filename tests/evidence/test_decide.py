@@ -45,6 +45,15 @@ def test_modes(options: EvidenceOptions, taken: list[int]) -> None:
     assert list(np.flatnonzero(decide(EXAMPLE, 10, options).taken)) == taken
 
 
+@pytest.mark.parametrize("mode", ["network", "strict", "recall", "share", "balanced"])
+def test_listed_edges_of_a_prior_that_is_not_trusted_are_as_any_others(mode: str) -> None:
+    options = EvidenceOptions(mode=mode)  # type: ignore[arg-type]
+    unlisted = ledger(LISTED + NEW, [False] * 8)
+    found = decide(EXAMPLE, 10, options, trusted=False)
+    np.testing.assert_array_equal(found.taken, decide(unlisted, 10, options).taken)
+    assert found.spurious == decide(EXAMPLE, 10, options).spurious
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 0.1, 0.2, 0.5, 0.9, 1.0])
 def test_share_keeps_all_edges_it_can(alpha: float) -> None:
     """The largest set of the best listed edges that holds at most the share of the expected wrong ones."""

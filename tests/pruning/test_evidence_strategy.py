@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,7 @@ def test_the_table_has_listed_and_taken_edges_and_what_is_expected(trained: tupl
     assert facts["noise"] == pytest.approx(0.02, rel=0.1)
     assert facts["constant_genes"] == REGULATORS
     assert facts["decided_targets"] > 0.9
+    assert facts["prior_used"] == 1
     assert {"supported", "undecided", "refused"} >= set(table["verdict"])
     assert (table["verdict"][table["taken"] & (table["log_bf"] > 2)] == "supported").all()
     json.dumps(facts, allow_nan=False)
@@ -185,6 +187,7 @@ def test_without_a_prior() -> None:
     assert fit.kept is not None
     assert evidence is not None
     assert evidence.facts["corruption"] is None
+    assert evidence.facts["prior_used"] is None
     assert evidence.facts["listed"] == 0
     assert not evidence.edges["listed"].any()
     truth = np.zeros((GENES, GENES), dtype=bool)
@@ -193,6 +196,25 @@ def test_without_a_prior() -> None:
     found = edges(fit.kept.weights)
     assert (found & truth).sum() >= 0.85 * truth.sum()
     assert (found & ~truth).sum() <= 4
+
+
+@pytest.mark.parametrize("kind", ["reversed", "permuted"])
+def test_a_prior_that_is_wrong_as_a_whole_changes_nothing(kind: str) -> None:
+    whole, alone = dataset(), Trainer(dataset(prior=False), spec())
+    assert whole.prior is not None
+    order = np.random.default_rng(8).permutation(GENES)
+    motif = whole.prior.motif.T if kind == "reversed" else whole.prior.motif.toarray()[np.ix_(order, order)]
+    trainer = Trainer(replace(whole, prior=replace(whole.prior, motif=csr_array(motif))), spec())
+    fit, without = trainer.fit(), alone.fit()
+    assert fit.kept is not None
+    assert without.kept is not None
+    np.testing.assert_array_equal(edges(fit.kept.weights), edges(without.kept.weights))
+    evidence = trainer.strategy.evidence()
+    assert evidence is not None
+    assert (evidence.facts["prior_used"], evidence.facts["listed"]) == (0, whole.prior.n_edges)
+    assert evidence.facts["corruption"] > 0.9
+    (note,) = trainer.strategy.notes()
+    assert "so that it was left out" in note
 
 
 def test_the_prior_decides_where_the_data_cannot(trained: tuple[Fit, Trainer]) -> None:
