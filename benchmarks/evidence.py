@@ -35,7 +35,9 @@ import torch
 from common import parser, publish, sim350_spec
 from scipy.sparse import csr_array
 
-from dash_hpc.data import DataSet, Prior, TimeCourse, build
+from dash_hpc.data import CATALOGUE, DataSet, Prior, TimeCourse, build
+from dash_hpc.data.catalogue import DATA_ROOT
+from dash_hpc.data.simulator import System, read_edge_table, trajectories
 from dash_hpc.errors import RunFailed
 from dash_hpc.evaluation import evaluate, structural_edges, structure_controls
 from dash_hpc.rng import stream
@@ -75,6 +77,35 @@ def redrawn(seed: int, *, share: float) -> DataSet:
 def without(seed: int) -> DataSet:
     """SIM350 without a prior."""
     return replace(sim350(seed, share=0.05), prior=None)
+
+
+def spread(seed: int, *, share: float) -> DataSet:
+    """SIM350's network, kinetics and starts, solved anew with a rate per gene, log-uniform in (1/2, 2).
+
+    ``seed`` draws the noise; the rates are the same for all seeds.
+    """
+    dataset = sim350(seed, share=share, noise=0.0)
+    table = Path(os.environ[DATA_ROOT]) / CATALOGUE["sim350"].folder / "edge_properties.csv"
+    rates = np.exp(stream(0, "benchmark-evidence-rates").uniform(-np.log(2), np.log(2), dataset.n_genes))
+    system = System(read_edge_table(table, dataset.genes), tau=1 / rates)
+
+    def solved(course: TimeCourse) -> TimeCourse:
+        starts = np.stack([trajectory.values[0] for trajectory in course.trajectories])
+        times = course.trajectories[0].times
+        values = trajectories(system, starts, times, tolerance=1e-7)
+        return TimeCourse.from_arrays(list(values), [times] * len(values), dataset.genes)
+
+    def noisy(course: TimeCourse, part: str) -> TimeCourse:
+        return solved(course).with_noise(0.025, stream(seed, "benchmark-evidence-noise", part))
+
+    if dataset.test is None:
+        raise SystemExit("SIM350 has a test set")
+    return replace(
+        dataset,
+        train=noisy(dataset.train, "train"),
+        validation=noisy(dataset.validation, "validation"),
+        test=solved(dataset.test),
+    )
 
 
 def simulated(seed: int, *, name: str, share: float) -> DataSet:
@@ -142,6 +173,7 @@ def cases(seeds: int, fresh: int) -> list[Case]:
                 Case("simulated", f"{name}, {told}", partial(simulated, name=name, share=share), new[:1])
                 for name in NETWORKS
             ),
+            Case("rates", f"SIM350, rates spread, {told}", partial(spread, share=share), usual),
             Case("noise", f"SIM350, no noise, {told}", partial(sim350, share=share, noise=0.0), (0,)),
             Case("noise", f"SIM350, noise .05, {told}", partial(sim350, share=share, noise=0.05), few),
         ]
