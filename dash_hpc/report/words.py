@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dash_hpc.data import summarise
+from dash_hpc.data.variants import VARIANTS
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import Selection, reference_coordinates, setting_label, setting_name
 from dash_hpc.models.registry import family_of_spec
@@ -37,6 +38,7 @@ __all__ = [
     "verdicts",
 ]
 
+_TOLD_CONTROLS = 4
 _VERSIONS = {"python": "Python", "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "hdf5": "HDF5"}
 
 
@@ -62,7 +64,12 @@ def facts(material: Material) -> list[tuple[str, str]]:
         noise.append(f"s.d. {data['expression_noise']:g} on expression")
     if data.get("prior_noise"):
         noise.append(f"{100 * data['prior_noise']:g} % of the prior's edges relocated")
+    for key, told in (("prior_withheld", "withheld"), ("prior_flipped", "with flipped signs")):
+        if data.get(key):
+            noise.append(f"{100 * data[key]:g} % of the prior's edges {told}")
     listed.append(("Noise added", ", ".join(noise) or "none"))
+    if variant := data.get("prior_variant"):
+        listed.append(("Prior", f"{variant}: {VARIANTS[variant][1]}" if variant in VARIANTS else str(variant)))
     listed.append(("Model", f"{family_of_spec(model).told(model)}, {model['dtype']}"))
     if solver["method"] == "dopri5":
         listed.append(("Solver", f"dopri5, rtol {solver['rtol']:g}, atol {solver['atol']:g}"))
@@ -164,13 +171,16 @@ def verdicts(material: Material, models: list[dict[str, Any]], controls: list[di
     told = []
     if "balanced_accuracy" in row:
         mine = row["balanced_accuracy"]
-        above = [c for c in controls if c.get("balanced_accuracy", 2) < mine]
-        below = [c for c in controls if "balanced_accuracy" in c and c["balanced_accuracy"] >= mine]
+        rated = sorted((c for c in controls if "balanced_accuracy" in c), key=lambda c: -c["balanced_accuracy"])
+        above = [c for c in rated if c["balanced_accuracy"] < mine]
+        below = [c for c in rated if c["balanced_accuracy"] >= mine]
         parts = []
-        for word, members in (("above", above), ("not above", below)):
+        for word, members in (("above", above[:_TOLD_CONTROLS]), ("not above", below)):
             if members:
                 listed = ", ".join(f"{c['label']} ({c['balanced_accuracy']:.3f})" for c in members)
-                parts.append(f"{word} {listed}")
+                rest = len(above) - len(members) if word == "above" else 0
+                weaker = f" and {rest} weaker control{'s' * (rest > 1)}" if rest else ""
+                parts.append(f"{word} {listed}{weaker}")
         told.append(f"Its balanced accuracy, {mine:.3f}, is {'; '.join(parts)}." if parts else "")
         untrained = next((c for c in controls if c["strategy"] == "bioprune"), None)
         if untrained is not None:

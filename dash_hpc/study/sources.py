@@ -42,7 +42,15 @@ _STARTS = (
     "what training and validation steps start from: the state as it was measured, or as the whole trajectory tells it, "
     "with less noise"
 )
+_WITHHELD = "share of the prior's edges that are left out, after edges were moved"
+_FLIPPED = "share of the prior's edges that get the other sign; only a prior loss and evidence look at signs"
+_VARIANT = (
+    "what takes the place of the prior: shuffled, rewired so that every gene keeps its degrees; permuted, gene names "
+    "drawn anew; margins, all its regulators × all its targets; reversed, every edge turned round"
+)
+Variant = Literal["given", "shuffled", "permuted", "margins", "reversed"]
 _SEED = "seed of the split into parts, of the folds, and of the prior edges that are moved"
+_PRIOR_KEYS = ("prior_withheld", "prior_flipped", "prior_variant")
 _MAX_MISSING = "a step is left out where a larger share of the genes is missing at its start"
 MAX_VALUES = 1_000_000_000
 """More values of expression than this are not simulated."""
@@ -67,7 +75,7 @@ class SimulatedData(DataTable):
     of a study share them; the measurement noise follows the seed of the run.
     """
 
-    left_out = frozenset({"starts"})
+    left_out = frozenset({"starts", *_PRIOR_KEYS})
 
     kind: Literal["simulate"] = Field(description="simulated network and trajectories; needs no files")
     genes: int = Field(default=60, ge=2, le=100_000, description="G")
@@ -89,6 +97,9 @@ class SimulatedData(DataTable):
     prior_noise: float = Field(
         default=0.05, ge=0, le=1, description="share of the prior's edges moved to random places"
     )
+    prior_withheld: float = Field(default=0.0, ge=0, lt=1, description=_WITHHELD)
+    prior_flipped: float = Field(default=0.0, ge=0, le=1, description=_FLIPPED)
+    prior_variant: Variant = Field(default="given", description=_VARIANT)
     validation: ShareKey = Field(
         default=0.1, description="share of the trajectories kept for validation, or { folds = K } for cross-validation"
     )
@@ -120,7 +131,7 @@ class SimulatedData(DataTable):
 class CatalogueData(DataTable):
     """``kind = "catalogue"``: a published data set, found below the folder that DASH_HPC_DATA names."""
 
-    left_out = frozenset({"seed", "validation", "starts"})
+    left_out = frozenset({"seed", "validation", "starts", *_PRIOR_KEYS})
 
     kind: Literal["catalogue"] = Field(description="a published data set")
     name: CatalogueName = Field(description="which one")
@@ -128,6 +139,9 @@ class CatalogueData(DataTable):
         default=0.0, ge=0, le=1e6, description="s.d. added to every training and validation value"
     )
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+    prior_withheld: float = Field(default=0.0, ge=0, lt=1, description=_WITHHELD)
+    prior_flipped: float = Field(default=0.0, ge=0, le=1, description=_FLIPPED)
+    prior_variant: Variant = Field(default="given", description=_VARIANT)
     validation: FoldsKey = Field(
         default=None, description="{ folds = K } for cross-validation; default: the published split"
     )
@@ -141,7 +155,7 @@ class FilesData(DataTable):
     """``kind = "files"``: your own files; relative paths start at the study file's folder."""
 
     names_files = True
-    left_out = frozenset({"prior_noise", "seed", "starts"})
+    left_out = frozenset({"prior_noise", "seed", "starts", *_PRIOR_KEYS})
 
     kind: Literal["files"] = Field(description="your own files")
     train: ExpressionFile = Field(
@@ -175,6 +189,9 @@ class FilesData(DataTable):
         default=0.0, ge=0, le=1e6, description="s.d. added to every training and validation value"
     )
     prior_noise: float = Field(default=0.0, ge=0, le=1, description="share of the prior's edges moved to random places")
+    prior_withheld: float = Field(default=0.0, ge=0, lt=1, description=_WITHHELD)
+    prior_flipped: float = Field(default=0.0, ge=0, le=1, description=_FLIPPED)
+    prior_variant: Variant = Field(default="given", description=_VARIANT)
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description=_SEED)
     starts: Literal["measured", "smoothed"] = Field(default="measured", description=_STARTS)
     time_unit: TimeUnitKey = Field(default="auto", description=_TIME_UNIT)
@@ -184,6 +201,9 @@ class FilesData(DataTable):
     def _consistent(self) -> FilesData:
         if self.prior_noise and self.prior is None:
             raise problem_at("prior_noise", "moves edges of a prior, and none is named: add prior")
+        for key in _PRIOR_KEYS:
+            if self.prior is None and getattr(self, key) != type(self).model_fields[key].default:
+                raise problem_at(key, "changes a prior, and none is named: add prior")
         return self
 
     @property

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from dash_hpc.data.dataset import DataSet
     from dash_hpc.data.summary import DataSummary
 
-__all__ = ["SHARED_SEED", "DataKind", "Spec"]
+__all__ = ["PRIOR_KEYS", "SHARED_SEED", "DataKind", "Spec"]
 
 Spec = Mapping[str, Any]
 
 #: Where a spec of files has none: seed of the split of their trajectories, and of the prior edges that are moved.
 SHARED_SEED = 0
+
+#: Keys of a spec that change its prior after edges were moved; a spec has them only where they do something.
+PRIOR_KEYS = ("prior_withheld", "prior_flipped", "prior_variant")
 
 
 class DataKind(ABC):

@@ -8,7 +8,7 @@ from typing import Any
 
 from dash_hpc.data.catalogue import CATALOGUE, DATA_ROOT, CatalogueEntry
 from dash_hpc.data.dataset import DataSet
-from dash_hpc.data.kinds.base import DataKind, Spec
+from dash_hpc.data.kinds.base import PRIOR_KEYS, DataKind, Spec
 from dash_hpc.data.kinds.sources import Sources, assemble, checked_files
 from dash_hpc.data.readers import Source
 from dash_hpc.errors import DataError
@@ -55,6 +55,8 @@ def _sources(spec: Spec) -> Sources:
     noise = float(spec.get("prior_noise") or 0.0)
     if noise and not entry.files.get("prior"):
         raise DataError(f"data.prior_noise is {noise:g}, but no prior was published for {entry.name}; set it to 0")
+    if not entry.files.get("prior") and (asked := next((key for key in PRIOR_KEYS if spec.get(key)), "")):
+        raise DataError(f"data.{asked} changes a prior, but none was published for {entry.name}; leave it out")
     files: dict[str, Any] = {
         role: Source(folder / file) if role in _EXPRESSION else folder / file for role, file in entry.files.items()
     }

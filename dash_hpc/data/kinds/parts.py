@@ -11,8 +11,12 @@ from dash_hpc.data.missing import DEFAULT_MAX_MISSING
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.timecourse import TimeCourse
 from dash_hpc.data.timeunit import check_unit
+from dash_hpc.data.variants import VARIANTS, flipped
+from dash_hpc.errors import DataError
+from dash_hpc.rng import stream
 
 __all__ = [
+    "altered",
     "corrupted",
     "expression_noise",
     "folds_asked",
@@ -75,6 +79,32 @@ def corrupted(prior: Prior, fraction: float, rng: np.random.Generator) -> tuple[
         return prior, ()
     moved = round(fraction * prior.n_edges)
     return prior.corrupt(fraction, rng), (f"prior: {moved} of {prior.n_edges} edges relocated ({fraction:.3g})",)
+
+
+def altered(prior: Prior, spec: Spec) -> tuple[Prior, tuple[str, ...]]:
+    """Return the prior without the edges to withhold, with the signs to flip, as the variant asked for; and notes.
+
+    In this order, after edges were moved. All follows :func:`shared_seed`, so that all runs of a data level share it.
+
+    Raises
+    ------
+    DataError
+        For a variant that does not exist.
+    """
+    seed, notes = shared_seed(spec), []
+    if withheld := float(spec.get("prior_withheld") or 0.0):
+        notes.append(f"prior: {round(withheld * prior.n_edges)} of {prior.n_edges} edges withheld ({withheld:.3g})")
+        prior = prior.withhold(withheld, stream(seed, "prior-withheld"))
+    if turned := float(spec.get("prior_flipped") or 0.0):
+        notes.append(f"prior: the signs of {round(turned * prior.n_edges)} of {prior.n_edges} edges flipped")
+        prior = flipped(prior, turned, stream(seed, "prior-flipped"))
+    if (name := str(spec.get("prior_variant") or "given")) != "given":
+        if name not in VARIANTS:
+            raise DataError(f"data.prior_variant {name!r} is not one of given, {', '.join(VARIANTS)}")
+        make, what = VARIANTS[name]
+        prior = make(prior, stream(seed, "prior-variant", name))
+        notes.append(f"prior: {what} (prior_variant = {name})")
+    return prior, tuple(notes)
 
 
 def noise_note(noise: float) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dash_hpc.data.catalogue import DERIVED_INTERACTIONS
 from dash_hpc.data.dataset import DataSet
-from dash_hpc.data.kinds.base import DataKind, Spec
+from dash_hpc.data.kinds.base import PRIOR_KEYS, DataKind, Spec
 from dash_hpc.data.kinds.parts import (
+    altered,
     corrupted,
     expression_noise,
     folds_asked,
@@ -44,6 +45,7 @@ class SimulatedKind(DataKind):
         prior, notes = corrupted(
             system.prior_clean, float(spec.get("prior_noise") or 0.0), stream(data_seed, "prior-noise")
         )
+        prior, more = altered(prior, spec)
         return DataSet(
             name=f"simulated_{system.train_val.n_genes}_seed{data_seed}",
             train=train,
@@ -57,6 +59,7 @@ class SimulatedKind(DataKind):
                 *noise_note(noise),
                 *starts_note(starts_asked(spec)),
                 *notes,
+                *more,
                 held,
             ),
             time_unit=unit_asked(spec) or typical_unit(system.train_val),
@@ -90,6 +93,7 @@ class SimulatedKind(DataKind):
             told.facts["starts"] = starts
         moved = round(float(spec["prior_noise"]) * int(spec["edges"]))
         told.facts["prior"] = f"{int(spec['edges']):,} true edges, {moved:,} of them moved to random places"
+        told.facts["prior"] += "".join(f"; {key} = {spec[key]}" for key in PRIOR_KEYS if spec.get(key))
         told.facts["reference"] = f"the true network, {int(spec['edges']):,} edges"
         told.counts = {"genes": genes, "prior_edges": int(spec["edges"])}
         told.counts |= {f"{part}_trajectories": count for part, count in counted.items()}

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from dash_hpc.data.dataset import DataSet
 from dash_hpc.data.kinds.base import Spec
 from dash_hpc.data.kinds.parts import (
+    altered,
     corrupted,
     expression_noise,
     folds_asked,
@@ -167,7 +168,7 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         notes.extend(missing_notes(part, data))
     notes.extend(scale_note(train, validation, test))
-    prior, prior_notes = _read_prior(sources, train.genes, stream(shared_seed(spec), "prior-noise"))
+    prior, prior_notes = _read_prior(sources, train.genes, spec)
     notes.extend(prior_notes)
     truth = truth_record = None
     if sources.truth is not None:
@@ -204,9 +205,7 @@ def _split(data: TimeCourse, hold_out: object, rng: np.random.Generator) -> tupl
     raise UsageError(f"validation must be a file, trajectory indices or a fraction, got {hold_out!r}")
 
 
-def _read_prior(
-    sources: Sources, genes: tuple[str, ...], rng: np.random.Generator
-) -> tuple[Prior | None, tuple[str, ...]]:
+def _read_prior(sources: Sources, genes: tuple[str, ...], spec: Spec) -> tuple[Prior | None, tuple[str, ...]]:
     if sources.prior is None:
         if sources.ppi is not None:
             raise PriorError(f"{sources.ppi}: interactions need a motif prior beside them; name it as data.prior")
@@ -220,8 +219,9 @@ def _read_prior(
         signed=sources.prior_signed,
     )
     _refuse_empty(sources.prior, "prior", prior.motif, prior.records[0])
-    moved, notes = corrupted(prior, sources.prior_to_corrupt, rng)
-    return moved, (*prior.notes, *notes)
+    moved, notes = corrupted(prior, sources.prior_to_corrupt, stream(shared_seed(spec), "prior-noise"))
+    changed, more = altered(moved, spec)
+    return changed, (*prior.notes, *notes, *more)
 
 
 def _refuse_empty(path: Path, what: str, network: csr_array, record: NetworkRecord) -> None:
