@@ -5,6 +5,7 @@ from __future__ import annotations
 from dash_hpc.evaluation.controls import (
     bioprune_curve,
     margins_network,
+    prior_controls,
     prior_network,
     shuffled_accuracies,
     shuffled_balanced_accuracy,
@@ -39,6 +40,14 @@ from dash_hpc.evaluation.network import (
     structural_mismatches,
 )
 from dash_hpc.evaluation.prediction import pairwise_mse, persistence_mse, predict_pairs
+from dash_hpc.evaluation.rankings import (
+    RANKINGS,
+    cut_rates,
+    level_correlation,
+    out_degree,
+    ranking_controls,
+    residual_correlation,
+)
 from dash_hpc.evaluation.selection import ERRORS, Selection, deciding_error, kept_epochs, select_setting
 from dash_hpc.evaluation.settings import (
     FOLD,
@@ -56,6 +65,7 @@ from dash_hpc.evaluation.settings import (
 __all__ = [
     "ERRORS",
     "FOLD",
+    "RANKINGS",
     "UNIVERSES",
     "Confusion",
     "Level",
@@ -66,6 +76,7 @@ __all__ = [
     "bioprune_curve",
     "confusion",
     "control_metrics",
+    "cut_rates",
     "deciding_error",
     "degrees",
     "edge_parts",
@@ -76,16 +87,21 @@ __all__ = [
     "evaluation_notes",
     "is_section_key",
     "kept_epochs",
+    "level_correlation",
     "levels",
     "margins_network",
     "model_sparsity",
     "network_metrics",
+    "out_degree",
     "pairwise_mse",
     "persistence_mse",
     "predict_pairs",
     "prediction_metrics",
+    "prior_controls",
     "prior_network",
+    "ranking_controls",
     "reference_coordinates",
+    "residual_correlation",
     "roc_auc",
     "row_normalised",
     "score_auc",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from dash_hpc.data.variants import shuffled
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation.influence import active_weights, model_sparsity, structural_edges
 from dash_hpc.evaluation.matrices import Product, column_counts, take
@@ -25,12 +26,15 @@ from dash_hpc.rng import stream
 __all__ = [
     "bioprune_curve",
     "margins_network",
+    "prior_controls",
     "prior_network",
     "shuffled_accuracies",
     "shuffled_balanced_accuracy",
     "sources_network",
     "structure_controls",
 ]
+
+_RATES = ("balanced_accuracy", "tpr", "tnr", "precision")
 
 
 def prior_network(prior: Any, n_genes: int) -> csr_array:
@@ -76,6 +80,42 @@ def structure_controls(prior: Any, truth: Any, universe: str = "all") -> dict[st
     n_genes = truth.shape[0]
     makers = {"prior": prior_network, "margins": margins_network, "sources": sources_network}
     return {name: confusion(make(prior, n_genes), truth, universe) for name, make in makers.items()}
+
+
+def prior_controls(prior: Any, truth: Any, *, draws: int = 20, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Compare what is left of a prior without its edges with the reference, over all G² pairs.
+
+    Parameters
+    ----------
+    prior : Prior
+    truth : (G, G), regulator × target
+    draws : int, default 20
+        Rewirings of the prior that are averaged.
+    seed : int, default 0
+
+    Returns
+    -------
+    dict
+        ``shuffled_prior`` (rewired, every gene keeps its in- and out-degree; mean over draws), ``reversed_prior``
+        (every edge turned round) and ``empty_prior`` (no edge at all), each with ``balanced_accuracy``, ``tpr``,
+        ``tnr``, ``precision`` (NaN without an edge) and ``balanced_accuracy_reference_tfs``.
+    """
+    n_genes = truth.shape[0]
+    rewirings = [shuffled(prior, stream(seed, "rewired-prior", draw)) for draw in range(draws)]
+    empty = csr_array((n_genes, n_genes), dtype=bool)
+    networks = {
+        "shuffled_prior": [prior_network(one.motif, n_genes) for one in rewirings],
+        "reversed_prior": [prior_network(prior.motif.T, n_genes)],
+        "empty_prior": [empty],
+    }
+    found: dict[str, dict[str, float]] = {}
+    for name, drawn in networks.items():
+        counts = [confusion(one, truth) for one in drawn]
+        rates = {rate: [getattr(one, rate) for one in counts] for rate in _RATES}
+        inside = [confusion(one, truth, "reference_tfs").balanced_accuracy for one in drawn]
+        found[name] = {rate: float(np.mean(values)) for rate, values in rates.items()}
+        found[name]["balanced_accuracy_reference_tfs"] = float(np.mean(inside))
+    return found
 
 
 def shuffled_balanced_accuracy(

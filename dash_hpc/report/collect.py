@@ -22,6 +22,7 @@ from dash_hpc.evaluation import (
 )
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.pruning.schedule import LatticeSchedule
+from dash_hpc.report.controls import data_controls
 from dash_hpc.report.material import Group, Material, mean_sd, sparsity_column
 
 __all__ = ["MOST_LEVELS", "collect", "collect_levels", "first_level"]
@@ -106,6 +107,9 @@ def _material(store: Any, level: Level, rule: str, data: bool) -> Material:
         data_notes=tuple(dataset.notes) if dataset is not None else (),
         mixtures=tuple(store.mixtures()),
     )
+    more, left_out = data_controls(material)
+    material = replace(material, controls=material.controls | more)
+    notes += [left_out] if left_out else []
     if dataset is not None and dataset.truth is not None and dataset.prior is not None:
         if dataset.truth.shape[0] <= _BIOPRUNE_GENES:
             bioprune, event = _untrained(dataset, spec, [material.chosen] if material.chosen else groups)

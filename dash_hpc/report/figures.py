@@ -17,6 +17,14 @@ from dash_hpc.report.style import QUIET, colour, log_ticks, marker, panel_title,
 __all__ = ["tradeoff", "training_curves"]
 
 _SPARSITY_TICKS = (-9.0, -4.0, -1.0, 0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+_CONTROL_LINES = {
+    "prior": "prior itself",
+    "margins": "sources × targets",
+    "sources": "sources × all",
+    "correlation": "levels correlated",
+    "residual": "residual corr.",
+    "out_degree": "true out-degree",
+}
 _ACROSS = 6  # trainings side by side
 
 
@@ -120,7 +128,7 @@ def _accuracy_controls(axis: Any, material: Material, metric: str) -> None:
     panel_title(axis, "Which edges", "against the reference network")
     low, high = axis.get_ylim()
     levels = [(0.5, "chance")]
-    for key, label in (("prior", "prior itself"), ("margins", "sources × targets"), ("sources", "sources × all")):
+    for key, label in _CONTROL_LINES.items():
         if f"control_{key}_ba" in material.controls:
             levels.append((material.controls[f"control_{key}_ba"], label))
     axis.set_ylim(min(low, 0.48), min(1.02, max([high, *(level + 0.02 for level, _ in levels)])))

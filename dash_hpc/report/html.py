@@ -15,6 +15,7 @@ from dash_hpc.evaluation import ERRORS, reference_coordinates
 from dash_hpc.report import evidence_figures, facets, figures, maps, network_figures, words
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
+from dash_hpc.report.controls import about_controls, control_rows
 from dash_hpc.report.evidence import EvidenceView, evidence_of, truth_of_edges, view_of
 from dash_hpc.report.material import Material
 from dash_hpc.report.network_tables import network_tables
@@ -25,7 +26,6 @@ from dash_hpc.report.style import render
 from dash_hpc.report.summary import (
     REFERENCE_TFS,
     column_units,
-    control_rows,
     label_heading,
     model_rows,
     on_one_base,
@@ -247,6 +247,7 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "own_base": "study_sparsity" in names and "sparsity" in names,
         "reference_tfs": REFERENCE_TFS if "balanced_accuracy_reference_tfs" in names else "",
         "controls": cells[len(shown) :],
+        "about_controls": about_controls(material),
         "has_truth": material.has_truth,
         "heading": label_heading(shown),
         "choices": [

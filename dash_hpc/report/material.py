@@ -13,7 +13,25 @@ from dash_hpc.evaluation import FOLD, Selection, deciding_error, setting_label, 
 from dash_hpc.models.registry import family_of_spec
 from dash_hpc.store import Mixture
 
-__all__ = ["Group", "Material", "best_group", "mean_sd", "sparsity_column"]
+__all__ = ["COLUMNS", "Group", "Material", "best_group", "mean_sd", "sparsity_column"]
+
+#: Metric, heading, how it is written.
+COLUMNS = (
+    ("active_weights", "weights", "count"),
+    ("study_sparsity", "sparsity", "percent"),
+    ("sparsity", "own m", "percent"),
+    ("balanced_accuracy", "BA", "share"),
+    ("precision", "prec.", "share"),
+    ("balanced_accuracy_reference_tfs", "BA ref.", "share"),
+    ("tpr", "TPR", "share"),
+    ("tnr", "TNR", "share"),
+    ("auc", "AUC", "share"),
+    ("recovered_missing", "missing found", "share"),
+    ("rejected_spurious", "spurious cut", "share"),
+    ("test_mse", "test MSE", "error"),
+    ("validation_mse", "valid. MSE", "error"),
+    ("validation_rows", "valid. rows", "error"),
+)
 
 # Where a study has it, this strategy's chosen model is the one that is shown.
 _LEADING = "dash"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dash_hpc.evaluation import is_section_key, setting_name
+from dash_hpc.report.controls import control_rows
 from dash_hpc.report.material import Material
-from dash_hpc.report.summary import control_rows, group_row
+from dash_hpc.report.summary import group_row
 
 __all__ = ["choice_rows", "level_rows", "varied"]
 

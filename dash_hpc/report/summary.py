@@ -13,14 +13,13 @@ from rich.text import Text
 from dash_hpc.evaluation import ERRORS, axis_label, axis_name
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
-from dash_hpc.report.material import Group, Material, mean_sd
+from dash_hpc.report.controls import about_controls, control_rows
+from dash_hpc.report.material import COLUMNS, Group, Material, mean_sd
 from dash_hpc.shown import LABEL, LINE, rich_text, shown_block
 
 __all__ = [
-    "COLUMNS",
     "REFERENCE_TFS",
     "column_units",
-    "control_rows",
     "format_metric",
     "group_row",
     "label_heading",
@@ -33,30 +32,13 @@ __all__ = [
     "used_columns",
 ]
 
-#: Metric, heading, how it is written.
-COLUMNS = (
-    ("active_weights", "weights", "count"),
-    ("study_sparsity", "sparsity", "percent"),
-    ("sparsity", "own m", "percent"),
-    ("balanced_accuracy", "BA", "share"),
-    ("precision", "prec.", "share"),
-    ("balanced_accuracy_reference_tfs", "BA ref.", "share"),
-    ("tpr", "TPR", "share"),
-    ("tnr", "TNR", "share"),
-    ("auc", "AUC", "share"),
-    ("recovered_missing", "missing found", "share"),
-    ("rejected_spurious", "spurious cut", "share"),
-    ("test_mse", "test MSE", "error"),
-    ("validation_mse", "valid. MSE", "error"),
-    ("validation_rows", "valid. rows", "error"),
-)
 #: What "BA ref." is.
 REFERENCE_TFS = (
     "balanced accuracy (reference's regulators), over the pairs whose regulator has an edge in the reference network"
 )
 _SHOWN_CANDIDATES = 12
 _SHOWN_LEVELS = 12
-_LEVEL_CONTROLS = ("prior", "bioprune", "persistence")
+_LEVEL_CONTROLS = ("prior", "residual", "bioprune", "persistence")
 # The terminal's table has to fit beside what else is on the screen; BA and TPR give the TNR.
 _REPORT_ONLY = ("tnr", "recovered_missing", "rejected_spurious", "validation_rows")
 _WITH_SPREAD = ("balanced_accuracy", "test_mse")
@@ -108,56 +90,6 @@ def group_row(group: Group) -> dict[str, Any]:
         if n:
             row[name], row[f"{name}_sd"] = mean, sd
     return row
-
-
-def control_rows(material: Material) -> list[dict[str, Any]]:
-    """What predictors without training reach: the prior itself, its margins, its sources, BioPrune, no change."""
-    have = material.controls
-    rows = []
-    for key, label in (
-        ("prior", "the prior itself"),
-        ("margins", "prior sources × targets"),
-        ("sources", "prior sources × all genes"),
-    ):
-        if f"control_{key}_ba" in have:
-            rows.append(
-                _control(
-                    key,
-                    label,
-                    balanced_accuracy=have[f"control_{key}_ba"],
-                    balanced_accuracy_reference_tfs=have.get(f"control_{key}_ba_reference_tfs"),
-                    tpr=have.get(f"control_{key}_tpr"),
-                    tnr=have.get(f"control_{key}_tnr"),
-                    precision=have.get(f"control_{key}_precision"),
-                )
-            )
-    if material.bioprune is not None and material.bioprune_event is not None:
-        point = material.bioprune.loc[material.bioprune_event]
-        measured = [name for name, _, _ in COLUMNS if name in point]
-        row = _control("bioprune", "BioPrune, no training", **{name: float(point[name]) for name in measured})
-        row["n_runs"] = int(point["n"])
-        row["balanced_accuracy_sd"] = float(point["sd"])
-        rows.append(row)
-    shown = material.chosen.done if material.chosen is not None else material.runs
-    shuffled = {
-        f"balanced_accuracy{suffix}": mean_sd(shown[f"control_shuffled_ba{suffix}"])[0]
-        for suffix in ("", "_reference_tfs")
-        if f"control_shuffled_ba{suffix}" in shown
-    }
-    if any(math.isfinite(value) for value in shuffled.values()):
-        rows.append(_control("shuffled", "model with genes shuffled", **shuffled))
-    persistence = {
-        "test_mse": have.get("control_persistence_mse", have.get("persistence_mse")),
-        "validation_mse": have.get("control_persistence_validation_mse"),
-    }
-    if any(value is not None for value in persistence.values()):
-        rows.append(_control("persistence", "no change (persistence)", **persistence))
-    return rows
-
-
-def _control(key: str, label: str, **values: float | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"kind": "control", "strategy": key, "label": label, "chosen": False}
-    return row | {name: value for name, value in values.items() if value is not None}
 
 
 def summary_table(store: Any) -> Table:
@@ -376,6 +308,7 @@ def _caption(levels: Sequence[Material], columns: list[str]) -> str:
         lines.append("No reference network: nothing here says whether the edges are true.")
     elif material.controls:
         lines.append("BA over all ordered gene pairs, self-pairs included. Dim rows: predictors without training.")
+        lines.append(about_controls(material))
     if "balanced_accuracy_reference_tfs" in columns:
         lines.append(f"BA ref.: {REFERENCE_TFS}.")
     if "precision" in columns:

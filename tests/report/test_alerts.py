@@ -15,7 +15,8 @@ from dash_hpc.cli import app
 from dash_hpc.report import summary_rows, summary_table, write_report
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect
-from dash_hpc.report.summary import REFERENCE_TFS, control_rows
+from dash_hpc.report.controls import control_rows
+from dash_hpc.report.summary import REFERENCE_TFS
 from dash_hpc.store import open_store
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dash_hpc.evaluation import RANKINGS
 from dash_hpc.report import summary_rows, summary_table
 from dash_hpc.report.collect import collect, mean_sd
 from dash_hpc.report.summary import format_metric
@@ -34,10 +35,18 @@ def test_rows_are_means_over_seeds_with_controls_below(small_store):
     assert math.isnan(models[1]["test_mse_sd"])
     assert sum(row["chosen"] for row in models) == 1
     controls = {row["strategy"]: row for row in rows if row["kind"] == "control"}
-    assert set(controls) == {"prior", "margins", "sources", "bioprune", "shuffled", "persistence"}
+    of_the_prior = {"prior", "margins", "sources", "shuffled_prior", "reversed_prior", "empty_prior"}
+    assert set(controls) == of_the_prior | {*RANKINGS, "bioprune", "shuffled", "persistence"}
     assert controls["prior"]["balanced_accuracy"] == pytest.approx(runs["control_prior_ba"].iloc[0])
     assert controls["persistence"]["test_mse"] == pytest.approx(runs["persistence_mse"].iloc[0])
-    assert [row["kind"] for row in rows] == ["model"] * 7 + ["control"] * 6
+    # The rankings have as many edges as the chosen model: n / 400 of all pairs, of which TPR and TNR say as much.
+    true = collect(small_store).dataset.truth.nnz
+    shown = next(row for row in models if row["chosen"])
+    for row in (shown, *(controls[key] for key in RANKINGS)):
+        edges = row["tpr"] * true + (1 - row["tnr"]) * (400 - true)
+        mean = runs.loc[(runs["status"] == "done") & (runs["strategy"] == "dash"), "n_edges"]
+        assert mean.min() - 1 < edges < mean.max() + 1
+    assert [row["kind"] for row in rows] == ["model"] * 7 + ["control"] * 12
 
 
 def test_table_prints_the_chosen_row_and_the_controls(small_store):
