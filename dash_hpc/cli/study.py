@@ -36,7 +36,13 @@ _MOST_LISTED = 10_000
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), default=Path("study.toml"))
-@click.option("--example", default="quick", show_default=True, help="quick, sim350 or hema_b.")
+@click.option(
+    "--example",
+    default="quick",
+    show_default=True,
+    help="quick, sim350, hema_b, or a comparison: benchmark_sim350, benchmark_sim350_5, prior_quality, ablations, "
+    "lambda_map or schedule.",
+)
 def init(file: Path, example: str) -> None:
     """Write a commented study file to start from (default: study.toml).
 

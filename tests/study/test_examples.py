@@ -60,6 +60,44 @@ def test_sim350_is_the_published_setting() -> None:
     assert (dash.axes["lambda_ppi"], dash.axes["lambda_motif"]) == ((0.05,), (0.01,))
 
 
+BENCHMARKS = ("benchmark_sim350", "benchmark_sim350_5")
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_compares_all_strategies_with_the_settings_of_the_published_study(name: str) -> None:
+    study, published = load_study(EXAMPLES / f"{name}.toml"), load_study(EXAMPLES / "sim350.toml")
+    assert {table.name for table in study.strategy} == set(STRATEGIES)
+    for section in ("model", "solver", "training", "schedule"):
+        assert study.settings[section] == published.settings[section], section
+
+
+def test_the_small_benchmark_is_one_level_of_the_large_one() -> None:
+    large, small = (load_study(EXAMPLES / f"{name}.toml") for name in BENCHMARKS)
+    noise = {(run.spec["data"]["expression_noise"], run.spec["data"]["prior_noise"]) for run in plan(large, "")}
+    assert noise == {(x, p) for x in (0.0, 0.025, 0.05) for p in (0.0, 0.05, 0.2)}
+    assert (large.sweep.seeds, small.sweep.seeds) == ((0, 1, 2, 3, 4), (0, 1, 2))
+    known = {run.id for run in plan(large, "")}
+    assert {run.id for run in plan(small, "")} <= known
+    assert small.n_runs < 300
+
+
+def test_the_corners_of_the_map_and_the_ablations_are_in_their_studies() -> None:
+    def dash(name: str) -> dict:
+        return next(table for table in load_study(EXAMPLES / f"{name}.toml").strategy if table.name == "dash").axes
+
+    for key in ("lambda_ppi", "lambda_motif"):
+        assert len(dash("lambda_map")[key]) == 12
+        assert {0.0, 1.0} <= set(dash("lambda_map")[key])
+        assert 0.0 in dash("ablations")[key]
+    levels = {
+        run.spec["data"].get("prior_variant", "given") for run in plan(load_study(EXAMPLES / "ablations.toml"), "")
+    }
+    assert levels == {"given", "shuffled", "permuted", "margins", "reversed"}
+    worst = [run.spec["data"] for run in plan(load_study(EXAMPLES / "prior_quality.toml"), "")]
+    assert max(data["prior_noise"] for data in worst) == 1.0
+    assert max(data.get("prior_withheld", 0) for data in worst) == 0.8
+
+
 def test_hema_b_is_the_published_setting() -> None:
     study = load_study(EXAMPLES / "hema_b.toml")
     model, training = study.settings["model"], study.settings["training"]

@@ -11,7 +11,17 @@ __all__ = ["starter", "starters"]
 
 def starters() -> tuple[str, ...]:
     """Return the names of the studies to start from."""
-    return ("quick", "sim350", "hema_b")
+    return (
+        "quick",
+        "sim350",
+        "hema_b",
+        "benchmark_sim350",
+        "benchmark_sim350_5",
+        "prior_quality",
+        "ablations",
+        "lambda_map",
+        "schedule",
+    )
 
 
 def starter(name: str) -> str:
