@@ -10,7 +10,7 @@ from dash_hpc.evidence.decide import Decision, Ledger
 from dash_hpc.evidence.fit import Drive, fit_drives
 from dash_hpc.evidence.rates import update_rates
 from dash_hpc.evidence.rounds import Reading
-from dash_hpc.evidence.rows import parts_of
+from dash_hpc.evidence.rows import Parts
 from dash_hpc.evidence.state import FloatArray
 
 __all__ = ["Fitted", "fit_model"]
@@ -28,7 +28,7 @@ def fit_model(reading: Reading, ledger: Ledger, decision: Decision) -> Fitted:
     """Fit every target on the regulators that were taken for it; rates follow the network that was found last."""
     state, blocks = reading.state, reading.blocks
     rates, _, _ = update_rates(blocks, state, reading.smoothed.courses, reading.rates)
-    parts = {gene: parts_of(blocks, gene, float(rates[gene])) for gene in state.targets}
+    parts = Parts(blocks, state.targets, rates)
     regulator, target = ledger.regulator[decision.taken], ledger.target[decision.taken]
     order = np.lexsort((regulator, target))
     regulator, target = regulator[order], target[order]

@@ -29,6 +29,8 @@ _SHARE = 0.3
 #: Rate where no gene says anything: that of the published starting values.
 _UNKNOWN = 0.5
 _LEAST_RELIABLE = 0.05
+#: Numbers of the falls of all genes at all rates that are held at once.
+_AT_ONCE = 2**22
 #: From as many trajectories on their levels are shrunk: fewer do not say how much levels vary.
 _LEVELS = 4
 
@@ -150,6 +152,15 @@ def _rates(blocks: Sequence[Block], noise: Noise) -> tuple[FloatArray, float, fl
 
 def _residuals(blocks: Sequence[Block], genes: IntArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the sums of squares (V, J) that a + b exp(-v t) leaves with rates (V, J), and degrees of freedom (J,)."""
+    points = max((len(block.times) for block in blocks), default=1)
+    width = max(1, _AT_ONCE // (max(len(rates), 1) * max(points, 1)))
+    pieces = [slice(first, first + width) for first in range(0, max(len(genes), 1), width)]
+    found = [_residuals_of(blocks, genes[piece], rates[:, piece]) for piece in pieces]
+    return np.concatenate([rss for rss, _ in found], axis=1), np.concatenate([freedom for _, freedom in found])
+
+
+def _residuals_of(blocks: Sequence[Block], genes: IntArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The residuals of so few genes that their falls, (V, J, K), are small."""
     rss, freedom = np.zeros(rates.shape), np.zeros(len(genes))
     for block in blocks:
         for value, gene, points in _entries(block, genes):

@@ -12,7 +12,7 @@ from dash_hpc.evidence.decide import EvidenceOptions
 from dash_hpc.evidence.noise import Noise, estimate_noise
 from dash_hpc.evidence.rates import update_rates
 from dash_hpc.evidence.relaxation import relax
-from dash_hpc.evidence.rows import Part, parts_of
+from dash_hpc.evidence.rows import Part, Parts
 from dash_hpc.evidence.screen import candidates_of
 from dash_hpc.evidence.select import select
 from dash_hpc.evidence.smooth import smooth
@@ -59,7 +59,7 @@ class Reading:
     noise : Noise
     rates : (G,) float64
         Per unit of the blocks' time; 0 for constant genes.
-    parts : dict of int to tuple of Part
+    parts : Parts
         The rows of each target at its rate.
     smoothed : Smoothed
         The courses that the evidence rests on.
@@ -70,7 +70,7 @@ class Reading:
     blocks: tuple[Block, ...]
     noise: Noise
     rates: FloatArray
-    parts: dict[int, tuple[Part, ...]]
+    parts: Parts
     smoothed: Smoothed
     state: State
     rounds: tuple[Round, ...]
@@ -119,8 +119,8 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) 
     return Reading(tuple(blocks), noise, rates, parts, smoothed, state, tuple(rounds))
 
 
-def _parts(blocks: Sequence[Block], noise: Noise, rates: FloatArray) -> dict[int, tuple[Part, ...]]:
-    return {gene: parts_of(blocks, gene, float(rates[gene])) for gene in np.flatnonzero(~noise.constant).tolist()}
+def _parts(blocks: Sequence[Block], noise: Noise, rates: FloatArray) -> Parts:
+    return Parts(blocks, np.flatnonzero(~noise.constant).tolist(), rates)
 
 
 def _beginning(noise: Noise, edges: PriorEdges, found: Iterable[tuple[int, Candidates]]) -> State:

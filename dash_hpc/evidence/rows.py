@@ -7,7 +7,7 @@ drive c, whatever the noise on the value at the start was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from dash_hpc.data.checks import FloatArray
 from dash_hpc.evidence.blocks import Block, IntArray
 
-__all__ = ["CENTRED_FROM", "Part", "drive_weights", "parts_of", "row_basis"]
+__all__ = ["CENTRED_FROM", "Part", "Parts", "drive_weights", "parts_of", "row_basis"]
 
 #: Trajectories of a part from which on its rows other than that of the drive are centred over them.
 CENTRED_FROM = 10
+#: Bytes that the rows of all genes together may keep.
+_ROOM = 2**28
 
 
 def drive_weights(rate: ArrayLike, grid: FloatArray, at: IntArray) -> FloatArray:
@@ -69,11 +71,15 @@ def row_basis(rate: float, times: FloatArray) -> tuple[FloatArray, FloatArray]:
     rows : (K, K - 1) float64
         The first column holds what of a constant drive's course, 1 - exp(-v t), is orthogonal to the start.
     """
-    n = len(times)
     fall = np.exp(-rate * (times - times[0]))
-    rise = 1.0 - fall
-    basis, _ = np.linalg.qr(np.stack([fall, rise, *np.eye(n)[: n - 2]], axis=1))
-    for k, direction in enumerate((fall, rise)):
+    basis = np.eye(len(times))
+    for k, direction in enumerate((fall, 1.0 - fall)):
+        # reflect axis k onto what is left of the direction: K² steps, where a factorisation takes K³
+        mirror = direction @ basis[:, k:]
+        if length := float(np.linalg.norm(mirror)):
+            mirror[0] += np.copysign(length, mirror[0])
+            mirror /= np.linalg.norm(mirror)
+            basis[:, k:] -= np.outer(2.0 * (basis[:, k:] @ mirror), mirror)
         if basis[:, k] @ direction < 0:
             basis[:, k] *= -1
     return np.ascontiguousarray(basis[:, 0]), np.ascontiguousarray(basis[:, 1:])
@@ -118,6 +124,12 @@ class Part:
     z: FloatArray
     centred: bool
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that its arrays take."""
+        arrays = self.members, self.points, self.fall, self.start, self.rows, self.weights, self.constant, self.z
+        return sum(array.nbytes for array in arrays)
+
 
 def parts_of(blocks: Sequence[Block], gene: int, rate: float) -> tuple[Part, ...]:
     """Return the rows of a gene that relaxes with a rate; a trajectory with fewer than two of its values has none."""
@@ -135,6 +147,42 @@ def parts_of(blocks: Sequence[Block], gene: int, rate: float) -> tuple[Part, ...
             centred = len(members) >= CENTRED_FROM
             parts.append(Part(number, members, points, fall, start, rows, weights, rows.T @ (1 - fall), z, centred))
     return tuple(parts)
+
+
+class Parts(Mapping[int, tuple[Part, ...]]):
+    """The rows of many genes, each at its rate: made when they are asked for, and kept as long as there is room.
+
+    The matrices of one gene that was measured at 178 times take half a megabyte.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    genes : iterable of int
+        Whose rows these are, in this order.
+    rates : (G,) float64
+        Of all genes.
+    room : int, default 256 MiB
+        Bytes that may be kept. The rows are the same whatever it is.
+    """
+
+    def __init__(self, blocks: Sequence[Block], genes: Iterable[int], rates: FloatArray, room: int = _ROOM) -> None:
+        self._blocks, self._rates, self._room = blocks, rates, room
+        self._kept: dict[int, tuple[Part, ...] | None] = dict.fromkeys(genes)
+
+    def __getitem__(self, gene: int) -> tuple[Part, ...]:
+        if (found := self._kept[gene]) is None:
+            found = parts_of(self._blocks, gene, float(self._rates[gene]))
+            size = sum(part.nbytes for part in found)
+            if size <= self._room:
+                self._kept[gene] = found
+                self._room -= size
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 def patterns(observed: NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:

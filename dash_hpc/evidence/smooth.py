@@ -10,7 +10,7 @@ What a target's regulators are taken to be must not come from the target's own d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ class Posterior:
         self,
         number: int,
         block: Block,
-        parts: dict[int, tuple[Part, ...]],
+        parts: Mapping[int, Sequence[Part]],
         state: State,
         wiring: Wiring,
         rates: FloatArray,
@@ -272,7 +272,7 @@ class Smoothing:
 
 def smooth(
     blocks: Sequence[Block],
-    parts: dict[int, tuple[Part, ...]],
+    parts: Mapping[int, Sequence[Part]],
     state: State,
     rates: FloatArray,
     courses: Sequence[FloatArray],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dash_hpc.data import TimeCourse
+from dash_hpc.evidence import relaxation as relaxation_module
 from dash_hpc.evidence.blocks import blocks_of
 from dash_hpc.evidence.noise import estimate_noise
 from dash_hpc.evidence.relaxation import Relaxation, relax
@@ -151,3 +152,13 @@ def test_nothing_moves_and_nothing_is_known() -> None:
     assert found(still).rates.tolist() == [0, 0]
     two = TimeCourse.from_arrays([np.array([[0.0, 1.0], [1.0, 0.0]])] * 2, [[0, 1]] * 2)
     assert np.isfinite(found(two).courses[0]).all()
+
+
+def test_genes_in_pieces_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = relaxing(irregular(6, longest=12), rates=np.array([0.0, 0.5, 1.0, 2.0, 0.7]), noise=0.02, missing=0.1)
+    whole = found(planted.course)
+    monkeypatch.setattr(relaxation_module, "_AT_ONCE", 48 * 12 * 2)
+    pieces = found(planted.course)
+    np.testing.assert_array_equal(pieces.rates, whole.rates)
+    for one, other in zip(pieces.courses, whole.courses, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 
 from dash_hpc.data import TimeCourse
 from dash_hpc.evidence.blocks import blocks_of, grid_of
-from dash_hpc.evidence.rows import drive_weights, parts_of, row_basis
+from dash_hpc.evidence.rows import Parts, drive_weights, parts_of, row_basis
 
 TIMES = [np.array([0, 2, 3, 7, 9.0]), np.array([0, 0.013, 1.2, 5.7]), np.array([0, 0.4])]
 RATES = [1e-9, 1e-4, 0.2, 0.99, 5.0, 40.0]
@@ -88,3 +88,21 @@ def test_rows_of_planted_courses_are_those_of_their_drives() -> None:
     # trajectory 15 has one value left: no row
     assert sorted(seen) == list(range(15))
     assert sorted(len(part.members) for part in parts) == [1, 2, 2, 10]
+
+
+def test_rows_are_the_same_whether_there_is_room_for_them_or_not() -> None:
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(0, 9, 60))
+    blocks = blocks_of(TimeCourse.from_arrays([rng.random((60, 4))], [times]))
+    rates = np.array([0.5, 1.0, 2.0, 0.0])
+    one = sum(part.nbytes for part in parts_of(blocks, 0, 0.5))
+    kept = Parts(blocks, range(3), rates, room=2 * one)
+    for gene in (2, 0, 1, 1):
+        for part, alone in zip(kept[gene], parts_of(blocks, gene, float(rates[gene])), strict=True):
+            np.testing.assert_array_equal(part.rows, alone.rows)
+            np.testing.assert_array_equal(part.z, alone.z)
+    assert kept[2] is kept[2]
+    assert kept[1] is not kept[1]  # two have filled the room
+    assert list(kept) == [0, 1, 2]
+    with pytest.raises(KeyError):
+        kept[3]
