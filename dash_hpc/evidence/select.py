@@ -21,9 +21,7 @@ __all__ = ["select"]
 _INTERCEPT_PRECISION = 1e-4
 #: Products are made of so many of the strongest members.
 _MOST_MULTIPLIED = 6
-#: A candidate whose Bayes factor was below this is not looked at again once the courses are smoothed.
-_WORTH = -1.0
-#: What it keeps at most.
+#: Log-odds that a candidate keeps at most that is not looked at again.
 _LEFT_BEHIND = -3.0
 #: Log-odds from which an edge counts as sure, and below which it is out of the question.
 _SURE, _OUT = 2.0, -6.0
@@ -84,8 +82,7 @@ def _answer(
 ) -> IntArray:
     """Look for the regulators of one target; return which candidates were looked at."""
     edges = target.candidates
-    worth = (edges.listed & state.trusted) | (edges.log_bf > _WORTH) | np.isin(edges.genes, target.members)
-    looked_at = np.arange(len(edges)) if first else np.flatnonzero(worth)
+    looked_at = np.arange(len(edges)) if first else state.in_question(target)
     genes = edges.genes[looked_at]
     rows = rows_of(parts)
     drive, others = columns_of(parts, features, genes, smoothed.shift(target.gene, genes))

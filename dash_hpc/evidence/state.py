@@ -31,6 +31,9 @@ __all__ = [
     "phi_slope",
 ]
 
+#: A candidate whose log Bayes factor was below this is not looked at again once the courses are smoothed.
+_WORTH = -1.0
+
 IntArray = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -301,3 +304,9 @@ class State:
     @property
     def n_dynamic(self) -> int:
         return int((~self.constant).sum())
+
+    def in_question(self, target: Target) -> IntArray:
+        """Places of the candidates of a target that are worth another look: listed, members, or not ruled out."""
+        edges = target.candidates
+        worth = (edges.listed & self.trusted) | (edges.log_bf > _WORTH) | np.isin(edges.genes, target.members)
+        return np.flatnonzero(worth)

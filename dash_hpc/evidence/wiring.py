@@ -1,21 +1,25 @@
 """Which unknowns of a trajectory the course of each gene depends on, in a network as it stands.
 
 The unknowns (latents) are the level of every constant regulator and the start value of every dynamic one. A gene's
-course depends on its own start value and on the latents of all its ancestors: its reach.
+course depends on its own start value and on the latents of all its ancestors: its reach. Where a network feeds itself
+widely these would be nearly all there are; what many steps have damped is then left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from dash_hpc.evidence.state import IntArray, State
+from dash_hpc.evidence.state import Bools, IntArray, State
 
-__all__ = ["Wiring"]
+__all__ = ["MOST_LATENTS", "Wiring"]
+
+#: A reach goes back as many steps of the network as it can with so many latents.
+MOST_LATENTS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,8 @@ class Wiring:
         Genes of ``starts`` in groups, ancestors first. True: the group feeds itself, so that its courses have to be
         iterated; its genes, ascending, are several or one that regulates itself.
     reach : dict of int to (r,) int64
-        Latents, ascending, that the drive of a target with rows depends on, with its own start where that is one.
+        Latents, ascending, that the drive of a target with rows depends on, with its own start where that is one: its
+        regulators', theirs, and so on, for as many whole steps back as there are at most 32 latents.
     """
 
     levels: IntArray
@@ -61,27 +66,24 @@ class Wiring:
         place[levels] = np.arange(len(levels))
         place[starts] = len(levels) + np.arange(len(starts))
         order = _ordered(state, starts)
-        reach: dict[int, IntArray] = {}
-        for group, _ in order:
-            own = [place[gene] for gene in group]
-            found = _joined(own, (member for gene in group for member in state.targets[gene].members), place, reach)
-            reach.update(dict.fromkeys(group, found))
-        for gene, target in state.targets.items():
-            if gene not in reach and modelled[gene]:
-                reach[gene] = _joined((), target.members, place, reach)
+        reach = {gene: _reached(gene, state, modelled, place) for gene in state.targets if modelled[gene]}
         return cls(levels, starts, place, order, reach)
 
     def __len__(self) -> int:
         return len(self.levels) + len(self.starts)
 
 
-def _joined(own: Iterable[int], members: Iterable[int], place: IntArray, reach: dict[int, IntArray]) -> IntArray:
-    found = set(own)
-    for member in members:
-        if member in reach:
-            found.update(reach[member].tolist())
-        elif place[member] >= 0:
-            found.add(int(place[member]))
+def _reached(gene: int, state: State, modelled: Bools, place: IntArray) -> IntArray:
+    """Latents of a target, step by step back along the network."""
+    found = {int(place[gene])} if place[gene] >= 0 else set()
+    seen, here = {gene}, set(state.targets[gene].members.tolist())
+    while here:
+        found |= {latent for member in here if (latent := int(place[member])) >= 0}
+        seen |= here
+        feeding = (state.targets[member].members.tolist() for member in here if modelled[member])
+        here = {member for members in feeding for member in members} - seen
+        if len(found | {int(place[member]) for member in here} - {-1}) > MOST_LATENTS:
+            break
     return np.array(sorted(found), dtype=np.int64)
 
 
