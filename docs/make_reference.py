@@ -54,10 +54,10 @@ there. Keys left out have the default of the tables below, unknown keys are refu
 
 Seeds, all options of a strategy, and every scalar of `[data]`, `[model]`, `[solver]`, `[training]` and `[schedule]` may
 be one value, a list, or a range in quotes: `"0..4"` (both ends included), `"0..1 step 0.25"`; of files there are lists
-alone. Every combination is a run: (levels of the sections) × (λ₁ values) × (λ₂ values) × seeds; what never prunes is
-run at the first schedule alone. What varies in `[data]` makes data levels, which are never mixed; everything else is
-part of a setting, which may be chosen ([Results](results.md)). `validation = { folds = 5 }` in `[data]` is one data set
-for each fold, of one level.
+alone. Every combination is a run: (levels of the sections) × (λ₁ values) × (λ₂ values) × seeds; what does
+not prune by the schedule is run at the first one alone. What varies in `[data]` makes data levels, which are never
+mixed; everything else is part of a setting, which may be chosen ([Results](results.md)). `validation = { folds = 5 }`
+in `[data]` is one data set for each fold, of one level.
 A study of more than 1,000,000 runs is refused before it is listed. A run is known by a hash of its settings and data,
 so the same run is never done twice in one output folder."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 from dash_hpc.errors import UsageError
 from dash_hpc.evaluation.settings import FOLD, completed, levels, setting_columns, setting_name
 from dash_hpc.pruning.schedule import LatticeSchedule
+from dash_hpc.study import STRATEGIES
 
 __all__ = ["ERRORS", "Selection", "deciding_error", "kept_epochs", "select_setting"]
 
@@ -147,7 +148,7 @@ def select_setting(runs: pd.DataFrame, rule: Rule = "one_se", *, strategy: str =
         raise UsageError(
             f"no finished {strategy} run with a validation MSE among {len(runs)} runs: a setting cannot be chosen yet"
         )
-    event = _event_share(mine)
+    event = _event_share(mine, strategy)
     candidates = _candidates(finished, table[table["status"] == "failed"], keys)
     # A fold that is missing may have been the hardest one.
     compared = candidates["n_folds"] == candidates["n_folds"].max() if folds else pd.Series(True, candidates.index)
@@ -237,12 +238,16 @@ def _same(table: pd.DataFrame, setting: Mapping[str, Any]) -> pd.Series:
     return same
 
 
-def _event_share(runs: pd.DataFrame) -> float:
+def _event_share(runs: pd.DataFrame, strategy: str) -> float:
     """The share of the active weights that one pruning event removes: of a later event, or of the only one.
 
-    The smallest where schedules differ: fewer settings are then called alike.
+    The smallest where schedules differ: fewer settings are then called alike. What prunes without the study's schedule
+    goes by the default one.
     """
     rule = LatticeSchedule()
+    options = STRATEGIES.get(strategy)
+    if options is not None and options.prunes and not options.by_schedule:
+        return rule.fraction
     keys = ("every", "fraction", "first_fraction")
     defaults = {key: getattr(rule, key) for key in keys}
     given = {key: pd.to_numeric(runs[f"schedule.{key}"]) for key in keys if f"schedule.{key}" in runs}

@@ -279,7 +279,7 @@ def _shape(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "epochs": total_epochs(spec),
         "model": dict(spec["model"]),
-        "schedule": spec["schedule"] if STRATEGIES[name].prunes else None,
+        "schedule": spec["schedule"] if STRATEGIES[name].by_schedule else None,
     }
 
 

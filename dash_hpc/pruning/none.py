@@ -14,6 +14,7 @@ class NoneOptions(StrategyOptions):
     """The model without pruning (Hossain et al. 2024, Genome Biology 25:127)."""
 
     prunes: ClassVar[bool] = False
+    by_schedule: ClassVar[bool] = False
 
 
 class Unpruned(Strategy):

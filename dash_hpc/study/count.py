@@ -64,8 +64,7 @@ def count_runs(raw: Mapping[str, Any]) -> RunCount:
         options = STRATEGIES.get(named) if isinstance(named, str) else None
         own: dict[Path, int] = {("strategy", index, key): size for key, size in _sizes(table, options).items()}
         sizes |= own
-        # What never prunes is the same whatever the schedule.
-        own |= schedule if options is not None and options.prunes else {}
+        own |= schedule if options is not None and options.by_schedule else {}
         totals.append(prod(own.values()))
         reasons.append(f"{table.get('name', f'strategy[{index}]')}: {_factors(own) or '1'}")
     if len(reasons) > _TABLES_TOLD:

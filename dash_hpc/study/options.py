@@ -30,6 +30,8 @@ class StrategyOptions(BaseModel):
 
     prunes: ClassVar[bool] = True
     """False when the weights stay dense: such runs take longest and start first."""
+    by_schedule: ClassVar[bool] = True
+    """False when nothing happens by ``[schedule]``: the same run whatever it says."""
     needs_prior: ClassVar[bool] = False
     """True when the strategy cannot work without prior knowledge."""
     symbols: ClassVar[Mapping[str, str]] = {}

@@ -31,7 +31,7 @@ class Plan:
 
     Unpruned runs come first (they stay dense to the end and take longest), then the rest; among these in the order of
     the file: strategies, then data, model, solver, training, schedule, options, and seeds, which vary fastest. What
-    never prunes is run at the first schedule alone.
+    does not prune by the schedule is run at the first one alone.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Plan:
             parts = {}
             for part in PARTS:
                 section = self.study.part(part)
-                kept = axes.get(part, ()) if table.scalar.prunes or part != "schedule" else ()
+                kept = axes.get(part, ()) if table.scalar.by_schedule or part != "schedule" else ()
                 firsts = {key: values[:1] for key, values in section.axes.items() if key not in kept}
                 parts[part] = [one.spec() for one in section.combinations(firsts)]
             strategy = next(table.specs())
@@ -85,12 +85,12 @@ class Plan:
                 yield RunSpec(spec_id(spec), spec), count
 
     def _count(self, table: StrategyTable) -> int:
-        parts = [part for part in PARTS if table.scalar.prunes or part != "schedule"]
+        parts = [part for part in PARTS if table.scalar.by_schedule or part != "schedule"]
         return table.size * len(self.study.sweep.seeds) * prod(self.study.part(part).size for part in parts)
 
     def _shared(self, table: StrategyTable) -> Iterator[dict[str, Any]]:
         parts = {part: list(self.study.part(part).specs()) for part in PARTS[1:]}
-        if not table.scalar.prunes:
+        if not table.scalar.by_schedule:
             parts["schedule"] = parts["schedule"][:1]
         for data in self.study.data.specs():
             digest = self._digest(data)

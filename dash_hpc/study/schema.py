@@ -226,7 +226,8 @@ class Study(Section):
     def n_runs(self) -> int:
         """Number of runs in the plan."""
         shared = len(self.sweep.seeds) * self.data.size * self.model.size * self.solver.size * self.training.size
-        return shared * sum(table.size * (self.schedule.size if table.scalar.prunes else 1) for table in self.strategy)
+        schedules = {True: self.schedule.size, False: 1}
+        return shared * sum(table.size * schedules[table.scalar.by_schedule] for table in self.strategy)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
