@@ -286,11 +286,15 @@ class Strategy:
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`state_arrays` returned."""
 
+    @staticmethod
+    def counts(scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float) -> dict[str, int]:
+        """Return how many active entries of each scored tensor ``fraction`` of them are."""
+        return {name: n_to_prune(fraction, int(np.count_nonzero(masks[name]))) for name in scores}
+
     def _local_selection(
         self, scores: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray], fraction: float
     ) -> SelectTask:
-        counts = {name: n_to_prune(fraction, int(np.count_nonzero(masks[name]))) for name in scores}
-        return SelectTask(scores, masks, counts)
+        return SelectTask(scores, masks, self.counts(scores, masks, fraction))
 
     def _need_prior(self) -> Prior:
         prior = self.dataset.prior
