@@ -11,9 +11,14 @@ from dash_hpc.pruning.base import Strategy
 from dash_hpc.pruning.bioprune import BioPrune
 from dash_hpc.pruning.dash import Dash
 from dash_hpc.pruning.evidence import FromEvidence
+from dash_hpc.pruning.grasp import Grasp
 from dash_hpc.pruning.imp import Imp
+from dash_hpc.pruning.magnitude_init import MagnitudeInit
 from dash_hpc.pruning.none import Unpruned
+from dash_hpc.pruning.randomly import Randomly
+from dash_hpc.pruning.snip import Snip
 from dash_hpc.pruning.structured import Structured
+from dash_hpc.pruning.synflow import SynFlow
 
 if TYPE_CHECKING:
     from dash_hpc.data import DataSet
@@ -27,6 +32,11 @@ _ALL: tuple[type[Strategy], ...] = (
     BioPrune,
     Structured,
     FromEvidence,
+    Randomly,
+    MagnitudeInit,
+    Snip,
+    Grasp,
+    SynFlow,
 )
 
 #: Every strategy by the name that a study file uses, in the order of tables and colours.

@@ -266,5 +266,6 @@ def test_study_files_offer_the_options_of_the_strategies() -> None:
 
 
 def test_the_registry_knows_its_strategies() -> None:
-    assert list(STRATEGIES) == ["none", "imp", "dash", "bioprune", "structured", "evidence"]
+    first = ["none", "imp", "dash", "bioprune", "structured", "evidence"]
+    assert list(STRATEGIES)[: len(first)] == first  # whose colours stay
     assert all(cls.name == name for name, cls in STRATEGIES.items())

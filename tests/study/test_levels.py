@@ -66,6 +66,13 @@ def test_the_runs_are_those_of_all_single_studies_together() -> None:
     assert all(run.spec["strategy"]["name"] == "none" for run in runs[: 2 * levels])
 
 
+def test_what_prunes_without_the_schedule_is_run_at_the_first_alone() -> None:
+    study = parse_study(STUDY.replace('name = "none"', 'name = "snip"\nkeep = [0.1, 0.2]'))
+    levels = 3 * 2 * 2 * 2 * 3
+    assert Plan(study, lambda spec: "").counts() == {"dash": 8 * levels, "snip": 4 * levels}
+    assert len(list(Plan(study, lambda spec: ""))) == study.n_runs == count_runs(study.to_dict()).total
+
+
 def test_each_data_level_has_its_own_digest() -> None:
     seen = Plan(parse_study(STUDY), lambda spec: f"{spec['prior_noise']}")
     assert {(run.spec["data"]["prior_noise"], run.spec["data_digest"]) for run in seen} == {
