@@ -17,6 +17,7 @@ from dash_hpc.pruning.magnitude_init import MagnitudeInit
 from dash_hpc.pruning.none import Unpruned
 from dash_hpc.pruning.randomly import Randomly
 from dash_hpc.pruning.snip import Snip
+from dash_hpc.pruning.sparseflow import SparseFlow
 from dash_hpc.pruning.structured import Structured
 from dash_hpc.pruning.synflow import SynFlow
 
@@ -32,6 +33,7 @@ _ALL: tuple[type[Strategy], ...] = (
     BioPrune,
     Structured,
     FromEvidence,
+    SparseFlow,
     Randomly,
     MagnitudeInit,
     Snip,
