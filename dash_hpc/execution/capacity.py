@@ -47,7 +47,8 @@ def require_memory(study: Study, largest: Mapping[str, Any], genes: int, limit: 
         factor = f"{entries / (model['hidden'] * genes):g}"
         text = f"weights of {factor} × model.hidden × genes = {factor} × {model['hidden']:,} × {genes:,}"
         needs.append((_COPIES * entries * size, text))
-    if training["tau"] < 1:
+    # A strategy may have a τ of its own, as pinn has.
+    if min(training["tau"], *(min(table.axes.get("tau", (1.0,))) for table in study.strategy)) < 1:
         states = training["prior_points"] * genes * size
         text = f"states of training.prior_points × genes = {training['prior_points']:,} × {genes:,}"
         needs.append((states, text))

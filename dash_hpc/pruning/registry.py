@@ -15,6 +15,8 @@ from dash_hpc.pruning.grasp import Grasp
 from dash_hpc.pruning.imp import Imp
 from dash_hpc.pruning.magnitude_init import MagnitudeInit
 from dash_hpc.pruning.none import Unpruned
+from dash_hpc.pruning.pinn import Pinn
+from dash_hpc.pruning.pinn_mp import PinnMp
 from dash_hpc.pruning.randomly import Randomly
 from dash_hpc.pruning.snip import Snip
 from dash_hpc.pruning.sparseflow import SparseFlow
@@ -33,6 +35,8 @@ _ALL: tuple[type[Strategy], ...] = (
     BioPrune,
     Structured,
     FromEvidence,
+    Pinn,
+    PinnMp,
     SparseFlow,
     Randomly,
     MagnitudeInit,
