@@ -111,7 +111,8 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) 
         before = {gene: frozenset(target.members.tolist()) for gene, target in state.targets.items()}
         rates, mean, spread = update_rates(blocks, state, smoothed.courses, rates)
         parts = _parts(blocks, noise, rates)
-        smoothed = smooth(blocks, parts, state, rates, smoothed.courses)
+        asked = {gene: target.candidates.genes[state.in_question(target)] for gene, target in state.targets.items()}
+        smoothed = smooth(blocks, parts, state, rates, smoothed.courses, asked=asked)
         select(state, parts, smoothed, first=False, products=True)
         rounds.append(_told(state, before, mean, spread))
         if not rounds[-1].changed:

@@ -44,42 +44,46 @@ class Network:
 
     def __init__(self, block: Block, state: State, wiring: Wiring, rates: FloatArray, courses: FloatArray) -> None:
         self.block, self.state, self.wiring, self.rates, self.courses = block, state, wiring, rates, courses
-        self.features = np.empty_like(courses)
+        members = [target.members for target in state.targets.values()]
+        self._sources = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *members]))
+        #: Of each gene that regulates something: (U, N) its centred φ, and of those with latents the slope of it.
+        self.features: dict[int, FloatArray] = {}
         self.slopes: dict[int, FloatArray] = {}
         #: Of each gene of ``wiring.starts``: (U, r, N) derivative of its course in the latents of its reach.
         self.moves: dict[int, FloatArray] = {}
         every = np.arange(len(block.grid))
-        weights = drive_weights(rates[wiring.starts], block.grid, every)
         self._kernels = {
-            int(gene): _Kernel(weights[k], np.exp(-rates[gene] * block.grid)) for k, gene in enumerate(wiring.starts)
+            gene: _Kernel(drive_weights(rates[gene], block.grid, every), np.exp(-rates[gene] * block.grid))
+            for gene in wiring.starts.tolist()
         }
 
     def solve(self, latents: FloatArray) -> None:
         """Take over latents (N, nz): the courses that follow from them, features and derivatives."""
         wiring, centre = self.wiring, self.state.centre
         self.courses[wiring.levels] = latents[:, : len(wiring.levels)].T[:, None]
-        self.features[:] = phi(self.courses) - centre[:, None, None]
+        features = phi(self.courses[self._sources]) - centre[self._sources, None, None]
+        self.features = dict(zip(self._sources.tolist(), features, strict=True))
         for group, loops in wiring.order:
             self._solve_group(group, loops, latents)
         used = np.concatenate([wiring.levels, wiring.starts])
         slopes = phi_slope(self.courses[used])
         self.slopes = {int(gene): slope for gene, slope in zip(used, slopes, strict=True)}
-        self.moves = {}
+        self.moves.clear()
         for group, loops in wiring.order:
             self._move_group(group, loops)
 
     def drive(self, target: Target) -> FloatArray:
         """(U, N) drive of a target."""
-        found = np.full(self.features.shape[1:], target.offset)
-        for member, coefficient in zip(target.members, target.coefficients, strict=True):
+        found = np.full(self.courses.shape[1:], target.offset)
+        for member, coefficient in zip(target.members.tolist(), target.coefficients, strict=True):
             found += coefficient * self.features[member]
-        for (a, c), coefficient in zip(target.pairs, target.pair_coefficients, strict=True):
+        for (a, c), coefficient in zip(target.pairs.tolist(), target.pair_coefficients, strict=True):
             found += coefficient * self.features[a] * self.features[c]
         return found
 
     def drive_moves(self, target: Target, reach: IntArray) -> FloatArray:
         """(U, r, N) derivative of a target's drive in the latents ``reach``."""
-        points, n = self.features.shape[1:]
+        points, n = len(self.block.grid), len(self.block.trajectories)
         found = np.zeros((points, len(reach), n))
         for member, slope in zip(target.members.tolist(), self._drive_slopes(target), strict=True):
             latent = self.wiring.place[member]
@@ -89,7 +93,11 @@ class Network:
             if self.state.constant[member]:
                 found[:, np.searchsorted(reach, latent)] += by_level
             elif member in self.moves:  # a group that feeds itself gets there by and by
-                found[:, np.searchsorted(reach, self.wiring.reach[member])] += by_level[:, None] * self.moves[member]
+                theirs, moves = self.wiring.reach[member], self.moves[member]
+                at = np.minimum(np.searchsorted(reach, theirs), len(reach) - 1)
+                if not (shared := reach[at] == theirs).all():
+                    at, moves = at[shared], moves[:, shared]
+                found[:, at] += by_level[:, None] * moves
         return found
 
     def _drive_slopes(self, target: Target) -> list[FloatArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from dash_hpc.evidence import tangent
 from dash_hpc.evidence.blocks import Block
 from dash_hpc.evidence.smooth import Smoothing, smooth
 from dash_hpc.evidence.state import State, phi
-from dash_hpc.evidence.wiring import Wiring
+from dash_hpc.evidence.wiring import MOST_LATENTS, Wiring
 from tests.evidence.networks import TIMES, block, parts, simulate, state, target
 
 NOISE = 0.025**2
@@ -107,10 +108,10 @@ def test_errors_are_as_large_as_the_posterior_says(loop: bool) -> None:
         found.excess, found.other_variance = 0.0, NOISE
     values, clean = measured(known, n=400)
     smoothed = run(known, [block(values)])
-    (courses,), (posterior,) = smoothed.courses, smoothed.posteriors
+    (courses,), ((posterior,),) = smoothed.courses, smoothed.posteriors
     latents = [0, 1, 2, 3, 4, 5]
     error = ((courses - clean[:, :1])[:, 0, latents] ** 2).mean(0)
-    said = np.einsum("nzz->z", posterior.spread) / 400
+    said = posterior.variance.mean(axis=0)
     np.testing.assert_allclose(error, said, rtol=0.25)  # the variance of 400 squares: 7 %
     assert (np.sqrt(error[:3]) < 0.95 * np.sqrt(NOISE / 5)).all()
     assert error[3:].mean() < NOISE
@@ -202,3 +203,57 @@ def test_wiring_orders_ancestors_first_and_knows_loops() -> None:
     parted = Wiring.of(known, set(known.targets) - {5})
     assert parted.order == (((3,), False), ((4,), False), ((6,), False))
     assert parted.reach[6].tolist() == [parted.place[6]]
+
+
+def test_a_reach_goes_back_whole_steps_while_its_latents_are_few() -> None:
+    """0 <- 1 <- 2, 3 <- 4 ... 63: half of the last step has no room, and the step before it is the last."""
+    far = dict.fromkeys(range(4, 4 + MOST_LATENTS), 0.1)
+    targets = [target(0, {1: 1.0}), target(1, {2: 1.0, 3: 1.0}), target(2, far)]
+    wiring = Wiring.of(state(4 + MOST_LATENTS, targets, NOISE), {0, 1, 2})
+    assert wiring.reach[0].tolist() == sorted(int(wiring.place[gene]) for gene in (1, 2, 3))
+    assert wiring.reach[2].tolist() == sorted(int(wiring.place[gene]) for gene in (2, *far))  # its own always count
+
+
+@pytest.mark.usefixtures("linear")
+def test_a_few_trajectories_at_a_time_and_without_covariances_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = chain(loop=True)
+    values, _ = measured(known, feature=lambda x: x)
+    values[3:9, 2, 4] = np.nan
+    blocks = [block(values[:20]), block(values[20:])]
+    whole = run(known, blocks)
+    asked = {gene: np.array([0, 4, 6, 7]) for gene in known.targets}
+    for name, size in (("_AT_ONCE", 20_000), ("_MOVES", 5_000), ("_SPREADS", 0)):
+        monkeypatch.setattr(smoothing, name, size)
+    rows = parts(blocks, known, RATES)
+    other = smooth(blocks, rows, known, RATES, first_courses(blocks), anchored=False, asked=asked)
+    assert [len(found) for found in whole.posteriors] == [1, 1]
+    assert min(len(found) for found in other.posteriors) > 1
+    for one, two in zip(whole.courses, other.courses, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-9)
+    for gene in known.targets:
+        pairs = zip(whole.shift(gene, asked[gene]), other.shift(gene, asked[gene]), strict=True)  # type: ignore[arg-type]
+        for one, two in pairs:
+            np.testing.assert_allclose(two, one, rtol=0, atol=1e-9)
+        assert other.drive_uncertainty(gene) == pytest.approx(whole.drive_uncertainty(gene), rel=1e-9)
+
+
+def test_memory_grows_with_regulators_and_not_with_genes_times_latents() -> None:
+    """100 regulators that feed one another: the course of each of 250 genes depends on every start."""
+    regulators, genes, n = 100, 250, 20
+    rng = np.random.default_rng(0)
+    targets = [
+        target(gene, {int(other): 0.02 for other in rng.choice(regulators, 4, replace=False) if other != gene})
+        for gene in range(genes)
+    ]
+    known = state(genes, targets, NOISE)
+    blocks = [block(rng.uniform(0.3, 0.7, (n, len(TIMES), genes)))]
+    rates = np.ones(genes)
+    rows, first = parts(blocks, known, rates), first_courses(blocks)
+    tracemalloc.start()
+    smoothed = smooth(blocks, rows, known, rates, first)
+    for gene in range(0, genes, 30):
+        smoothed.shift(gene, np.arange(0, genes, 7))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    everything = 8 * genes * regulators * n * len(blocks[0].grid)  # derivatives of every course in every latent
+    assert peak < 0.7 * everything
