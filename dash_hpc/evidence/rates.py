@@ -8,7 +8,7 @@ import numpy as np
 
 from dash_hpc.data.checks import FloatArray
 from dash_hpc.evidence.blocks import Block
-from dash_hpc.evidence.rows import Part, parts_of
+from dash_hpc.evidence.rows import Part, Parts
 from dash_hpc.evidence.shrink import shrink
 from dash_hpc.evidence.state import State, Target, phi
 
@@ -48,8 +48,9 @@ def update_rates(
         Of ln(rate) over the targets; ``spread`` 0: one rate for all.
     """
     genes, logs, errors = [], [], []
+    rows = [Parts(blocks, state.targets, rates * np.exp(step), room=0) for step in (-_ASIDE, 0.0, _ASIDE)]
     for gene, target in state.targets.items():
-        aside = [parts_of(blocks, gene, float(rates[gene]) * np.exp(step)) for step in (-_ASIDE, 0.0, _ASIDE)]
+        aside = [parts[gene] for parts in rows]
         if not aside[0]:
             continue
         step, information = _step(target, aside, [_columns(target, state, course) for course in courses])

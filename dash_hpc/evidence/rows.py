@@ -22,6 +22,8 @@ __all__ = ["CENTRED_FROM", "Part", "Parts", "drive_weights", "parts_of", "row_ba
 CENTRED_FROM = 10
 #: Bytes that the rows of all genes together may keep.
 _ROOM = 2**28
+#: Bytes of the matrices that are made together.
+_AT_ONCE = 2**23
 
 
 def drive_weights(rate: ArrayLike, grid: FloatArray, at: IntArray) -> FloatArray:
@@ -54,35 +56,39 @@ def drive_weights(rate: ArrayLike, grid: FloatArray, at: IntArray) -> FloatArray
     return weights if np.ndim(rate) else np.ascontiguousarray(weights[0])
 
 
-def row_basis(rate: float, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+def row_basis(rate: ArrayLike, times: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the direction of the start and an orthonormal basis of all that is orthogonal to it.
 
     Parameters
     ----------
-    rate : float
+    rate : float or (J,) array
         v, 0 or more.
     times : (K,) float64
         2 or more.
 
     Returns
     -------
-    start : (K,) float64
+    start : (K,) or (J, K) float64
         Along (exp(-v t_k))_k, of length 1.
-    rows : (K, K - 1) float64
+    rows : (K, K - 1) or (J, K, K - 1) float64
         The first column holds what of a constant drive's course, 1 - exp(-v t), is orthogonal to the start.
     """
-    fall = np.exp(-rate * (times - times[0]))
-    basis = np.eye(len(times))
+    v = np.atleast_1d(np.asarray(rate, dtype=np.float64))
+    fall = np.exp(-v[:, None] * (times - times[0]))
+    basis = np.repeat(np.eye(len(times))[None], len(v), axis=0)
     for k, direction in enumerate((fall, 1.0 - fall)):
         # reflect axis k onto what is left of the direction: K² steps, where a factorisation takes K³
-        mirror = direction @ basis[:, k:]
-        if length := float(np.linalg.norm(mirror)):
-            mirror[0] += np.copysign(length, mirror[0])
-            mirror /= np.linalg.norm(mirror)
-            basis[:, k:] -= np.outer(2.0 * (basis[:, k:] @ mirror), mirror)
-        if basis[:, k] @ direction < 0:
-            basis[:, k] *= -1
-    return np.ascontiguousarray(basis[:, 0]), np.ascontiguousarray(basis[:, 1:])
+        rest = basis[:, :, k:]
+        mirror = (direction[:, None] @ rest)[:, 0]
+        mirror[:, 0] += np.copysign(np.sqrt((mirror**2).sum(axis=1)), mirror[:, 0])
+        square = (mirror**2).sum(axis=1, keepdims=True)
+        rest -= (rest @ mirror[:, :, None]) * (mirror * np.where(square > 0, 2 / np.maximum(square, 1e-300), 0.0))[
+            :, None
+        ]
+        against = (basis[:, :, k] * direction).sum(axis=1) < 0
+        basis[against, :, k] *= -1
+    start, rows = np.ascontiguousarray(basis[:, :, 0]), np.ascontiguousarray(basis[:, :, 1:])
+    return (start, rows) if np.ndim(rate) else (start[0], rows[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,29 +130,37 @@ class Part:
     z: FloatArray
     centred: bool
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that its arrays take."""
-        arrays = self.members, self.points, self.fall, self.start, self.rows, self.weights, self.constant, self.z
-        return sum(array.nbytes for array in arrays)
-
 
 def parts_of(blocks: Sequence[Block], gene: int, rate: float) -> tuple[Part, ...]:
     """Return the rows of a gene that relaxes with a rate; a trajectory with fewer than two of its values has none."""
-    parts = []
+    return _together(blocks, np.array([gene]), np.array([rate]))[0]
+
+
+def _together(blocks: Sequence[Block], genes: IntArray, rates: FloatArray) -> list[tuple[Part, ...]]:
+    """The rows of genes (J,) with rates (J,); of equal rates and measured at the same times they share matrices."""
+    found: list[list[Part]] = [[] for _ in genes]
     for number, block in enumerate(blocks):
-        values = block.values[:, :, gene]
-        for members, points in patterns(~np.isnan(values)):
-            if len(points) < 2:
+        values = np.ascontiguousarray(block.values[:, :, genes].transpose(2, 0, 1))
+        seen = ~np.isnan(values)
+        whole = np.asarray(seen.all(axis=(1, 2)))
+        every = np.arange(len(block.times))
+        for members, points, chosen in [
+            (np.arange(len(block.trajectories)), every, np.flatnonzero(whole)),
+            *((*pattern, np.array([k])) for k in np.flatnonzero(~whole) for pattern in patterns(seen[k])),
+        ]:
+            if len(points) < 2 or not len(chosen):
                 continue
-            times = block.times[points]
-            start, rows = row_basis(rate, times)
-            weights = drive_weights(rate, block.grid, block.at[points])
-            fall = np.exp(-rate * times)
-            z = values[np.ix_(members, points)] @ rows
+            different, which = np.unique(rates[chosen], return_inverse=True)
+            start, rows = row_basis(different, block.times[points])
+            weights = drive_weights(different, block.grid, block.at[points])
+            fall = np.exp(-different[:, None] * block.times[points])
+            constant = ((1 - fall)[:, None] @ rows)[:, 0]
             centred = len(members) >= CENTRED_FROM
-            parts.append(Part(number, members, points, fall, start, rows, weights, rows.T @ (1 - fall), z, centred))
-    return tuple(parts)
+            for k, w in zip(chosen.tolist(), which.ravel().tolist(), strict=True):
+                own = values[k] if whole[k] else values[k][np.ix_(members, points)]
+                of_rate = fall[w], start[w], rows[w], weights[w], constant[w]
+                found[k].append(Part(number, members, points, *of_rate, own @ rows[w], centred))
+    return [tuple(own) for own in found]
 
 
 class Parts(Mapping[int, tuple[Part, ...]]):
@@ -167,22 +181,44 @@ class Parts(Mapping[int, tuple[Part, ...]]):
 
     def __init__(self, blocks: Sequence[Block], genes: Iterable[int], rates: FloatArray, room: int = _ROOM) -> None:
         self._blocks, self._rates, self._room = blocks, rates, room
-        self._kept: dict[int, tuple[Part, ...] | None] = dict.fromkeys(genes)
+        self._genes = np.fromiter(genes, dtype=np.int64)
+        self._place = {gene: place for place, gene in enumerate(self._genes.tolist())}
+        self._kept: dict[int, tuple[Part, ...]] = {}
+        self._ahead: dict[int, tuple[Part, ...]] = {}
+        each = sum(len(block.times) * (2 * len(block.times) + len(block.grid)) for block in blocks)
+        self._together = max(1, _AT_ONCE // (8 * max(each, 1)))
 
     def __getitem__(self, gene: int) -> tuple[Part, ...]:
-        if (found := self._kept[gene]) is None:
-            found = parts_of(self._blocks, gene, float(self._rates[gene]))
-            size = sum(part.nbytes for part in found)
-            if size <= self._room:
-                self._kept[gene] = found
-                self._room -= size
-        return found
+        place = self._place[gene]
+        if (found := self._kept.get(gene)) is not None or (found := self._ahead.get(gene)) is not None:
+            return found
+        group = self._genes[place : place + self._together]
+        made = dict(zip(group.tolist(), _together(self._blocks, group, self._rates[group]), strict=True))
+        size = sum(_bytes(made.values()))
+        if size <= self._room:
+            self._kept |= made
+            self._room -= size
+        else:  # they are mostly asked for in order
+            self._ahead = made
+        return made[gene]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._kept)
+        return iter(self._place)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._place)
+
+
+def _bytes(parts: Iterable[Sequence[Part]]) -> Iterator[int]:
+    """Memory of each array of rows, those that several genes share once."""
+    seen = set()
+    for own in parts:
+        for part in own:
+            for array in (part.z, part.fall, part.start, part.rows, part.weights, part.constant):
+                where = array.__array_interface__["data"][0]
+                if where not in seen:
+                    seen.add(where)
+                    yield array.nbytes
 
 
 def patterns(observed: NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:

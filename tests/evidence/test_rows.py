@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 
 from dash_hpc.data import TimeCourse
+from dash_hpc.evidence import rows as rows_module
 from dash_hpc.evidence.blocks import blocks_of, grid_of
 from dash_hpc.evidence.rows import Parts, drive_weights, parts_of, row_basis
 
@@ -90,19 +91,27 @@ def test_rows_of_planted_courses_are_those_of_their_drives() -> None:
     assert sorted(len(part.members) for part in parts) == [1, 2, 2, 10]
 
 
-def test_rows_are_the_same_whether_there_is_room_for_them_or_not() -> None:
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_rows_are_the_same_whether_there_is_room_for_them_or_not(
+    missing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     times = np.sort(rng.uniform(0, 9, 60))
-    blocks = blocks_of(TimeCourse.from_arrays([rng.random((60, 4))], [times]))
-    rates = np.array([0.5, 1.0, 2.0, 0.0])
-    one = sum(part.nbytes for part in parts_of(blocks, 0, 0.5))
-    kept = Parts(blocks, range(3), rates, room=2 * one)
-    for gene in (2, 0, 1, 1):
-        for part, alone in zip(kept[gene], parts_of(blocks, gene, float(rates[gene])), strict=True):
-            np.testing.assert_array_equal(part.rows, alone.rows)
-            np.testing.assert_array_equal(part.z, alone.z)
-    assert kept[2] is kept[2]
-    assert kept[1] is not kept[1]  # two have filled the room
-    assert list(kept) == [0, 1, 2]
-    with pytest.raises(KeyError):
-        kept[3]
+    values = rng.random((60, 5))
+    values[rng.random((60, 5)) < missing] = np.nan
+    blocks = blocks_of(TimeCourse.from_arrays([values], [times]))
+    rates = np.array([0.5, 1.0, 2.0, 0.0, 0.5])
+    one = 8 * 60 * (2 * 60 + len(blocks[0].grid))
+    monkeypatch.setattr(rows_module, "_AT_ONCE", 2 * one)  # two at a time
+    for room in (2**28, int(2.5 * one), 0):
+        kept = Parts(blocks, [4, 0, 1, 2], rates, room=room)
+        assert list(kept) == [4, 0, 1, 2]
+        for gene in (2, 0, 1, 4, 1):
+            for part, alone in zip(kept[gene], parts_of(blocks, gene, float(rates[gene])), strict=True):
+                for name in ("points", "fall", "start", "rows", "weights", "constant", "z"):
+                    np.testing.assert_allclose(getattr(part, name), getattr(alone, name), rtol=0, atol=1e-13)
+        assert kept[1] is kept[1]
+        with pytest.raises(KeyError):
+            kept[3]
+    whole = Parts(blocks, [4, 0], rates)
+    assert bool(missing) or np.shares_memory(whole[4][0].rows, whole[0][0].rows)
