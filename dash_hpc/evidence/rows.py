@@ -111,6 +111,8 @@ class Part:
         The basis of the rows; the first is that of the drive.
     weights : (K, U) float64
         Values of the drive on the block's grid -> its share of the course.
+    across : (K - 1, U) float64
+        Values of the drive on the block's grid -> rows.
     constant : (K - 1,) float64
         Rows of a constant drive of 1: positive, then 0.
     z : (N, K - 1) float64
@@ -126,6 +128,7 @@ class Part:
     start: FloatArray
     rows: FloatArray
     weights: FloatArray
+    across: FloatArray
     constant: FloatArray
     z: FloatArray
     centred: bool
@@ -154,11 +157,12 @@ def _together(blocks: Sequence[Block], genes: IntArray, rates: FloatArray) -> li
             start, rows = row_basis(different, block.times[points])
             weights = drive_weights(different, block.grid, block.at[points])
             fall = np.exp(-different[:, None] * block.times[points])
+            across = np.swapaxes(rows, 1, 2) @ weights
             constant = ((1 - fall)[:, None] @ rows)[:, 0]
             centred = len(members) >= CENTRED_FROM
             for k, w in zip(chosen.tolist(), which.ravel().tolist(), strict=True):
                 own = values[k] if whole[k] else values[k][np.ix_(members, points)]
-                of_rate = fall[w], start[w], rows[w], weights[w], constant[w]
+                of_rate = fall[w], start[w], rows[w], weights[w], across[w], constant[w]
                 found[k].append(Part(number, members, points, *of_rate, own @ rows[w], centred))
     return [tuple(own) for own in found]
 
@@ -214,7 +218,7 @@ def _bytes(parts: Iterable[Sequence[Part]]) -> Iterator[int]:
     seen = set()
     for own in parts:
         for part in own:
-            for array in (part.z, part.fall, part.start, part.rows, part.weights, part.constant):
+            for array in (part.z, part.fall, part.start, part.rows, part.weights, part.across, part.constant):
                 where = array.__array_interface__["data"][0]
                 if where not in seen:
                     seen.add(where)

@@ -22,7 +22,7 @@ __all__ = ["MEMBER_PRECISION", "Found", "Question", "find_regulators"]
 
 #: Prior precision of a member's coefficient while others are judged.
 MEMBER_PRECISION = 0.25
-# The same numbers stand in csrc/cpu/ops/regulators.cpp and csrc/core/regulators.hpp.
+# The same numbers stand in csrc/cpu/search.hpp and csrc/core/regulators.hpp.
 _MOST_MOVES, _MOST_ADDS, _MOST_MEMBERS = 200, 100, 15
 _MOST_VARIANCES, _SAME_VARIANCE = 8, 0.02
 _FIXED_POINT, _FIXED_ENOUGH = 3, 0.05

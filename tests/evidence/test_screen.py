@@ -7,10 +7,11 @@ import pytest
 
 from dash_hpc.data import TimeCourse
 from dash_hpc.evidence.blocks import Block, blocks_of
-from dash_hpc.evidence.columns import Features, columns_of, rows_of
+from dash_hpc.evidence.columns import Features, given_rows
 from dash_hpc.evidence.rows import parts_of
 from dash_hpc.evidence.screen import ALL_UNTIL, candidates_of
 from dash_hpc.evidence.state import PriorEdges
+from dash_hpc.ops.drive_search import columns_of, data_of
 
 
 def courses(genes: int, trajectories: int) -> tuple[tuple[Block, ...], list[np.ndarray]]:
@@ -42,10 +43,11 @@ def test_the_best_and_the_listed_of_a_large_one(trajectories: int, apart: float)
     assert len(found) == 53
     assert {5, 800, 801} <= set(found.genes[found.listed])
     assert list(found.sign[found.listed]) == [1, -1, 1]
-    rows = rows_of(parts)
-    drive, others = columns_of(parts, Features.of_courses(inputs), np.arange(genes))
-    drive, data = drive - drive.mean(axis=0), rows.drive - rows.drive.mean()
-    explained = (data @ drive + rows.others @ others) ** 2 / ((drive**2).sum(axis=0) + (others**2).sum(axis=0))
+    given = given_rows(parts, Features.of_courses(inputs))
+    rows, others_of_data = data_of(given)
+    drive, others = columns_of(given, np.arange(genes))
+    drive, data = drive - drive.mean(axis=0), rows - rows.mean()
+    explained = (data @ drive + others_of_data @ others) ** 2 / ((drive**2).sum(axis=0) + (others**2).sum(axis=0))
     explained[[5, 7, 800, 801]] = -1
     best = set(np.argsort(-explained)[:50])
     missed = best - set(found.genes.tolist())
