@@ -48,6 +48,7 @@ from dash_hpc.evaluation.rankings import (
     ranking_controls,
     residual_correlation,
 )
+from dash_hpc.evaluation.ranks import Ranks, plateau_epoch, ranks
 from dash_hpc.evaluation.selection import ERRORS, Selection, deciding_error, kept_epochs, select_setting
 from dash_hpc.evaluation.settings import (
     FOLD,
@@ -69,6 +70,7 @@ __all__ = [
     "UNIVERSES",
     "Confusion",
     "Level",
+    "Ranks",
     "Selection",
     "active_weights",
     "axis_label",
@@ -95,11 +97,13 @@ __all__ = [
     "out_degree",
     "pairwise_mse",
     "persistence_mse",
+    "plateau_epoch",
     "predict_pairs",
     "prediction_metrics",
     "prior_controls",
     "prior_network",
     "ranking_controls",
+    "ranks",
     "reference_coordinates",
     "residual_correlation",
     "roc_auc",

@@ -25,6 +25,7 @@ _CONTROL_LINES = {
     "residual": "residual corr.",
     "out_degree": "true out-degree",
 }
+_FEW = 6  # strategies of which a legend has room for the settings
 _ACROSS = 6  # trainings side by side
 
 
@@ -58,7 +59,9 @@ def tradeoff(material: Material) -> Figure | None:
             tidy(axis, grid="both")
         for axis, metric in zip(axes, panels, strict=True):
             (_accuracy_controls if metric == "balanced_accuracy" else _error_control)(axis, material, metric)
-        figure.legend(*_legend(material, groups), loc="outside upper left", ncols=6, handletextpad=0.3)
+        many = len({group.strategy for group in groups}) > _FEW
+        legend = _legend(material, groups, brief=many)
+        figure.legend(*legend, loc="outside upper left", ncols=7 if many else 6, handletextpad=0.3)
     return figure
 
 
@@ -135,7 +138,7 @@ def _accuracy_controls(axis: Any, material: Material, metric: str) -> None:
     for level, _ in levels:
         axis.axhline(level, color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
     low, high = axis.get_ylim()
-    gap = 0.036 * (high - low)
+    gap = 0.042 * (high - low)
     for place, (level, label) in zip(_spread([v for v, _ in levels], gap), levels, strict=True):
         axis.annotate(
             f"{label} {level:.3f}" if label != "chance" else "chance 0.5",
@@ -187,7 +190,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
     return result.tolist()
 
 
-def _legend(material: Material, groups: list[Group]) -> tuple[list[Any], list[str]]:
+def _legend(material: Material, groups: list[Group], *, brief: bool = False) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
     handles: list[Any] = []
@@ -201,7 +204,9 @@ def _legend(material: Material, groups: list[Group]) -> tuple[list[Any], list[st
         members = [group for group in groups if group.strategy == strategy]
         shade, shape = colour(strategy), marker(strategy)
         chosen = [group for group in members if group.chosen]
-        if chosen:
+        if brief:
+            add(strategy, marker="D" if chosen else shape, ms=7, color=shade, ls="")
+        elif chosen:
             what = setting_name(chosen[0].setting)
             add(f"{strategy}, chosen {what}, {_seeds(chosen)}", marker="D", ms=8, color=shade, ls="")
             if rest := len(members) - 1:

@@ -12,16 +12,17 @@ from typing import Any
 
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import ERRORS, reference_coordinates
-from dash_hpc.report import evidence_figures, facets, figures, maps, network_figures, words
+from dash_hpc.report import comparison_figures, evidence_figures, facets, figures, maps, network_figures, words
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
+from dash_hpc.report.comparison import compared_cells, comparison, winner
 from dash_hpc.report.controls import about_controls, control_rows
 from dash_hpc.report.evidence import EvidenceView, evidence_of, truth_of_edges, view_of
 from dash_hpc.report.material import Material
 from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.overview import choice_rows, level_rows, varied
 from dash_hpc.report.page import embedded, environment
-from dash_hpc.report.published import CITATION, published_rows
+from dash_hpc.report.published import citation, published_rows
 from dash_hpc.report.style import render
 from dash_hpc.report.summary import (
     REFERENCE_TFS,
@@ -40,6 +41,7 @@ __all__ = ["write_report"]
 
 _SHOWN_CANDIDATES = 30
 _SHOWN_LEVELS = 60
+_UNFOLDED = 20  # settings up to which all stand in the table of results at once
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,22 @@ def _effects_caption(material: Material) -> str:
 
 
 _PICTURES = (
+    _Picture(
+        "comparison",
+        "comparison",
+        "Every strategy, by measure",
+        "The chosen setting of each strategy, or else the one with the lowest validation error; best on top. Large "
+        "points are means over seeds ± s.d., small ones single runs.",
+        comparison_figures.ranking,
+    ),
+    _Picture(
+        "curves",
+        "curves",
+        "Accuracy against sparsity",
+        "A panel per strategy, best first: means over seeds ± s.d. of all its settings, the chosen one as a diamond. "
+        "Weights drawn at random name edges and other pairs alike, so their balanced accuracy is 0.5 at any sparsity.",
+        comparison_figures.curves,
+    ),
     _Picture(
         "tradeoff",
         "result",
@@ -219,6 +237,7 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     material = first_level(levels)
     models, controls = model_rows(material), control_rows(material)
+    compared, leading = comparison(material), {group.label for group in material.shown_groups()}
     shown, left_out = shorten(models, _SHOWN_CANDIDATES)
     rows = [*shown, *controls]
     columns = used_columns(rows)
@@ -235,13 +254,19 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "facts": [*words.facts(material), *((f"Varied: {key}", values) for key, values in varied(levels))],
         "level": material.name,
         "over": material.over,
+        "comparison": compared_cells(compared) if compared is not None else None,
+        "winner": winner(material, compared, controls) if compared is not None else "",
+        "folded": len(models) > _UNFOLDED,
         "overview": _overview(levels),
         "level_choices": choice_rows(levels) if len(levels) > 1 else [],
         "tiles": words.tiles(material),
         "alerts": alerts(levels),
         "verdicts": words.verdicts(material, models, controls),
         "columns": list(zip((heading for _, heading, _ in columns), column_units(rows, columns), strict=True)),
-        "models": [{"cells": line, "chosen": row["chosen"]} for row, line in zip(shown, cells, strict=False)],
+        "models": [
+            {"cells": line, "chosen": row["chosen"], "leading": row["label"] in leading}
+            for row, line in zip(shown, cells, strict=False)
+        ],
         "left_out": left_out,
         "base": on_one_base(material) if "study_sparsity" in names else "",
         "own_base": "study_sparsity" in names and "sparsity" in names,
@@ -275,7 +300,7 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "data_facts": words.data_facts(material),
         "data_notes": [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in material.data_notes],
         "published": published_rows(material.spec),
-        "citation": CITATION,
+        "citation": citation(),
         "provenance": words.provenance(material),
         "again": words.again(material),
         "in_python": words.in_python(material),

@@ -24,6 +24,7 @@ __all__ = ["effects_matrices", "trajectories"]
 
 _TRUE, _OTHER = "#005a92", "#f0ac62"
 _MOST_NETWORKS = 18
+_FEW_PANELS = 9
 _ROWS, _SOURCES, _REST = 320, 220, 110  # most cells per panel: targets, regulators of interest, all other genes
 _PANEL_GENES, _PANEL_TRAJECTORIES = 6, 3
 _LONG = 30  # time points above which single steps are too short to draw one by one
@@ -58,9 +59,10 @@ def effects_matrices(material: Material) -> Figure | None:
     guided = truth is not None or prior is not None
     name = "reference" if truth is not None else "prior"
     with style():
-        width = min(len(panels), 3)
+        width = min(len(panels), 3 if len(panels) <= _FEW_PANELS else 4)
         height = -(-len(panels) // width)
-        figure = Figure(figsize=(3.5 * width, 3.75 * height + 0.3), layout="constrained")
+        side = 2.75 if width == 4 else 3.5
+        figure = Figure(figsize=(side * width, (side + 0.25) * height + 0.3), layout="constrained")
         grid = figure.subplots(height, width, squeeze=False).ravel()
         for axis, panel in zip(grid, panels, strict=False):
             n, tp = _matrix(axis, panel, rows, columns, n_sources)

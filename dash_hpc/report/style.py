@@ -39,9 +39,9 @@ __all__ = [
 ]
 
 INK, QUIET, RULE = "#1b1f24", "#5b6470", "#d5d9de"
-# Okabe and Ito's palette, which people with any common colour vision can tell apart.
-# The first four are those of the published strategies. Nine hues in two shapes tell eighteen strategies apart.
-_COLOURS = ("#8a8f98", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#a6761d")
+# Nine hues after Okabe and Ito, in two shapes for eighteen strategies and two more for further ones. Under red, green and
+# blue blindness (Machado et al. 2009) any two lie 16 units of CIE Lab apart or more; tests/report/test_style.py measures it.
+_COLOURS = ("#555c64", "#d55e00", "#0072b2", "#009e73", "#d48ab3", "#e69f00", "#56b4e9", "#4b2a6b", "#7a5a1e")
 _MARKERS = ("o", "s", "^", "v")
 _UNKNOWN = "#444444"
 

@@ -15,7 +15,7 @@ from dash_hpc.report.published import published_rows
 from dash_hpc.store import open_store
 from dash_hpc.study import load_study
 
-FIGURES = ("tradeoff", "settings_dash", "effects", "trajectories", "training")
+FIGURES = ("comparison", "curves", "tradeoff", "settings_dash", "effects", "trajectories", "training")
 
 
 class Outline(HTMLParser):
@@ -66,6 +66,7 @@ def test_report_has_every_part(page, small_store):
     assert outline.open == []
     assert outline.headings == [
         "What was run",
+        "Strategies side by side",
         "Results, and what no training reaches",
         "How settings were chosen",
         "The network",
@@ -244,7 +245,7 @@ def test_a_large_grid_is_cut_in_the_table_and_whole_in_the_maps(tmp_path, make_s
     )
     store = make_store(tmp_path, text)
     page = write_report(store).read_text(encoding="utf-8")
-    results = page.split('<table class="results">')[1].split("</table>")[0]
+    results = page.split('id="results"')[1].split('<table class="results">')[1].split("</table>")[0]
     assert results.count("<td>dash (") == 3
     assert "★" in results
     assert "… 6 more settings" in results
@@ -254,6 +255,6 @@ def test_a_large_grid_is_cut_in_the_table_and_whole_in_the_maps(tmp_path, make_s
 
 def test_published_figures_only_beside_the_data_they_are_for():
     right = {"kind": "catalogue", "name": "sim350", "expression_noise": 0.025, "prior_noise": 0.05}
-    assert {row.strategy for row in published_rows({"data": right})} >= {"DASH", "BioPrune"}
+    assert {row.label for row in published_rows({"data": right})} >= {"DASH", "BioPrune"}
     for key, value in (("name", "hema_b"), ("expression_noise", 0.05), ("prior_noise", 0.0), ("kind", "files")):
         assert published_rows({"data": {**right, key: value}}) == ()
