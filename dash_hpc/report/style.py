@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 INK, QUIET, RULE = "#1b1f24", "#5b6470", "#d5d9de"
-# Nine hues after Okabe and Ito, in two shapes for eighteen strategies and two more for further ones. Under red, green and
-# blue blindness (Machado et al. 2009) any two lie 16 units of CIE Lab apart or more; tests/report/test_style.py measures it.
+# Nine hues after Okabe and Ito, in two shapes for eighteen strategies and two more for further ones. Under blindness to
+# red, green or blue (Machado et al. 2009) any two lie 16 units of CIE Lab apart or more; a test measures it.
 _COLOURS = ("#555c64", "#d55e00", "#0072b2", "#009e73", "#d48ab3", "#e69f00", "#56b4e9", "#4b2a6b", "#7a5a1e")
 _MARKERS = ("o", "s", "^", "v")
 _UNKNOWN = "#444444"

@@ -1,4 +1,4 @@
-"""The comparison of strategies: its numbers by hand from the table of runs, published figures, what stands on the page."""
+"""The comparison of strategies: its numbers by hand from the table of runs, and published figures beside them."""
 
 from __future__ import annotations
 
