@@ -68,8 +68,7 @@ class Network:
         used = np.concatenate([wiring.levels, wiring.starts])
         slopes = phi_slope(self.courses[used])
         self.slopes = {int(gene): slope for gene, slope in zip(used, slopes, strict=True)}
-        self.moves.clear()
-        for group, loops in wiring.order:
+        for group, loops in wiring.order:  # loops go on from the derivatives at the latents before
             self._move_group(group, loops)
 
     def drive(self, target: Target) -> FloatArray:
