@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from dash_hpc.errors import UsageError
 from dash_hpc.ops.state import Matrix, entry_rows, values
 
-__all__ = ["Influence", "Layer"]
+__all__ = ["Influence", "Layer", "chains"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,3 +93,28 @@ class Influence:
     outer: tuple[Matrix, ...]
     inner: tuple[Matrix, ...]
     gain: np.ndarray
+
+
+def chains(layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], ...]:
+    """Return the layers of each branch from the input to the output, the branches in the order of their first layer.
+
+    The layer of relation "gram" is the first of its branch, that of "chain" the last; between them they stand as given.
+
+    Raises
+    ------
+    UsageError
+        When a layer has not as many columns as the one before it has rows.
+    """
+    place = {"gram": 0, None: 1, "chain": 2}
+    found: dict[str, list[Layer]] = {}
+    for layer in layers:
+        found.setdefault(layer.branch, []).append(layer)
+    for branch in found.values():
+        branch.sort(key=lambda layer: place[layer.relation])
+        for one, following in pairwise(branch):
+            if following.tensor.shape[1] != one.tensor.shape[0]:
+                raise UsageError(
+                    f"{following.name} must have as many columns as {one.name} has rows, {one.tensor.shape[0]}, "
+                    f"got {following.tensor.shape[1]}"
+                )
+    return tuple(tuple(branch) for branch in found.values())

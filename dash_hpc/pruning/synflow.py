@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from dash_hpc.models.layers import Layer
+from dash_hpc.models.layers import Layer, chains
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.events import Selection
 from dash_hpc.ops.state import Tensors, entry_rows, values
@@ -82,13 +82,10 @@ class SynFlow(Timed):
 def flow_scores(layers: Sequence[Layer], masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return |θ ⊙ ∂R/∂θ| of every layer in float64, in the shape of its tensor's values.
 
-    The layers of a branch follow each other from its input to its output; entries outside the masks count as 0.
+    Entries outside the masks count as 0.
     """
-    branches: dict[str, list[Layer]] = {}
-    for layer in layers:
-        branches.setdefault(layer.branch, []).append(layer)
     found: dict[str, np.ndarray] = {}
-    for chain in branches.values():
+    for chain in chains(layers):
         matrices = [_flow_matrix(layer, masks[layer.name]) for layer in chain]
         gains = [np.ones(layer.tensor.shape[0]) if layer.gain is None else layer.gain for layer in chain]
         into = [np.ones(matrices[0].shape[1])]
