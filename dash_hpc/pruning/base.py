@@ -54,6 +54,8 @@ class Step:
         From 0, in the order in which the epoch visits them.
     seed : int
         The run's.
+    rate : float
+        Learning rate of the weights' base group in this epoch.
     rng : numpy.random.Generator
         The stream of this step alone: what is drawn in its hooks, in their order, does not depend on anything before,
         so that a resumed run draws the same. One generator for all hooks of the step.
@@ -62,6 +64,7 @@ class Step:
     epoch: int
     batch: int
     seed: int
+    rate: float = 0.0
 
     @cached_property
     def rng(self) -> np.random.Generator:

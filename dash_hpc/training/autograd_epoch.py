@@ -73,7 +73,7 @@ class AutogradEpoch:
         losses = np.full(len(pointer) - 1, np.nan)
         widest, evaluations = int(np.diff(pointer).max()), 0
         for k in range(len(losses)):
-            step = Step(epoch, k, self.strategy.seed)
+            step = Step(epoch, k, self.strategy.seed, rate)
             with torch.set_grad_enabled(not by_hand):
                 effective = self.strategy.effective(params, step)
                 penalty = None if by_hand else self.strategy.penalty(params, step)
