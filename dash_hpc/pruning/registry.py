@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 from dash_hpc.errors import UsageError
 from dash_hpc.pruning.base import Strategy
 from dash_hpc.pruning.bioprune import BioPrune
+from dash_hpc.pruning.cnode import Cnode
 from dash_hpc.pruning.dash import Dash
+from dash_hpc.pruning.dst import Dst
 from dash_hpc.pruning.evidence import FromEvidence
 from dash_hpc.pruning.grasp import Grasp
 from dash_hpc.pruning.imp import Imp
+from dash_hpc.pruning.l0 import L0
 from dash_hpc.pruning.magnitude_init import MagnitudeInit
 from dash_hpc.pruning.none import Unpruned
+from dash_hpc.pruning.pathreg import PathReg
 from dash_hpc.pruning.pinn import Pinn
 from dash_hpc.pruning.pinn_mp import PinnMp
 from dash_hpc.pruning.randomly import Randomly
@@ -43,6 +47,10 @@ _ALL: tuple[type[Strategy], ...] = (
     Snip,
     Grasp,
     SynFlow,
+    L0,
+    Cnode,
+    PathReg,
+    Dst,
 )
 
 #: Every strategy by the name that a study file uses, in the order of tables and colours.
