@@ -309,7 +309,7 @@ def _count(own: Sequence[tuple[Part, IntArray | slice]], n: int) -> int:
 def _solved(precision: FloatArray, gradient: FloatArray) -> FloatArray:
     """(N, nz) solutions; the upper triangles of precision (N, nz, nz) become those of Cholesky's factors."""
     found = np.empty_like(gradient)
-    for one, right, solution in zip(precision, gradient, found, strict=True):
+    for one, right, solution in zip(precision, gradient, found, strict=True) if found.size else ():
         factor, failed = dpotrf(one.T, lower=1, clean=0, overwrite_a=1)
         if failed:
             raise np.linalg.LinAlgError("precision of the latents is not positive definite")
@@ -319,7 +319,7 @@ def _solved(precision: FloatArray, gradient: FloatArray) -> FloatArray:
 
 def _inverted(factors: FloatArray) -> None:
     """Turn Cholesky's factors into the inverses of what they are factors of, in place."""
-    for one in factors:
+    for one in factors if factors.size else ():
         dpotri(one.T, lower=1, overwrite_c=1)
         upper = np.triu(one, 1)
         one[...] = np.triu(one) + upper.T

@@ -257,3 +257,14 @@ def test_memory_grows_with_regulators_and_not_with_genes_times_latents() -> None
     tracemalloc.stop()
     everything = 8 * genes * regulators * n * len(blocks[0].grid)  # derivatives of every course in every latent
     assert peak < 0.7 * everything
+
+
+def test_a_network_without_an_edge_has_its_genes_relax() -> None:
+    """No gene regulates: nothing is unknown, and every course is the curve that fits the gene's own data."""
+    known = state(3, [target(1, {}), target(2, {}, offset=0.2)], NOISE)
+    rates = np.array([0.0, 1.0, 0.5])
+    clean = simulate(known, rates, np.random.default_rng(0).uniform(0, 1, (6, 3)), TIMES)
+    smoothed = run(known, [block(clean)], rates)
+    np.testing.assert_allclose(smoothed.courses[0][:, -1, 1:], clean[:, -1, 1:], rtol=0, atol=1e-9)
+    assert smoothed.shift(1, np.arange(3)) is None
+    assert smoothed.drive_uncertainty(1) == 0.0
