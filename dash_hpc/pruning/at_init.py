@@ -55,6 +55,10 @@ class TimedOptions(OneShotOptions):
         default="local", description="rank the scores within each matrix, or across all; as many weights go"
     )
 
+    def unread(self) -> dict[str, str]:
+        """The share belongs to initialisation."""
+        return {"keep": 'when = "schedule"'} if self.when == "schedule" else {}
+
 
 class Timed(OneShot):
     """Like :class:`OneShot`, or at the events of the schedule; locally or globally."""

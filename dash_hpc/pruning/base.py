@@ -116,6 +116,8 @@ class Strategy:
         for key, value in options:
             if wrong := options.unfit(key, value, self.schedule.first_epoch):
                 raise UsageError(f"strategy {self.name}: {key} = {value!r} {wrong}")
+        if wasted := options.wasted():
+            raise UsageError(f"strategy {self.name}: {wasted[0]} = {getattr(options, wasted[0])!r} {wasted[1]}")
         self.dataset = dataset
         self.seed = seed
 

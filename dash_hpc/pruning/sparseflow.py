@@ -40,6 +40,10 @@ class SparseFlowOptions(StrategyOptions):
         description="with full: share of the weights after the last round; each removes the same share of the rest",
     )
 
+    def unread(self) -> dict[str, str]:
+        """Rounds belong to full retraining."""
+        return dict.fromkeys(("rounds", "keep"), 'retrain = "continue"') if self.retrain == "continue" else {}
+
     def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
         """One phase, or one of training and one for each round."""
         epochs = int(training["epochs"])

@@ -48,6 +48,20 @@ class StrategyOptions(BaseModel):
         """Say what is wrong with a value of an option where the first pruning event is at ``first_epoch``; or ""."""
         return ""
 
+    def unread(self) -> dict[str, str]:
+        """Name the options that have no effect beside the others: name -> which other, as ``mode = "…"``."""
+        return {}
+
+    def wasted(self) -> tuple[str, str] | None:
+        """Return an option that is not at its default but has no effect, and what to do; None where there is none.
+
+        A list of its values would be the same run again and again.
+        """
+        for key, other in self.unread().items():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                return key, f"has no effect with {other}: leave it out (two tables may have one name)"
+        return None
+
     def phases(self, training: Mapping[str, Any]) -> tuple[Phase, ...]:
         """Return the phases of a run with the section ``[training]``: here one, of ``training["epochs"]``."""
         return (Phase(int(training["epochs"])),)

@@ -167,7 +167,7 @@ class Study(Section):
                 message = f'needs prior knowledge ({table.name} does): add prior = "…" to [data]'
                 raise problem_at(f"strategy.{index}.name", message)
             self._check_family(index, table)
-        self._check_epochs()
+        self._check_options()
         seen: dict[str, list[tuple[int, set[tuple[Any, ...]]]]] = {}
         for index, table in enumerate(self.strategy):
             earlier = seen.setdefault(table.name, [])
@@ -200,12 +200,16 @@ class Study(Section):
                     message = f"needs {what}, which model.family = {family} has not: choose another strategy or family"
                     raise problem_at(f"strategy.{index}.name", message)
 
-    def _check_epochs(self) -> None:
+    def _check_options(self) -> None:
         first = min(self.schedule.axes["first_epoch"])
         for index, table in enumerate(self.strategy):
             for key, values in table.axes.items():
                 if wrong := next(filter(None, (table.scalar.unfit(key, value, first) for value in values)), ""):
                     raise problem_at(f"strategy.{index}.{key}", wrong)
+            some = table.scalar.unread is not StrategyOptions.unread
+            found = (options.wasted() for options in table.combinations()) if some else ()
+            if wasted := next(filter(None, found), None):
+                raise problem_at(f"strategy.{index}.{wasted[0]}", wasted[1])
 
     @property
     def name(self) -> str:

@@ -248,6 +248,12 @@ def test_a_missing_prior_is_named(dataset: DataSet, options: dict) -> None:
         ({"name": "imp", "rewind": "back"}, "rewind = 'back' must be"),
         ({"name": "imp", "rewind": True}, "rewind = True must be"),
         ({"name": "imp", "rewind": 3}, "smaller than schedule.first_epoch"),
+        ({"name": "random", "keep": 0.1}, 'keep = 0.1 has no effect with when = "schedule": leave it out'),
+        ({"name": "synflow", "when": "schedule", "keep": 0.1}, "keep = 0.1 has no effect"),
+        ({"name": "sparseflow", "rounds": 3}, 'rounds = 3 has no effect with retrain = "continue"'),
+        ({"name": "snip", "keep": 1.0}, "keep = 1.0 must be larger than 0 and smaller than 1"),
+        ({"name": "pinn", "tau": 1.0}, "tau = 1.0 must be 0 or larger and smaller than 1"),
+        ({"name": "pinn_mp"}, "p is missing"),
     ],
 )
 def test_refuses_wrong_options(dataset: DataSet, options: dict, match: str) -> None:

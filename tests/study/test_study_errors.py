@@ -194,6 +194,15 @@ def test_a_strategy_that_needs_prior_knowledge_says_so() -> None:
     )
 
 
+def test_an_option_without_effect_beside_the_others_is_refused() -> None:
+    """A list of its values would be the same run again and again."""
+    table = 'random"\nwhen = ["init", "schedule"]\nkeep = [0.1, 0.2]#'
+    assert message(FILES.format("", table)) == (
+        'study.toml:8: strategy[0].keep = [0.1, 0.2] has no effect with when = "schedule": leave it out (two tables '
+        "may have one name)"
+    )
+
+
 def test_a_study_file_that_cannot_be_read(tmp_path) -> None:
     missing = tmp_path / "none.toml"
     with pytest.raises(StudyError, match=r"none\.toml: no such study file; write one with: dash-hpc init"):
