@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dash_hpc.data.catalogue import CATALOGUE as CATALOGUE
 from dash_hpc.data.dataset import DataSet as DataSet
+from dash_hpc.data.design import Input as Input
+from dash_hpc.data.design import Treatment as Treatment
 from dash_hpc.data.kinds import build as build
 from dash_hpc.data.kinds import digest as digest
 from dash_hpc.data.kinds import foresee as foresee
@@ -21,10 +23,12 @@ __all__ = [
     "CATALOGUE",
     "DataSet",
     "DataSummary",
+    "Input",
     "Pairs",
     "Prior",
     "TimeCourse",
     "Trajectory",
+    "Treatment",
     "build",
     "digest",
     "foresee",

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dash_hpc.data.dataset import DataSet
+from dash_hpc.data.design import design_account
 from dash_hpc.data.prior import Prior
 from dash_hpc.data.record import NetworkRecord
 from dash_hpc.data.timecourse import TimeCourse
@@ -105,6 +106,8 @@ def summarise(dataset: DataSet) -> DataSummary:
     _count_pairs(told, {part: data for part, data in parts.items() if data is not None})
     _range(told, [data for data in parts.values() if data is not None])
     told.say_unit(dataset.time_unit)
+    if done := design_account(dataset.train):
+        told.facts["design"] = f"{done}; strategy evidence reads it, others train as if nothing had been done"
     prior = dataset.prior
     if prior is None:
         told.facts["prior"] = "none"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dash_hpc.data.checks import FloatArray, checked_series, frozen_array
+from dash_hpc.data.design import UNTREATED, Treatment
 from dash_hpc.data.genes import gene_tuple
 from dash_hpc.data.missing import DEFAULT_MAX_MISSING, Losses, counted_ends, filled_starts, usable_starts
 from dash_hpc.data.trajectories import read_trajectories, write_trajectories
@@ -30,11 +31,14 @@ class Trajectory:
         Expression; NaN = missing.
     starts : (T, G) float64, optional
         The values with the missing ones filled in, for a step to start from; left out, a :class:`TimeCourse` makes it.
+    treatment : Treatment
+        What was done to the sample: inputs that were on, genes that were held. Nothing, where it is left out.
     """
 
     times: FloatArray
     values: FloatArray
     starts: FloatArray | None = None
+    treatment: Treatment = UNTREATED
 
     def __len__(self) -> int:
         return len(self.times)
@@ -44,7 +48,8 @@ class Trajectory:
         rows = slice(first, last + 1)
         times, values = frozen_array(self.times[rows].copy()), frozen_array(self.values[rows].copy())
         whole = self.starts is None or self.starts is self.values
-        return Trajectory(times, values, values if whole else frozen_array(self.starts[rows].copy()))  # type: ignore[index]
+        starts = values if whole else frozen_array(self.starts[rows].copy())  # type: ignore[index]
+        return Trajectory(times, values, starts, self.treatment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +299,10 @@ class TimeCourse:
         noisy = (frozen_array(t.values + sd * rng.standard_normal(t.values.shape)) for t in self.trajectories)
         return replace(
             self,
-            trajectories=tuple(Trajectory(t.times, values) for t, values in zip(self.trajectories, noisy, strict=True)),
+            trajectories=tuple(
+                Trajectory(t.times, values, treatment=t.treatment)
+                for t, values in zip(self.trajectories, noisy, strict=True)
+            ),
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from dash_hpc.data import TimeCourse
 from dash_hpc.data.checks import FloatArray
 from dash_hpc.data.timeunit import typical_unit
 
-__all__ = ["Block", "IntArray", "blocks_of", "grid_of"]
+__all__ = ["Block", "IntArray", "Pulse", "blocks_of", "designed", "free_of_holds", "grid_of"]
 
 IntArray = NDArray[np.int64]
 
@@ -22,6 +23,19 @@ _STEPS = ((1.0, 0.25), (3.0, 0.5), (np.inf, 1.0))
 _MOST_PIECES = 64
 #: Times count as the same when they differ by less, in the unit of time.
 _SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """An input that is on in a trajectory from ``start`` to ``stop``, since its first value, in the unit of time.
+
+    ``name`` and ``targets`` as :class:`dash_hpc.data.Input` has them.
+    """
+
+    name: str
+    start: float
+    stop: float
+    targets: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +56,10 @@ class Block:
         Places of the times on the grid.
     values : (N, K, G) float64
         NaN = missing.
+    pulses : tuple of tuple of Pulse
+        By trajectory: inputs that were on. Empty where no trajectory has any.
+    held : (N, G) bool, optional
+        Genes that were held at a value; left out where none was.
     """
 
     trajectories: IntArray
@@ -49,6 +67,8 @@ class Block:
     grid: FloatArray
     at: IntArray
     values: FloatArray
+    pulses: tuple[tuple[Pulse, ...], ...] = ()
+    held: NDArray[np.bool_] | None = None
 
     @property
     def observed(self) -> NDArray[np.bool_]:
@@ -69,19 +89,56 @@ def blocks_of(course: TimeCourse, unit: float = 0.0) -> tuple[Block, ...]:
     """
     size = unit or typical_unit(course)
     found: dict[bytes, tuple[FloatArray, list[int], list[FloatArray]]] = {}
+    done: list[tuple[Pulse, ...]] = []
     for number, trajectory in enumerate(course.trajectories):
         known = np.isfinite(trajectory.times)
         times = trajectory.times[known]
-        times = (times - times[0]) / size
+        begin = times[0]
+        times = (times - begin) / size
         key = np.round(times / _SAME).astype(np.int64).tobytes()
         _, members, values = found.setdefault(key, (times, [], []))
         members.append(number)
         values.append(trajectory.values[known])
+        done.append(
+            tuple(
+                Pulse(one.name, (one.start - begin) / size, (one.stop - begin) / size, one.targets)
+                for one in trajectory.treatment.inputs
+            )
+        )
     blocks = []
     for times, members, values in found.values():
         grid, at = grid_of(times)
-        blocks.append(Block(np.array(members, dtype=np.int64), times, grid, at, np.stack(values)))
+        pulses = tuple(done[number] for number in members)
+        held = np.zeros((len(members), course.n_genes), dtype=np.bool_)
+        for k, number in enumerate(members):
+            held[k, list(course.trajectories[number].treatment.held)] = True
+        blocks.append(
+            Block(
+                np.array(members, dtype=np.int64),
+                times,
+                grid,
+                at,
+                np.stack(values),
+                pulses if any(pulses) else (),
+                held if held.any() else None,
+            )
+        )
     return tuple(blocks)
+
+
+def designed(blocks: Sequence[Block]) -> bool:
+    """Whether anything was done from outside: an input was on, or a gene held."""
+    return any(block.pulses or block.held is not None for block in blocks)
+
+
+def free_of_holds(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Return the blocks without the values of genes that were held: these say nothing of what drives the gene."""
+    return tuple(
+        block
+        if block.held is None
+        else replace(block, values=np.where(block.held[:, None], np.nan, block.values), held=None)
+        for block in blocks
+    )
 
 
 def grid_of(times: FloatArray) -> tuple[FloatArray, IntArray]:

@@ -80,6 +80,9 @@ def find_network(data: DataSet, options: EvidenceOptions) -> Finding:
             f"evidence: the data bear out hardly any edge of the prior ({_real(ledger):.1f} of {len(edges):,} are "
             "expected to be real), so that it was left out: the network is what the data say without a prior",
         )
+    if reading.inputs is not None and len(reading.inputs.open):
+        told = f"an input of unknown targets acts on {reading.inputs.share:.0%} of the genes, as far as the data tell"
+        notes = (*notes, f"evidence: {told}; the model has no inputs")
     decision = decide(ledger, data.n_genes, options, trusted=trusted)
     return Finding(reading, ledger, decision, table_of(reading, ledger, decision, data.genes, options), notes)
 

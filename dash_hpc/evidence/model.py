@@ -27,8 +27,10 @@ class Fitted:
 def fit_model(reading: Reading, ledger: Ledger, decision: Decision) -> Fitted:
     """Fit every target on the regulators that were taken for it; rates follow the network that was found last."""
     state, blocks = reading.state, reading.blocks
-    rates, _, _ = update_rates(blocks, state, reading.smoothed.courses, reading.rates)
-    parts = Parts(blocks, state.targets, rates)
+    rates, parts = reading.rates, reading.parts
+    if reading.inputs is None:
+        rates, _, _ = update_rates(blocks, state, reading.smoothed.courses, reading.rates)
+        parts = Parts(blocks, state.targets, rates)
     regulator, target = ledger.regulator[decision.taken], ledger.target[decision.taken]
     order = np.lexsort((regulator, target))
     regulator, target = regulator[order], target[order]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dash_hpc.evidence.blocks import Block
+from dash_hpc.evidence.blocks import Block, designed, free_of_holds
 from dash_hpc.evidence.decide import EvidenceOptions
+from dash_hpc.evidence.driven import select_driven
+from dash_hpc.evidence.inputs import Inputs, WithoutInputs, measured_courses
 from dash_hpc.evidence.noise import Noise, estimate_noise
 from dash_hpc.evidence.rates import update_rates
 from dash_hpc.evidence.relaxation import relax
@@ -59,21 +61,24 @@ class Reading:
     noise : Noise
     rates : (G,) float64
         Per unit of the blocks' time; 0 for constant genes.
-    parts : Parts
+    parts : mapping of int to tuple of Part
         The rows of each target at its rate.
     smoothed : Smoothed
         The courses that the evidence rests on.
     state : State
     rounds : tuple of Round
+    inputs : Inputs or None
+        What acted from outside; ``parts`` are without it. None where nothing was done, no gene was held.
     """
 
     blocks: tuple[Block, ...]
     noise: Noise
     rates: FloatArray
-    parts: Parts
+    parts: Mapping[int, tuple[Part, ...]]
     smoothed: Smoothed
     state: State
     rounds: tuple[Round, ...]
+    inputs: Inputs | None = None
 
 
 def read_network(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions | None = None) -> Reading:
@@ -95,6 +100,8 @@ def read_network(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOp
 
 
 def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) -> Reading:
+    if designed(blocks):
+        return _read_driven(blocks, edges, options)
     noise = estimate_noise(blocks)
     first = relax(blocks, noise)
     rates, mean, spread = first.rates, first.mean, first.spread
@@ -118,6 +125,36 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) 
         if not rounds[-1].changed:
             break
     return Reading(tuple(blocks), noise, rates, parts, smoothed, state, tuple(rounds))
+
+
+def _read_driven(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) -> Reading:
+    """Where inputs act or genes are held, courses do not follow from the network alone: they stay as measured.
+
+    Every gene has rows: one that stays where it is says that nothing which moves acts on it.
+    """
+    free = free_of_holds(blocks)
+    noise = estimate_noise(free)
+    first = relax(free, noise)
+    smoothed = Plain(measured_courses(blocks, first.courses, noise.constant))
+    rates = np.where(noise.constant, np.exp(first.mean), first.rates)
+    noise = replace(noise, constant=np.zeros_like(noise.constant))
+    parts, inputs = _parts(free, noise, rates), Inputs.of_blocks(free)
+    found = candidates_of(edges, free, parts, rates, smoothed.courses, options.candidates)
+    state = _beginning(noise, edges, found)
+    rounds: list[Round] = []
+    before: dict[int, frozenset[int]] = {}
+    for _ in range(options.rounds + 1):
+        select_driven(state, parts, smoothed, inputs, free, rates)
+        if state.trusted and not rounds and worthless(state):
+            state, inputs = _untrusting(state), Inputs.of_blocks(free)
+            select_driven(state, parts, smoothed, inputs, free, rates)
+        rounds.append(_told(state, before, first.mean, first.spread))
+        before = {gene: frozenset(target.members.tolist()) for gene, target in state.targets.items()}
+        if not rounds[-1].changed:
+            break
+    return Reading(
+        free, noise, rates, WithoutInputs(parts, free, rates, inputs), smoothed, state, tuple(rounds), inputs
+    )
 
 
 def _parts(blocks: Sequence[Block], noise: Noise, rates: FloatArray) -> Parts:

@@ -155,13 +155,19 @@ class FilesData(DataTable):
     """``kind = "files"``: your own files; relative paths start at the study file's folder."""
 
     names_files = True
-    left_out = frozenset({"prior_noise", "seed", "starts", *_PRIOR_KEYS})
+    left_out = frozenset({"prior_noise", "seed", "starts", "design", *_PRIOR_KEYS})
 
     kind: Literal["files"] = Field(description="your own files")
     train: ExpressionFile = Field(
         description="trajectories to train on: a file, or { file, … } with keys of its reader"
     )
     genes: FilePath | None = Field(default=None, description="gene names, one per row of a trajectory")
+    design: FilePath | None = Field(
+        default=None,
+        description="table of what was done in the trajectories of train, for strategy evidence: inputs that were on "
+        "from one time to another, on known or unknown genes, and genes held at a value; columns trajectory, input, "
+        "from, to, targets, held",
+    )
     validation: Split | None = Field(
         default=None,
         description="a file (as train), trajectories of train (a list, from 0), a fraction, or { folds = K } for "

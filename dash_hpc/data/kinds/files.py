@@ -15,7 +15,7 @@ from dash_hpc.errors import DataError
 
 __all__ = ["FilesKind"]
 
-_ROLES = ("genes", "prior", "ppi", "ppi_genes", "truth")
+_ROLES = ("genes", "design", "prior", "ppi", "ppi_genes", "truth")
 
 
 class FilesKind(DataKind):

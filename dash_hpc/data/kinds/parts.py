@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dash_hpc.data.design import design_account
 from dash_hpc.data.kinds.base import SHARED_SEED, Spec
 from dash_hpc.data.missing import DEFAULT_MAX_MISSING
 from dash_hpc.data.prior import Prior
@@ -18,6 +19,7 @@ from dash_hpc.rng import stream
 __all__ = [
     "altered",
     "corrupted",
+    "design_notes",
     "expression_noise",
     "folds_asked",
     "max_missing",
@@ -125,3 +127,14 @@ def scale_note(*parts: TimeCourse | None) -> tuple[str, ...]:
 
 def missing_notes(part: str, data: TimeCourse | None) -> tuple[str, ...]:
     return () if data is None else tuple(f"{part} data: {note}" for note in data.losses().notes(data.max_missing))
+
+
+def design_notes(data: TimeCourse) -> tuple[str, ...]:
+    """What was done to the training samples, and who makes use of it."""
+    told = design_account(data)
+    if not told:
+        return ()
+    return (
+        f"design: {told}; strategy evidence reads it, other strategies train as if nothing had been done, and no model "
+        "has inputs",
+    )

@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from scipy.sparse import csr_array
 
 from dash_hpc.data.dataset import DataSet
+from dash_hpc.data.design import read_design, with_design
 from dash_hpc.data.kinds.base import Spec
 from dash_hpc.data.kinds.parts import (
     altered,
     corrupted,
+    design_notes,
     expression_noise,
     folds_asked,
     max_missing,
@@ -53,6 +55,7 @@ class Sources:
     name: str
     train: Source
     genes: Path | None = None
+    design: Path | None = None
     validation: Source | None = None
     test: Source | None = None
     prior: Path | None = None
@@ -132,6 +135,9 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
         return found.within(limit)
 
     whole = read("train", sources.train, sources.genes)
+    if sources.design is not None:
+        treated = read_design(sources.design, whole.course.genes, len(whole.course))
+        whole = replace(whole, course=with_design(whole.course, treated))
     train = whole.course.with_noise(noise, stream(seed, "expression-noise"))
     unit = unit_asked(spec) or typical_unit(train)  # of whole trajectories: a split may cut them
     names: Genes = train.genes if sources.genes is None else sources.genes
@@ -168,6 +174,7 @@ def assemble(sources: Sources, spec: Spec, seed: int) -> DataSet:
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         notes.extend(missing_notes(part, data))
     notes.extend(scale_note(train, validation, test))
+    notes.extend(design_notes(train))
     prior, prior_notes = _read_prior(sources, train.genes, spec)
     notes.extend(prior_notes)
     truth = truth_record = None
