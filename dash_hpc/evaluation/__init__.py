@@ -49,6 +49,15 @@ from dash_hpc.evaluation.rankings import (
     residual_correlation,
 )
 from dash_hpc.evaluation.ranks import Ranks, plateau_epoch, ranks
+from dash_hpc.evaluation.reliability import (
+    NOMINAL,
+    ClassShare,
+    Discovery,
+    Reliability,
+    class_share,
+    realised_fdr,
+    reliability,
+)
 from dash_hpc.evaluation.selection import ERRORS, Selection, deciding_error, kept_epochs, select_setting
 from dash_hpc.evaluation.settings import (
     FOLD,
@@ -66,16 +75,21 @@ from dash_hpc.evaluation.settings import (
 __all__ = [
     "ERRORS",
     "FOLD",
+    "NOMINAL",
     "RANKINGS",
     "UNIVERSES",
+    "ClassShare",
     "Confusion",
+    "Discovery",
     "Level",
     "Ranks",
+    "Reliability",
     "Selection",
     "active_weights",
     "axis_label",
     "axis_name",
     "bioprune_curve",
+    "class_share",
     "confusion",
     "control_metrics",
     "cut_rates",
@@ -104,7 +118,9 @@ __all__ = [
     "prior_network",
     "ranking_controls",
     "ranks",
+    "realised_fdr",
     "reference_coordinates",
+    "reliability",
     "residual_correlation",
     "roc_auc",
     "row_normalised",
