@@ -112,6 +112,8 @@ def set_prior_odds(state: State) -> None:
     number of listed regulators of a target says how many of them to believe. Without a prior the odds follow each
     gene's expected number of targets.
     """
+    if not state.targets:  # no gene moves
+        return
     if not (len(state.edges) and state.trusted):
         _odds_without_prior(state)
         return

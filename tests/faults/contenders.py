@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studies import PATIENCE, Result, Study, differences, first_new_epoch, pause, send, undisturbed, wait
 
-from dash_hpc.store import compare_runs
+from dash_hpc.store import compare_runs, planned_spec
 
 EPOCHS = 500
 
@@ -55,6 +55,10 @@ print(status)
 """
 
 
+def _trains(study: Study, run_id: str) -> bool:
+    return bool(planned_spec(study.output, run_id)["strategy"]["name"] != "evidence")
+
+
 def stopped_holders(folder: Path, trials: int, seed: int, epochs: int = EPOCHS, whole: Study | None = None) -> Result:
     """SIGSTOP a worker for longer than its lease, as on another machine, let somebody else finish, then SIGCONT."""
     rng = random.Random(seed)
@@ -62,7 +66,8 @@ def stopped_holders(folder: Path, trials: int, seed: int, epochs: int = EPOCHS, 
     whole = whole or undisturbed(folder, epochs)
     for trial in range(1, trials + 1):
         study = Study(folder, epochs, f"stopped-{trial}", lease_seconds=1.0)
-        run_id = rng.choice(sorted(study.plan()))
+        # Not one that is computed in its only epoch: it has nothing that could go on elsewhere.
+        run_id = rng.choice([key for key in sorted(study.plan()) if _trains(study, key)])
 
         def worker(place: str, study: Study = study, run_id: str = run_id) -> subprocess.Popen[bytes]:
             return subprocess.Popen(

@@ -212,8 +212,9 @@ def worker_kills(folder: Path, kills: int, seed: int, epochs: int = EPOCHS, whol
         result.figures["studies"].append(1)
         run_ids = study.plan()
         nursery = Nursery(study)
-        for run_id in run_ids:
-            left = (kills - result.trials + 1) // 2 if run_id == run_ids[0] else kills - result.trials
+        for k, run_id in enumerate(run_ids):
+            others = len(run_ids) - k - 1
+            left = (kills - result.trials + others) // (others + 1)
             _short_lives(study, nursery, run_id, rng, left, toll)
         nursery.close()
         toll.end(study, whole)

@@ -14,6 +14,7 @@ import numpy as np
 from dash_hpc.errors import StoreError
 from dash_hpc.ids import spec_id
 from dash_hpc.store import (
+    Evidence,
     RunWriter,
     compact,
     open_store,
@@ -64,7 +65,29 @@ def run_result(seed: int, genes: int = 5, hidden: int = 3) -> dict[str, Any]:
         "genes": [f"g{k}" for k in range(genes)],
         "stop_reason": "epochs",
         "timing": {"seconds_total": 1.5},
+        "evidence": run_evidence(rng) if seed < 2 else None,
     }
+
+
+def run_evidence(rng: np.random.Generator, edges: int = 4) -> Evidence:
+    """What a run of strategy evidence says of its edges."""
+    log_bf, prior = rng.normal(0, 3, edges), rng.normal(-2, 1, edges)
+    table = {
+        "regulator": np.array(["g0", "g1", "g2", "g0"], dtype=object),
+        "target": np.array(["g3", "g3", "g4", "g4"], dtype=object),
+        "listed": np.array([True, True, False, True]),
+        "taken": np.array([True, False, True, True]),
+        "sign": np.array([1, -1, 0, 0]),
+        "log_bf": log_bf,
+        "prior_log_odds": prior,
+        "log_odds": log_bf + prior,
+        "probability": 1 / (1 + np.exp(-log_bf - prior)),
+        "effect": rng.normal(0, 1, edges),
+        "standard_error": rng.random(edges),
+        "power": np.array([3.0, 1.5, np.nan, 0.2]),
+        "verdict": np.array(["supported", "refused", "supported", "undecided"], dtype=object),
+    }
+    return Evidence(table, {"mode": "network", "taken": 3, "corruption": 0.1, "median_power": None})
 
 
 SPECS = [run_spec(seed) for seed in range(3)]

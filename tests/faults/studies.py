@@ -47,6 +47,8 @@ lambda_motif = 0.1
 [[strategy]]
 name = "imp"
 rewind = 2
+[[strategy]]
+name = "evidence"
 """
 
 #: What a reader sees of a run: (status, epochs, bytes of an ended record).

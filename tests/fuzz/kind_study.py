@@ -35,6 +35,7 @@ trajectories = 6
 test_trajectories = 2
 times = [0, 2.5, 3, 7]
 seed = 3
+starts = ["measured", "smoothed"]
 [model]
 hidden = 4
 dtype = "float64"
@@ -46,6 +47,7 @@ lr = 2e-3
 betas = [0.9, 0.99]
 early_stop = 0
 reset_lr_at_events = false
+criterion = "rows"
 [schedule]
 first_epoch = 3
 every = 5
@@ -60,13 +62,22 @@ lambda_motif = "0..1 step 0.25"
 [[strategy]]
 name = "imp"
 rewind = ["none", "init", 2]
+[[strategy]]
+name = "evidence"
+mode = ["network", "recall"]
+keep = [-1.5, "mode"]
+admit = "mode"
+alpha = 0.3
+rounds = 2
+candidates = 50
 """
 _VALUES = (
     "0", "1", "-1", "2", "1e3", "0.5", "true", "false", "nan", "inf", "-inf", "[]", "[[]]", "[1, 2]", "{}", "{a = 1}",
     '""', '"x"', '"0..3"', '"3..0"', '"0..1"', '"0..1 step 0"', '"0..1e9"', '"0..999999999999999999999"', "9" * 60,
     "0x1F", "1_000", "+5", "1979-05-27", "07:32:00", "'''a\nb'''", '"\\u0000"', '"\\u001b[2J"', '"\\u202e"', '"[/x]"',
     '"$x$"',
-    '"none"', '"dash"', '"simulate"', '"files"', '"float32"', "[0, 1, 1]", "[1, 0]", '["a", 1]', "1" + "0" * 18,
+    '"none"', '"dash"', '"evidence"', '"mode"', '"share"', '"rows"', '"smoothed"',
+    '"simulate"', '"files"', '"float32"', "[0, 1, 1]", "[1, 0]", '["a", 1]', "1" + "0" * 18,
     "1e308", '"' + "a" * 5000 + '"', "[" * 40 + "]" * 40, "1e-320", "0.1", "-0.0",
 )  # fmt: skip
 _KEYS = (
@@ -77,6 +88,10 @@ _KEYS = (
     "name",
     "lambda_ppi",
     "rewind",
+    "mode",
+    "admit",
+    "starts",
+    "criterion",
     "times",
     "x",
     '"a.b"',

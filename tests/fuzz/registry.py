@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kind import Kind
 from kind_attempts import Attempts
+from kind_audit import Audit
 from kind_bundle import Bundle
 from kind_checkpoint import Checkpoint
 from kind_deaths import Deaths
@@ -32,6 +33,7 @@ KINDS: tuple[type[Kind], ...] = (
     Attempts,
     JobNote,
     StudyFile,
+    Audit,
     Expression,
     GeneNames,
     PriorList,

@@ -234,12 +234,16 @@ def test_the_prior_decides_where_the_data_cannot(trained: tuple[Fit, Trainer]) -
     assert "the network is the prior's" in note
 
 
-def test_data_that_say_nothing_fail_in_one_line() -> None:
+@pytest.mark.parametrize("edges", [0, 3])
+def test_data_that_say_nothing_fail_in_one_line(edges: int) -> None:
     rng = np.random.default_rng(0)
     values = [np.repeat(rng.uniform(0, 1, (1, 6)), 4, axis=0) + rng.normal(0, 0.01, (4, 6)) for _ in range(30)]
     still = [TimeCourse.from_arrays(part, [np.arange(4.0)] * len(part)) for part in (values[:26], values[26:])]
+    motif = np.zeros((6, 6))
+    motif[0, 1 : 1 + edges] = 1
+    prior = Prior.from_arrays(motif, still[0].genes)
     with pytest.raises(RunFailed, match="no gene of data set 'still' changes within a trajectory"):
-        Trainer(DataSet("still", *still), spec()).fit()
+        Trainer(DataSet("still", *still, prior=prior), spec()).fit()
 
 
 def test_a_family_that_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
