@@ -6,12 +6,13 @@ mean and the s.d. (n − 1) are told. "SIM350, published prior" is what the meth
 the simulated networks, were not looked at before their seeds stood here.
 
 The controls: trajectories of each gene permuted on their own (their steps stay, what they have in common goes), the
-prior with regulator and target exchanged, a prior without an edge, none, and the prior taken as the network.
+prior with regulator and target exchanged, with its genes renamed at random, without an edge, none, and the prior taken
+as the network. Group "predictors": what others make of the same rows and of the same fit (``predictors.py``).
 
 For nominal false discovery rates of 5, 10 and 20 % the most probable edges are taken as long as their mean 1 − p is
 below that; the share of false ones among them is the realised rate, the same where probabilities can be trusted.
 
-72 runs, about 8 minutes of processor time; not a part of `make bench`. No times are measured.
+76 runs, about 11 minutes of processor time; not a part of `make bench`. No times are measured.
 
     DASH_HPC_DATA=… python benchmarks/evidence.py [--seeds 3] [--only simulated …] [--workers 2] [--out …/evidence.json]
 """
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import parser, publish, sim350_spec
+from predictors import fitted_rows, predicted_rows
 from scipy.sparse import csr_array
 
 from dash_hpc.data import CATALOGUE, DataSet, Prior, TimeCourse, build
@@ -137,6 +139,14 @@ def turned(seed: int, *, share: float) -> DataSet:
     return replace(dataset, prior=replace(prior, motif=csr_array(prior.motif.T)))
 
 
+def renamed(seed: int, *, share: float) -> DataSet:
+    """SIM350 with the genes of the prior renamed at random: its degrees stay, what it says does not."""
+    dataset = sim350(seed, share=share)
+    prior = _prior(dataset)
+    order = stream(seed, "benchmark-evidence-rename").permutation(dataset.n_genes)
+    return replace(dataset, prior=replace(prior, motif=csr_array(csr_array(prior.motif)[order][:, order])))
+
+
 def emptied(seed: int) -> DataSet:
     """SIM350 with a prior that lists nothing."""
     dataset = sim350(seed, share=0.05)
@@ -181,7 +191,10 @@ def cases(seeds: int, fresh: int) -> list[Case]:
         Case("none", "SIM350, no prior", without, usual),
         Case("controls", "SIM350, shuffled, 5%", partial(shuffled, share=0.05), usual),
         Case("controls", "SIM350, prior reversed, 5%", partial(turned, share=0.05), (0,)),
+        Case("controls", "SIM350, prior renamed, 5%", partial(renamed, share=0.05), few),
         Case("controls", "SIM350, prior empty", emptied, (0,)),
+        Case("predictors", "SIM350, published prior, 5%", partial(sim350, share=0.05), (0,)),
+        Case("predictors", "SIM350, published prior, 20%", partial(sim350, share=0.2), (0,)),
     ]
     return found
 
@@ -190,6 +203,8 @@ def run(case: Case, seed: int, modes: Iterable[str]) -> list[dict[str, Any]]:
     """One row per mode, and one of the prior itself."""
     torch.set_num_threads(1)
     dataset = case.make(seed)
+    if case.group == "predictors":
+        return [*predicted_rows(dataset), *fitted_rows(dataset)]
     rows = [prior_row(dataset)] if dataset.prior is not None and dataset.prior.n_edges else []
     base = sim350_spec(seed)
     for mode in modes:
