@@ -246,6 +246,16 @@ def test_data_that_say_nothing_fail_in_one_line(edges: int) -> None:
         Trainer(DataSet("still", *still, prior=prior), spec()).fit()
 
 
+def test_where_every_gene_moves_and_none_regulates_nothing_is_found() -> None:
+    rng = np.random.default_rng(0)
+    values = 0.5 + (rng.uniform(0, 1, (40, 1, 6)) - 0.5) * np.exp(-0.7 * np.array(TIMES))[None, :, None]
+    values += rng.normal(0, 0.01, values.shape)
+    courses = [TimeCourse.from_arrays(part, [TIMES] * len(part)) for part in (values[:36], values[36:])]
+    fit = Trainer(DataSet("alone", *courses), spec()).fit()
+    assert fit.kept is not None
+    assert edges(fit.kept.weights).sum() == 0
+
+
 def test_a_family_that_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("[training]", '[model]\nfamily = "mlp"\n[training]'))
     words = "needs a model that can be written down without training, which model.family = mlp has not"
