@@ -20,6 +20,7 @@ from dash_hpc.study import MAX_RUNS, STRATEGIES
 from dash_hpc.study.limits import LIMITS
 from dash_hpc.study.models import MODELS
 from dash_hpc.study.phrases import number_text
+from dash_hpc.study.presets import PRESETS
 from dash_hpc.study.schema import SECTIONS
 from dash_hpc.study.sections import MAX_PATH
 from dash_hpc.study.sources import DATA_KINDS, MAX_VALUES
@@ -66,6 +67,17 @@ def _mib(size: int) -> str:
     return f"{size >> 20:,} MiB"
 
 
+PRESETS_HEAD = """`preset` in `[study]` names settings that are filled in where the file leaves them out. Where it
+gives one of them otherwise it is refused: then it is not what the name says. The study that is stored beside the
+results has the settings themselves.
+
+`paper`: as in Hossain et al., NeurIPS 2024, and, where the paper says nothing, as in its programs: steps from noisy
+states, a validation error on such steps, one learning rate, raw interactions, a normal Ω before the first event, IMP
+that goes back to the first weights. The published results were made with the programs, whose choices are our defaults
+where they differ from the paper. Rates, epochs and schedules, which differ from data set to data set, are left to the
+study."""
+
+
 LIMITS_HEAD = f"""What goes beyond these is refused in one line before it is parsed, in a file as in `--set`. Numbers
 have the bounds of the tables above, a path has at most {MAX_PATH:,} characters, a study at most {MAX_RUNS:,} runs, and
 simulated data at most {MAX_VALUES:,} values (genes × times × trajectories). A study whose one run cannot fit into
@@ -107,8 +119,20 @@ def study_reference() -> str:
     for name, options in STRATEGIES.items():
         parts += [f'### name = "{name}"', _told(options)]
         parts.append(_table(options) if options.model_fields else "No options.")
+    parts += ["## Presets", PRESETS_HEAD, *map(_preset, PRESETS)]
     parts += ["## Limits", LIMITS_HEAD, "\n".join(["| of a study file | at most |", "|---|---|", *map(_row, LIMITS)])]
     return "\n\n".join(parts) + "\n"
+
+
+def _preset(name: str) -> str:
+    """The keys of a preset; places with the same keys share a line."""
+    places: dict[str, list[str]] = {}
+    for place, keys in PRESETS[name].items():
+        section, _, of = place.partition(".")
+        told = ", ".join(f"`{key} = {_plain(value)}`" for key, value in keys.items())
+        places.setdefault(told, []).append(f"strategy `{of}`" if of else f"section `[{section}]`")
+    rows = [_row((", ".join(where), told)) for told, where in places.items()]
+    return "\n".join([_row((f"{name}", "settings")), "|---|---|", *rows])
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from dash_hpc.study import toml
 from dash_hpc.study.count import count_runs
 from dash_hpc.study.limits import TooLarge, read_limited
 from dash_hpc.study.phrases import nearest
+from dash_hpc.study.presets import Conflict, apply_preset
 from dash_hpc.study.problems import Path as KeyPath
 from dash_hpc.study.problems import problem_count, problems
 from dash_hpc.study.schema import Study
@@ -73,6 +74,10 @@ def parse_study(
     for override in overrides:
         _override(raw, override, places)
 
+    try:
+        apply_preset(raw)
+    except Conflict as error:
+        raise StudyError(f"{_place(error.path, source, lines, places)}: {error}") from None
     count = count_runs(raw)
     if count.total > MAX_RUNS:
         place = _place(count.longest, source, lines, places)

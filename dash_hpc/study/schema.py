@@ -249,7 +249,8 @@ class Study(Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study with every default filled in, as it would be parsed from TOML (None left out)."""
-        full: dict[str, Any] = {"study": self.study.model_dump(mode="json", exclude_none=True)}
+        # Without the preset: its keys stand below, and mean the same when a later preset has other ones.
+        full: dict[str, Any] = {"study": self.study.model_dump(mode="json", exclude_none=True, exclude={"preset"})}
         full |= {part: self.part(part).to_dict() for part in PARTS}
         full["sweep"] = self.sweep.model_dump(mode="json")
         full["sweep"]["seeds"] = compact(full["sweep"]["seeds"])

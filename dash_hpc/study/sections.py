@@ -89,6 +89,9 @@ class StudySection(Section):
     base: FilePath | None = Field(
         default=None, description="folder that relative paths of [data] start from; default: the study file's"
     )
+    preset: Literal["paper"] | None = Field(
+        default=None, description="a named set of settings, for what the file leaves out (see Presets)"
+    )
 
 
 def _step(value: Any) -> Any:
