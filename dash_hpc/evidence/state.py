@@ -46,7 +46,8 @@ def phi(x: FloatArray) -> FloatArray:
 
 def phi_slope(x: FloatArray) -> FloatArray:
     """Derivative of :func:`phi`."""
-    return np.asarray((1 + np.abs(x - 0.5)) ** -2)
+    root = 1 / (1 + np.abs(x - 0.5))  # a power of -2 takes ten times as long
+    return np.asarray(root * root)
 
 
 @dataclass(frozen=True, eq=False)

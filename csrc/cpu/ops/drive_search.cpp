@@ -26,6 +26,14 @@ double median(double* x, int64_t n) {
     return n & 1 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
+// Values of a few columns. One by one: instructions that gather are slower than loads.
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((noinline, optimize("no-tree-vectorize")))
+#endif
+void pick(const double* from, const int64_t* column, int64_t n, double* to) {
+    for (int64_t c = 0; c < n; ++c) to[c] = from[column[c]];
+}
+
 class Reader {
   public:
     explicit Reader(DriveSearchArgs& args) : t_(args), C_(args.candidates) {
@@ -108,44 +116,99 @@ class Reader {
         }
     }
 
-    static constexpr int64_t kChunk = 256;
+    static constexpr int64_t kChunk = 256, kLong = 16;
+    // How many candidates from `first` on are taken at once, and whether they are neighbours among the genes.
+    bool in_a_row(int64_t first, int64_t& width) const {
+        auto run = [&](int64_t from) {
+            int64_t to = from + 1;
+            while (to < C_ && to - from < kChunk && t_.candidate[to] == t_.candidate[to - 1] + 1) ++to;
+            return to - from;
+        };
+        width = run(first);
+        if (width >= kLong) return true;
+        for (int64_t next; first + width < C_; width += next) {
+            next = run(first + width);
+            if (next >= kLong || width + next > kChunk) break;
+        }
+        return false;
+    }
+
     // Columns of the candidates.
     void read_columns() {
         Buffer<double> store;
-        double line[kChunk];
+        Buffer<const double*> line_store;
         int64_t a = 0, b = 0, m = 0;
         for (int64_t q = 0; q < t_.parts; ++q) {
             const SearchPart& part = t_.part[q];
-            double* sums = store.reserve(part.rows * kChunk);
+            double* tile = store.reserve(part.points * kChunk);
+            const double** line = line_store.reserve(part.points);
             t_.watch->spend(part.n * part.points * C_ * (part.rows + 2));
-            for (int64_t first = 0; first < C_; first += kChunk) {
-                const int64_t width = C_ - first < kChunk ? C_ - first : kChunk;
+            for (int64_t first = 0, width; first < C_; first += width) {
                 const int64_t* gene = t_.candidate + first;
+                const bool row = in_a_row(first, width);
                 for (int64_t i = 0; i < part.n; ++i) {
-                    std::memset(sums, 0, part.rows * kChunk * sizeof(double));
                     for (int64_t u = 0; u < part.points; ++u) {
                         const double* from = part.features + (u * part.block + part.members[i]) * t_.genes;
+                        double* own = tile + u * kChunk;
+                        line[u] = from + gene[0];
+                        if (!row) pick(from, gene, width, own), line[u] = own;
                         if (part.shift) {
-                            const double* by = part.shift + (part.members[i] * part.points + u) * C_ + first;
-                            for (int64_t c = 0; c < width; ++c) line[c] = from[gene[c]] + by[c];
-                        } else {
-                            for (int64_t c = 0; c < width; ++c) line[c] = from[gene[c]];
-                        }
-                        for (int64_t r = 0; r < part.rows; ++r) {
-                            const double weight = part.weights[r * part.points + u];
-                            double* sum = sums + r * kChunk;
-                            for (int64_t c = 0; c < width; ++c) sum[c] += weight * line[c];
+                            const double *x = line[u],
+                                         *by = part.shift + (part.members[i] * part.points + u) * C_ + first;
+                            for (int64_t c = 0; c < width; ++c) own[c] = x[c] + by[c];
+                            line[u] = own;
                         }
                     }
-                    std::memcpy(drive_ + (a + i) * C_ + first, sums, width * sizeof(double));
-                    for (int64_t r = 1; r < part.rows; ++r)
-                        std::memcpy(others_ + (b + (r - 1) * part.n + i) * C_ + first, sums + r * kChunk,
-                                    width * sizeof(double));
+                    for (int64_t r = 0; r < part.rows; r += kRows) {
+                        double* out[kRows];
+                        const int rows = part.rows - r < kRows ? static_cast<int>(part.rows - r) : kRows;
+                        for (int k = 0; k < rows; ++k)
+                            out[k] = (r + k ? others_ + (b + (r + k - 1) * part.n + i) * C_ : drive_ + (a + i) * C_) + first;
+                        const double* weights = part.weights + r * part.points;
+                        switch (rows) {
+                            case 1: apply<1>(line, part.points, weights, width, out); break;
+                            case 2: apply<2>(line, part.points, weights, width, out); break;
+                            case 3: apply<3>(line, part.points, weights, width, out); break;
+                            default: apply<4>(line, part.points, weights, width, out);
+                        }
+                    }
                 }
             }
             centre(part, others_ + b * C_, C_, 0, C_, mean_ + m * C_);
             a += part.n, b += part.n * (part.rows - 1), m += part.rows - 1;
         }
+    }
+
+    static constexpr int kRows = 4;
+    // out[r] = sum over u of weights[r, u] line[u], R rows at once, each element's sum in the order of u.
+    template <int R>
+    static void apply(const double* const* line, int64_t points, const double* weights, int64_t width, double* const* out) {
+        typedef Vec<double> V;
+        constexpr int W = kWidth<double>;
+        int64_t c = 0;
+        for (; c + 2 * W <= width; c += 2 * W) {
+            V low[R], high[R];
+            DASH_EACH(r, R) low[r] = high[r] = V{}; DASH_END
+            for (int64_t u = 0; u < points; ++u) {
+                V x, y;
+                std::memcpy(&x, line[u] + c, sizeof x);
+                std::memcpy(&y, line[u] + c + W, sizeof y);
+                DASH_EACH(r, R)
+                    const V weight = broadcast<V>(weights[r * points + u]);
+                    low[r] += weight * x, high[r] += weight * y;
+                DASH_END
+            }
+            DASH_EACH(r, R)
+                std::memcpy(out[r] + c, &low[r], sizeof(V));
+                std::memcpy(out[r] + c + W, &high[r], sizeof(V));
+            DASH_END
+        }
+        for (; c < width; ++c)
+            for (int r = 0; r < R; ++r) {
+                double sum = 0;
+                for (int64_t u = 0; u < points; ++u) sum += weights[r * points + u] * line[u][c];
+                out[r][c] = sum;
+            }
     }
 
     // Take the means of columns first to last, of `stride`, off the rows of a part, and keep them.
