@@ -29,6 +29,7 @@ def audit(study: Path, overrides: tuple[str, ...], output: Path | None, as_json:
     """
     from dash_hpc.data import build
     from dash_hpc.evidence.finding import find_network
+    from dash_hpc.execution.threads import available_cores
     from dash_hpc.pruning.evidence import FromEvidenceOptions
     from dash_hpc.report.audit import write_audit
     from dash_hpc.study import load_study
@@ -37,7 +38,7 @@ def audit(study: Path, overrides: tuple[str, ...], output: Path | None, as_json:
     own = next((next(table.specs()) for table in chosen.strategy if table.name == "evidence"), {})
     options = FromEvidenceOptions(**{key: value for key, value in own.items() if key != "name"})
     dataset = build(chosen.data_spec(), seed=chosen.sweep.seeds[0], base=chosen.base)
-    found = find_network(dataset, options.evidence())
+    found = find_network(dataset, options.evidence(), threads=available_cores())
     folder = output if output is not None else Path(chosen.output) / "audit"
     view, table, page = write_audit(found.evidence, dataset, folder, name=chosen.name, told=found.notes)
     if as_json:

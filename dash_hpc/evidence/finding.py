@@ -44,12 +44,14 @@ class Finding:
     notes: tuple[str, ...]
 
 
-def find_network(data: DataSet, options: EvidenceOptions) -> Finding:
+def find_network(data: DataSet, options: EvidenceOptions, threads: int = 1) -> Finding:
     """Read the network out of the training data and the prior; validation data and reference are not looked at.
 
     Where the data put an edge beyond doubt for less than a twentieth of the targets, as one trajectory does, nothing is
     learnt of the prior's errors either: the prior's edges are then taken as they are, and a note says so. A prior of
     which surely less than a tenth is real is left out (:mod:`dash_hpc.evidence.trust`), and a note says that.
+
+    So many ``threads`` look at targets side by side; what is found does not depend on it.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def find_network(data: DataSet, options: EvidenceOptions) -> Finding:
     edges = PriorEdges.none(data.n_genes)
     if data.prior is not None:
         edges = PriorEdges.from_matrix(data.prior.motif, data.prior.signed)
-    reading = read_network(blocks_of(data.train, data.time_unit), edges, options)
+    reading = read_network(blocks_of(data.train, data.time_unit), edges, options, threads)
     if not any(reading.parts.values()):
         raise RunFailed(
             f"evidence: no gene of data set {data.name!r} changes within a trajectory by more than the noise, so that "

@@ -17,6 +17,7 @@ from dash_hpc.evidence.smooth import Smoothing
 from dash_hpc.evidence.state import FloatArray, IntArray, Smoothed, State, Target, phi
 from dash_hpc.ops import drive_fit
 from dash_hpc.ops.drive_fit import Piece
+from dash_hpc.ops.threads import map_in_threads
 
 __all__ = ["Drive", "fit_drive", "fit_drives", "pieces_of"]
 
@@ -63,6 +64,7 @@ def fit_drives(
     state: State,
     smoothed: Smoothed,
     regulators: Mapping[int, IntArray],
+    threads: int = 1,
 ) -> dict[int, Drive]:
     """Fit every target on its accepted regulators.
 
@@ -76,21 +78,25 @@ def fit_drives(
         Regulators' courses; smoothed ones are taken as they are without the target's own data.
     regulators : mapping of int to (k,) int64
         Of each target; left out, it has none.
+    threads : int, default 1
+        So many targets are fitted side by side; what is found does not depend on it.
 
     Returns
     -------
     dict of int to Drive
         By target, in the order of the state; those without rows have none.
     """
-    found = {}
-    for gene, target in state.targets.items():
+
+    def fit(target: Target) -> Drive | None:
+        gene, here = target.gene, smoothed.courses
         if not parts[gene]:
-            continue
+            return None
         own = np.sort(np.asarray(regulators.get(gene, ()), dtype=np.int64))
-        here = smoothed.courses
         courses = smoothed.cavity(gene, own) if isinstance(smoothed, Smoothing) else [x[:, :, own] for x in here]
-        found[gene] = fit_drive(own, pieces_of(target, parts[gene], courses, bool(state.constant[own].all())))
-    return found
+        return fit_drive(own, pieces_of(target, parts[gene], courses, bool(state.constant[own].all())))
+
+    found = map_in_threads(fit, state.targets.values(), threads, "fit_drives")
+    return {gene: drive for gene, drive in zip(state.targets, found, strict=True) if drive is not None}
 
 
 def pieces_of(target: Target, parts: Sequence[Part], courses: Sequence[FloatArray], constant: bool) -> list[Piece]:

@@ -12,6 +12,7 @@ from dash_hpc.evidence.rates import update_rates
 from dash_hpc.evidence.rounds import Reading
 from dash_hpc.evidence.rows import Parts
 from dash_hpc.evidence.state import FloatArray
+from dash_hpc.ops.blas import one_blas_thread
 
 __all__ = ["Fitted", "fit_model"]
 
@@ -24,8 +25,11 @@ class Fitted:
     rates: FloatArray
 
 
-def fit_model(reading: Reading, ledger: Ledger, decision: Decision) -> Fitted:
-    """Fit every target on the regulators that were taken for it; rates follow the network that was found last."""
+def fit_model(reading: Reading, ledger: Ledger, decision: Decision, threads: int = 1) -> Fitted:
+    """Fit every target on the regulators that were taken for it; rates follow the network that was found last.
+
+    So many ``threads`` fit targets side by side; what is found does not depend on it.
+    """
     state, blocks = reading.state, reading.blocks
     rates, parts = reading.rates, reading.parts
     if reading.inputs is None:
@@ -36,4 +40,5 @@ def fit_model(reading: Reading, ledger: Ledger, decision: Decision) -> Fitted:
     regulator, target = regulator[order], target[order]
     first = np.searchsorted(target, np.arange(state.n_genes + 1))
     regulators = {gene: regulator[first[gene] : first[gene + 1]] for gene in state.targets}
-    return Fitted(fit_drives(parts, state, reading.smoothed, regulators), rates)
+    with one_blas_thread():
+        return Fitted(fit_drives(parts, state, reading.smoothed, regulators, threads), rates)

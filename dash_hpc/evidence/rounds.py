@@ -81,7 +81,9 @@ class Reading:
     inputs: Inputs | None = None
 
 
-def read_network(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions | None = None) -> Reading:
+def read_network(
+    blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions | None = None, threads: int = 1
+) -> Reading:
     """Gather evidence for all edges.
 
     Nothing here is random. Genes in another order give the same evidence in that order.
@@ -94,12 +96,14 @@ def read_network(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOp
         :meth:`PriorEdges.none` where there is no prior.
     options : EvidenceOptions, optional
         Of these ``rounds`` and ``candidates`` count here.
+    threads : int, default 1
+        So many targets are looked at side by side; what is found does not depend on it.
     """
     with one_blas_thread():
-        return _read(blocks, edges, options or EvidenceOptions())
+        return _read(blocks, edges, options or EvidenceOptions(), threads)
 
 
-def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) -> Reading:
+def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions, threads: int) -> Reading:
     if designed(blocks):
         return _read_driven(blocks, edges, options)
     noise = estimate_noise(blocks)
@@ -109,10 +113,10 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) 
     smoothed: Smoothed = Plain(first.courses)
     found = candidates_of(edges, blocks, parts, rates, smoothed.courses, options.candidates)
     state = _beginning(noise, edges, found)
-    _first(state, parts, smoothed)
+    _first(state, parts, smoothed, threads)
     if worthless(state):
         state = _untrusting(state)
-        _first(state, parts, smoothed)
+        _first(state, parts, smoothed, threads)
     rounds = [_told(state, {}, mean, spread)]
     for _ in range(1, options.rounds):
         before = {gene: frozenset(target.members.tolist()) for gene, target in state.targets.items()}
@@ -120,7 +124,7 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions) 
         parts = _parts(blocks, noise, rates)
         asked = {gene: target.candidates.genes[state.in_question(target)] for gene, target in state.targets.items()}
         smoothed = smooth(blocks, parts, state, rates, smoothed.courses, asked=asked)
-        select(state, parts, smoothed, first=False, products=True)
+        select(state, parts, smoothed, first=False, products=True, threads=threads)
         rounds.append(_told(state, before, mean, spread))
         if not rounds[-1].changed:
             break
@@ -179,10 +183,10 @@ def _untrusting(state: State) -> State:
     return State(state.edges, state.noise, state.constant, targets, np.zeros(state.n_genes), trusted=False)
 
 
-def _first(state: State, parts: Mapping[int, Sequence[Part]], smoothed: Smoothed) -> None:
+def _first(state: State, parts: Mapping[int, Sequence[Part]], smoothed: Smoothed, threads: int) -> None:
     """The first round: without products of regulators, then with them."""
-    select(state, parts, smoothed, first=True, products=False)
-    select(state, parts, smoothed, first=True, products=True)
+    select(state, parts, smoothed, first=True, products=False, threads=threads)
+    select(state, parts, smoothed, first=True, products=True, threads=threads)
 
 
 def _told(state: State, before: dict[int, frozenset[int]], mean: float, spread: float) -> Round:

@@ -12,6 +12,7 @@ from dash_hpc.evidence.rows import CENTRED_FROM, Part
 from dash_hpc.evidence.slab import refit_slab
 from dash_hpc.evidence.state import Candidates, FloatArray, IntArray, Smoothed, State, Target
 from dash_hpc.ops.drive_search import DriveFound, DriveQuestion, find_drive
+from dash_hpc.ops.threads import map_in_threads
 
 __all__ = ["select"]
 
@@ -29,6 +30,7 @@ def select(
     *,
     first: bool,
     products: bool,
+    threads: int = 1,
 ) -> None:
     """Set prior odds, look for the regulators of every target, and learn slab and corruption from what was found.
 
@@ -44,14 +46,18 @@ def select(
         members, or worth it.
     products : bool
         Whether a second search with products of members follows.
+    threads : int, default 1
+        So many targets are looked at side by side; what is found does not depend on it.
     """
     set_prior_odds(state)
     features = Features.of_courses(smoothed.courses)
-    asked = {
-        gene: _answer(state, target, parts[gene], features, smoothed, first=first, products=products)
-        for gene, target in state.targets.items()
-        if parts[gene]
-    }
+
+    def answer(target: Target) -> IntArray | None:
+        own = parts[target.gene]
+        return _answer(state, target, own, features, smoothed, first=first, products=products) if own else None
+
+    found = map_in_threads(answer, state.targets.values(), threads, "select")
+    asked = {gene: places for gene, places in zip(state.targets, found, strict=True) if places is not None}
     state.centre = features.centre
     _learn(state, asked)
     state.passes += 1

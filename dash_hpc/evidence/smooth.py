@@ -66,9 +66,11 @@ class Smoothing:
         return sum(total for total, _ in found) / count if count else 0.0
 
     def _moved(self, target: int, genes: IntArray) -> list[FloatArray] | None:
-        if self._last[0] != target:  # it is asked for several times in a row
-            self._last = target, [[posterior.without(target) for posterior in block] for block in self.posteriors]
-        steps = self._last[1]
+        last = self._last  # it is asked for several times in a row, perhaps for several targets side by side
+        if last[0] != target:
+            last = target, [[posterior.without(target) for posterior in block] for block in self.posteriors]
+            self._last = last
+        steps = last[1]
         if all(step is None for block in steps for step in block):
             return None
         pairs = zip(self.posteriors, steps, strict=True)

@@ -203,12 +203,17 @@ class Reader {
                 std::memcpy(out[r] + c + W, &high[r], sizeof(V));
             DASH_END
         }
-        for (; c < width; ++c)
-            for (int r = 0; r < R; ++r) {
-                double sum = 0;
-                for (int64_t u = 0; u < points; ++u) sum += weights[r * points + u] * line[u][c];
-                out[r][c] = sum;
+        for (; c < width; c += W) {  // the rest in vectors too, for their products are rounded with the sums
+            const size_t bytes = (width - c < W ? width - c : W) * sizeof(double);
+            V sum[R];
+            DASH_EACH(r, R) sum[r] = V{}; DASH_END
+            for (int64_t u = 0; u < points; ++u) {
+                V x = {};
+                std::memcpy(&x, line[u] + c, bytes);
+                DASH_EACH(r, R) sum[r] += broadcast<V>(weights[r * points + u]) * x; DASH_END
             }
+            DASH_EACH(r, R) std::memcpy(out[r] + c, &sum[r], bytes); DASH_END
+        }
     }
 
     // Take the means of columns first to last, of `stride`, off the rows of a part, and keep them.
