@@ -267,6 +267,38 @@ def evidence(report: Report) -> str:
     return "\n\n".join(told)
 
 
+def evidence_genome(report: Report) -> str:
+    layouts = {"simulated": "simulated network", "pseudotime": "pseudotime", "breast_500": "breast cancer, published"}
+    rows = [row for row in report["rows"] if "total" in row]
+    once = {tuple(row[key] for key in ("layout", "genes", "trajectories", "regulators", "asked")): row for row in rows}
+
+    def stage(name: str) -> Callable[[Row], str]:
+        return lambda row: number(row["seconds"].get(name, 0.0), ",.1f")
+
+    columns: Columns = {
+        "data": lambda row: layouts[row["layout"]],
+        "genes, moving": lambda row: f"{row['genes']:,}, {row['moving']:,}",
+        "listed edges, from": lambda row: f"{row['listed']:,}, {row['regulators']:,}",
+        "trajectories × points": lambda row: f"{row['trajectories']} × {row['points']}",
+        "candidates per gene": lambda row: number(row["looked_at"], ",.0f"),
+        "first courses, s": stage("first courses"),
+        "candidates": stage("candidates"),
+        "evidence": stage("evidence"),
+        "rates": stage("rates"),
+        "smoothing": stage("smoothing"),
+        "fit": stage("fit"),
+        "all, s": lambda row: number(row["total"], ",.0f"),
+        "peak memory, GB": lambda row: number(row["peak_gb"], ".2f"),
+    }
+    told = {"looked_at": "candidates"}
+    slopes = [
+        f"{told.get(row['exponent_of'], row['exponent_of'])} {row['exponent']:.2f} ({row['group']})"
+        for row in report["rows"]
+        if "exponent" in row
+    ]
+    return f"{table(columns, once.values())}\n\nExponents of all seconds: {', '.join(slopes)}."
+
+
 TABLES: dict[str, Callable[[Report], str]] = {
     made.__name__: made
     for made in (
@@ -280,6 +312,7 @@ TABLES: dict[str, Callable[[Report], str]] = {
         gradient,
         gradient_cost,
         evidence,
+        evidence_genome,
     )
 }
 
