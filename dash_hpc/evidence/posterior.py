@@ -6,7 +6,7 @@ and the latents of their reaches, and what grows with genes is thrown away as so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,8 @@ from dash_hpc.evidence.wiring import Wiring
 __all__ = ["Posterior", "bytes_of_one"]
 
 _MOST_STEPS, _STILL = 3, 1e-3
+#: Numbers of the matrices, from drives to courses, that are made together.
+_KERNELS = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,8 @@ class Posterior:
         self.backs: dict[int, list[tuple[IntArray | slice, FloatArray]]] = {}
         self.network = Network(self.block, state, wiring, rates, np.ascontiguousarray(courses.transpose(2, 1, 0)))
         self.moves = self.network.moves
+        #: Of genes that regulate nothing: drives and their derivatives at the latents as they are, while there is room.
+        self._held: dict[int, tuple[FloatArray, FloatArray]] = {}
         values = np.ascontiguousarray(self.block.values.transpose(2, 0, 1))
         spread, said = self._settle(parts, values, population)
         courses[...] = self.network.courses.transpose(2, 1, 0)
@@ -143,11 +147,14 @@ class Posterior:
         for _ in range(_MOST_STEPS):
             self.network.solve(latents)
             precision, gradient = population.of(self.block, latents)
-            said = {}
+            said, self._held, room = {}, {}, self.room
             for gene, target in self.targets.items():
                 reach = wiring.reach[gene]
                 if len(reach) and (own := self._own(parts[gene])):
-                    found = said[gene] = self._observe(target, own, values[gene], latents)
+                    drive, moves = self.network.drive(target), self.network.drive_moves(target, reach)
+                    if wiring.place[gene] < 0 and (room := room - moves.nbytes - drive.nbytes) >= 0:
+                        self._held[gene] = drive, moves
+                    found = said[gene] = self._observe(target, own, values[gene], latents, drive, moves)
                     precision[:, reach[:, None], reach] += found.information
                     gradient[:, reach] += found.gradient
             step = _solved(precision, gradient)
@@ -175,11 +182,16 @@ class Posterior:
         return found
 
     def _observe(
-        self, target: Target, own: Sequence[tuple[Part, IntArray | slice]], values: FloatArray, latents: FloatArray
+        self,
+        target: Target,
+        own: Sequence[tuple[Part, IntArray | slice]],
+        values: FloatArray,
+        latents: FloatArray,
+        drive: FloatArray,
+        moves: FloatArray,
     ) -> _Said:
         """Rows of a target: with the start's row where its start is a latent, and without it else."""
         latent, reach = self.wiring.place[target.gene], self.wiring.reach[target.gene]
-        drive, moves = self.network.drive(target), self.network.drive_moves(target, reach)
         variance = self.state.noise + target.excess
         n, r = len(latents), len(reach)
         said = _Said(np.zeros((n, r, r)), np.zeros((n, r)), np.zeros((n, r)), _count(own, n))
@@ -210,16 +222,17 @@ class Posterior:
         wiring, network = self.wiring, self.network
         courses = network.courses
         ends = {}
-        for gene in self.targets:
-            if wiring.place[gene] < 0:
-                reach = wiring.reach[gene]
-                moves = network.drive_moves(self.targets[gene], reach)
-                drive = network.drive(self.targets[gene]) + np.einsum("urn,nr->un", moves, step[:, reach])
-                ends[gene] = self._followed(gene, drive, self._own(parts[gene]), values[gene])
-                moves = self._follower_moves(gene, moves)
-                if len(reach) and moves.nbytes <= self.room:
-                    self.moves[gene] = moves
-                    self.room -= moves.nbytes
+        for gene, kernel in self._kernels([gene for gene in self.targets if wiring.place[gene] < 0]):
+            target, reach = self.targets[gene], wiring.reach[gene]
+            if gene in self._held:
+                drive, moves = self._held.pop(gene)
+            else:
+                drive, moves = network.drive(target), network.drive_moves(target, reach)
+            drive = drive + np.einsum("urn,nr->un", moves, step[:, reach])
+            ends[gene] = self._followed(gene, kernel, drive, self._own(parts[gene]), values[gene])
+            if len(reach) and moves.nbytes <= self.room:
+                self.moves[gene] = self._follower_moves(gene, kernel, moves)
+                self.room -= moves.nbytes
         courses[wiring.levels] = latents[:, : len(wiring.levels)].T[:, None]
         for gene in wiring.starts.tolist():
             courses[gene] += np.einsum("urn,nr->un", self.moves[gene], step[:, wiring.reach[gene]])
@@ -227,10 +240,15 @@ class Posterior:
             courses[gene] = course
 
     def _followed(
-        self, gene: int, drive: FloatArray, own: Sequence[tuple[Part, IntArray | slice]], values: FloatArray
+        self,
+        gene: int,
+        kernel: tuple[FloatArray, FloatArray],
+        drive: FloatArray,
+        own: Sequence[tuple[Part, IntArray | slice]],
+        values: FloatArray,
     ) -> FloatArray:
         """(U, N) course of a gene that regulates nothing: its drive's, from the start that fits its own data."""
-        weights, fall = self._kernel(gene)
+        weights, fall = kernel
         course = weights @ drive
         backs = self.backs[gene] = []
         for part, chosen in own:
@@ -241,18 +259,22 @@ class Posterior:
             backs.append((chosen, back))
         return course
 
-    def _follower_moves(self, gene: int, moves: FloatArray) -> FloatArray:
+    def _follower_moves(self, gene: int, kernel: tuple[FloatArray, FloatArray], moves: FloatArray) -> FloatArray:
         """(U, r, N) derivatives of its course, from those of its drive."""
-        weights, fall = self._kernel(gene)
+        weights, fall = kernel
         moved = through(weights, moves)
         for chosen, back in self.backs[gene]:
             moved[:, :, chosen] -= fall[:, None, None] * through(back[None], moves[:, :, chosen])
         return moved
 
-    def _kernel(self, gene: int) -> tuple[FloatArray, FloatArray]:
-        """How the course of a gene on the grid follows from its drive (U, U) and its start (U,)."""
-        grid, rate = self.block.grid, self.rates[gene]
-        return drive_weights(rate, grid, np.arange(len(grid))), np.exp(-rate * grid)
+    def _kernels(self, genes: Sequence[int]) -> Iterator[tuple[int, tuple[FloatArray, FloatArray]]]:
+        """How the course of each gene on the grid follows from its drive (U, U) and its start (U,)."""
+        grid = self.block.grid
+        every, some = np.arange(len(grid)), max(1, _KERNELS // len(grid) ** 2)
+        for first in range(0, len(genes), some):
+            rates = self.rates[list(genes[first : first + some])]
+            weights, fall = drive_weights(rates, grid, every), np.exp(-rates[:, None] * grid)
+            yield from zip(genes[first : first + some], zip(weights, fall, strict=True), strict=True)
 
     def _latents(self, genes: Sequence[int] | IntArray) -> IntArray:
         """All latents that the courses of genes depend on."""
@@ -281,7 +303,8 @@ class Posterior:
             if reach is not None and len(reach):
                 moves = self.moves.get(gene)
                 if moves is None:
-                    moves = self._follower_moves(gene, self.network.drive_moves(self.targets[gene], reach))
+                    ((_, kernel),) = self._kernels([gene])
+                    moves = self._follower_moves(gene, kernel, self.network.drive_moves(self.targets[gene], reach))
                 found[place] = np.einsum("urn,nr->un", moves, step[:, reach])  # type: ignore[index]
             elif latent >= 0:
                 found[place] = step[:, latent]  # type: ignore[index]
