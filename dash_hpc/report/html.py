@@ -12,7 +12,16 @@ from typing import Any
 
 from dash_hpc.errors import DashHpcError
 from dash_hpc.evaluation import ERRORS, reference_coordinates
-from dash_hpc.report import comparison_figures, evidence_figures, facets, figures, maps, network_figures, words
+from dash_hpc.report import (
+    comparison_figures,
+    evidence_figures,
+    facets,
+    figures,
+    maps,
+    network_figures,
+    stability_figures,
+    words,
+)
 from dash_hpc.report.alerts import alerts
 from dash_hpc.report.collect import collect_levels, first_level
 from dash_hpc.report.comparison import compared_cells, comparison, winner
@@ -23,6 +32,7 @@ from dash_hpc.report.network_tables import network_tables
 from dash_hpc.report.overview import choice_rows, level_rows, varied
 from dash_hpc.report.page import embedded, environment
 from dash_hpc.report.published import citation, published_rows
+from dash_hpc.report.stability import stability_view
 from dash_hpc.report.style import render
 from dash_hpc.report.summary import (
     REFERENCE_TFS,
@@ -109,6 +119,13 @@ _PICTURES = (
         "Effects beside what is known",
         _effects_caption,
         network_figures.effects_matrices,
+    ),
+    _Picture(
+        "reliability",
+        "stability",
+        stability_figures.TITLE,
+        stability_figures.CAPTION,
+        stability_figures.reliability_curves,
     ),
     _Picture(
         "calibration",
@@ -291,6 +308,7 @@ def _context(levels: Sequence[Material], pictures: dict[str, Any], problems: lis
         "network": network,
         "network_group": words.group_label(material, network),
         "evidence": _evidence(material),
+        "stability": stability_view(material),
         "failed": [
             (str(run_id), words.failed_label(level, str(run_id)), str(row["reason"]))
             for level in levels

@@ -15,7 +15,7 @@ from dash_hpc.report.published import published_rows
 from dash_hpc.store import open_store
 from dash_hpc.study import load_study
 
-FIGURES = ("comparison", "curves", "tradeoff", "settings_dash", "effects", "trajectories", "training")
+FIGURES = ("comparison", "curves", "tradeoff", "settings_dash", "effects", "reliability", "trajectories", "training")
 
 
 class Outline(HTMLParser):
@@ -70,6 +70,7 @@ def test_report_has_every_part(page, small_store):
         "Results, and what no training reaches",
         "How settings were chosen",
         "The network",
+        "What several seeds agree on",
         "Prediction",
         "Training",
         "Failed runs",
