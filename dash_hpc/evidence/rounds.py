@@ -111,6 +111,7 @@ def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions, 
     rates, mean, spread = first.rates, first.mean, first.spread
     parts = _parts(blocks, noise, rates)
     smoothed: Smoothed = Plain(first.courses)
+    del first  # its courses go when they are smoothed
     found = candidates_of(edges, blocks, parts, rates, smoothed.courses, options.candidates)
     state = _beginning(noise, edges, found)
     _first(state, parts, smoothed, threads)

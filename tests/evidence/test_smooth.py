@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,17 @@ def test_errors_are_as_large_as_the_posterior_says(loop: bool) -> None:
     assert error[3:].mean() < NOISE
     late = np.sqrt(((courses[:, -1] - clean[:, -1])[:, 3:] ** 2).mean())
     assert late < 0.6 * np.sqrt(NOISE)
+
+
+def test_targets_may_be_asked_for_side_by_side() -> None:
+    known = chain(loop=True)
+    values, _ = measured(known, n=60)
+    smoothed, every = run(known, [block(values)]), np.arange(8)
+    asked = [3, 4, 5, 6, 7] * 60
+    alone = {gene: smoothed.shift(gene, every) for gene in asked[:5]}
+    with ThreadPoolExecutor(4) as pool:
+        for gene, shift in zip(asked, pool.map(lambda gene: smoothed.shift(gene, every), asked), strict=True):
+            np.testing.assert_array_equal(shift[0], alone[gene][0])  # type: ignore[index]
 
 
 def test_blocks_and_missing_values_say_what_whole_data_say() -> None:
