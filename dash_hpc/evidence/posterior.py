@@ -344,8 +344,8 @@ def _inverted(factors: FloatArray) -> None:
     """Turn Cholesky's factors into the inverses of what they are factors of, in place."""
     for one in factors if factors.size else ():
         dpotri(one.T, lower=1, overwrite_c=1)
-        upper = np.triu(one, 1)
-        one[...] = np.triu(one) + upper.T
+        for k in range(len(one) - 1):  # a whole triangle aside would be another matrix of thousands squared
+            one[k + 1 :, k] = one[k, k + 1 :]
 
 
 def _out(said: _Said, spread: FloatArray) -> _Out:
