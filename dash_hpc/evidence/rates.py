@@ -84,9 +84,7 @@ def _step(target: Target, aside: Sequence[Sequence[Part]], columns: Sequence[Flo
         # In the space of the times: the basis of the rows turns with the rate.
         low, rest, high = (_rest(part, drive, scale) for part in (before, here, after))
         both = np.stack([(high - low) / (2 * _ASIDE), rest])
-        moved = _centred(here, functions @ (here.rows.T @ here.weights).T).reshape(q, -1) * np.tile(
-            scale, len(here.members)
-        )
+        moved = _centred(here, functions @ here.across.T).reshape(q, -1) * np.tile(scale, len(here.members))
         gram += moved @ moved.T
         cross += moved @ (both @ here.rows).reshape(2, -1).T
         slope += (both[0] * both).sum(axis=(1, 2))
@@ -97,7 +95,7 @@ def _step(target: Target, aside: Sequence[Sequence[Part]], columns: Sequence[Flo
 
 def _rest(part: Part, drive: FloatArray, scale: FloatArray) -> FloatArray:
     """(N, K) what a drive (N, U) leaves of the rows, in units of their standard deviations, in the space of times."""
-    return (_centred(part, part.z - drive @ (part.rows.T @ part.weights).T) * scale) @ part.rows.T
+    return (_centred(part, part.z - drive @ part.across.T) * scale) @ part.rows.T
 
 
 def _centred(part: Part, rows: FloatArray) -> FloatArray:
