@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from dash_hpc.data import DataSet
 from dash_hpc.evaluation import evaluate, structure_controls
 from dash_hpc.evidence.blocks import blocks_of
-from dash_hpc.evidence.columns import Features, columns_of, rows_of
+from dash_hpc.evidence.columns import Features, given_rows
 from dash_hpc.evidence.decide import EvidenceOptions
 from dash_hpc.evidence.finding import find_network
 from dash_hpc.evidence.model import fit_model
@@ -29,6 +29,7 @@ from dash_hpc.evidence.noise import estimate_noise
 from dash_hpc.evidence.relaxation import relax
 from dash_hpc.evidence.rows import parts_of
 from dash_hpc.models.phoenix.assemble import assemble
+from dash_hpc.ops.drive_search import columns_of, data_of
 from dash_hpc.ops.state import values
 
 __all__ = ["Regression", "fitted_rows", "lasso", "predicted_rows", "regression_of"]
@@ -67,9 +68,9 @@ def regression_of(dataset: DataSet) -> Regression:
     targets = np.flatnonzero(~noise.constant)
     rate = float(np.exp(first.mean))
     (part,) = parts = parts_of(blocks, int(targets[0]), rate)
-    drive, others = columns_of(parts, features, np.arange(dataset.n_genes))
-    rows = [rows_of(parts_of(blocks, int(gene), rate)) for gene in targets]
-    data = np.stack([np.concatenate([row.drive - row.drive.mean(), row.others]) for row in rows], axis=1)
+    drive, others = columns_of(given_rows(parts, features), np.arange(dataset.n_genes))
+    rows = [data_of(given_rows(parts_of(blocks, int(gene), rate), features)) for gene in targets]
+    data = np.stack([np.concatenate([own - own.mean(), rest]) for own, rest in rows], axis=1)
     columns = np.concatenate([drive - drive.mean(axis=0), others])
     if len(part.members) != len(block.values):
         raise SystemExit(f"{dataset.name}: some trajectories lack values")

@@ -18,6 +18,7 @@ from dash_hpc.evidence.rows import Part, drive_weights
 from dash_hpc.evidence.state import FloatArray, IntArray, State, Target
 from dash_hpc.evidence.tangent import Network, through
 from dash_hpc.evidence.wiring import Wiring
+from dash_hpc.ops.course_moves import course_moves
 
 __all__ = ["Posterior", "bytes_of_one"]
 
@@ -295,20 +296,26 @@ class Posterior:
         found[:, latents] = step
         return found
 
-    def moved(self, step: FloatArray | None, genes: IntArray) -> FloatArray:
-        """(N, U, C) change of courses with a step (N, nz) of the latents; None is no step."""
-        found = np.zeros((len(genes), len(self.block.grid), len(self.block.trajectories)))
-        for place, gene in enumerate(genes.tolist() if step is not None else ()):
-            latent, reach = self.wiring.place[gene], self.wiring.reach.get(gene)
-            if reach is not None and len(reach):
-                moves = self.moves.get(gene)
-                if moves is None:
-                    ((_, kernel),) = self._kernels([gene])
-                    moves = self._follower_moves(gene, kernel, self.network.drive_moves(self.targets[gene], reach))
-                found[place] = np.einsum("urn,nr->un", moves, step[:, reach])  # type: ignore[index]
-            elif latent >= 0:
-                found[place] = step[:, latent]  # type: ignore[index]
-        return np.ascontiguousarray(found.transpose(2, 1, 0))
+    def moved(self, step: FloatArray | None, genes: IntArray, courses: FloatArray | None = None) -> FloatArray:
+        """(N, U, C) change of courses with a step (N, nz) of the latents; None is no step.
+
+        ``courses`` : (N, U, G), optional; given, the change of φ at them.
+        """
+        points = len(self.block.grid)
+        if step is None:
+            return np.zeros((len(self.block.trajectories), points, len(genes)))
+        return course_moves(step, points, [self._moves_of(gene) for gene in genes.tolist()], courses, genes)
+
+    def _moves_of(self, gene: int) -> tuple[IntArray, FloatArray | None] | None:
+        """Latents of a gene's course with its derivatives; without any where it is its latent; None where it stays."""
+        latent, reach = self.wiring.place[gene], self.wiring.reach.get(gene)
+        if reach is None or not len(reach):
+            return (self.wiring.place[gene : gene + 1], None) if latent >= 0 else None
+        moves = self.moves.get(gene)
+        if moves is None:
+            ((_, kernel),) = self._kernels([gene])
+            moves = self._follower_moves(gene, kernel, self.network.drive_moves(self.targets[gene], reach))
+        return reach, moves
 
     def drive_uncertainty(self, target: int) -> tuple[float, int]:
         """Sum over trajectories of the drive row's variance by uncertain latents, and their number."""

@@ -20,7 +20,7 @@ from dash_hpc.evidence.blocks import Block
 from dash_hpc.evidence.population import Population
 from dash_hpc.evidence.posterior import Posterior, bytes_of_one
 from dash_hpc.evidence.rows import Part
-from dash_hpc.evidence.state import FloatArray, IntArray, State, phi_slope
+from dash_hpc.evidence.state import FloatArray, IntArray, State
 from dash_hpc.evidence.wiring import Wiring
 
 __all__ = ["Smoothing", "smooth"]
@@ -49,14 +49,13 @@ class Smoothing:
 
     def shift(self, target: int, genes: IntArray) -> tuple[FloatArray, ...] | None:
         """Per block: (N, U, C) change of φ of the genes when the data of the target are left out; None = none."""
-        if (moved := self._moved(target, genes)) is None:
-            return None
-        return tuple(move * phi_slope(course[:, :, genes]) for move, course in zip(moved, self.courses, strict=True))
+        moved = self._moved(target, genes, features=True)
+        return None if moved is None else tuple(moved)
 
     def cavity(self, target: int, genes: IntArray) -> tuple[FloatArray, ...]:
         """Per block: (N, U, C) courses of the genes as they are without the data of the target."""
         here = [courses[:, :, genes] for courses in self.courses]
-        moved = self._moved(target, genes)
+        moved = self._moved(target, genes, features=False)
         return tuple(here if moved is None else (a + b for a, b in zip(here, moved, strict=True)))
 
     def drive_uncertainty(self, target: int) -> float | None:
@@ -65,7 +64,7 @@ class Smoothing:
         count = sum(number for _, number in found)
         return sum(total for total, _ in found) / count if count else 0.0
 
-    def _moved(self, target: int, genes: IntArray) -> list[FloatArray] | None:
+    def _moved(self, target: int, genes: IntArray, *, features: bool) -> list[FloatArray] | None:
         last = self._last  # it is asked for several times in a row, perhaps for several targets side by side
         if last[0] != target:
             last = target, [[posterior.without(target) for posterior in block] for block in self.posteriors]
@@ -73,9 +72,14 @@ class Smoothing:
         steps = last[1]
         if all(step is None for block in steps for step in block):
             return None
-        pairs = zip(self.posteriors, steps, strict=True)
-        moved = [[one.moved(step, genes) for one, step in zip(*pair, strict=True)] for pair in pairs]
-        return [found[0] if len(found) == 1 else np.concatenate(found) for found in moved]
+        found = []
+        for posteriors, own, courses in zip(self.posteriors, steps, self.courses, strict=True):
+            pieces = [
+                posterior.moved(step, genes, courses[posterior.chosen] if features else None)
+                for posterior, step in zip(posteriors, own, strict=True)
+            ]
+            found.append(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+        return found
 
 
 def smooth(
