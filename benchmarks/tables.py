@@ -299,6 +299,24 @@ def evidence_genome(report: Report) -> str:
     return f"{table(columns, once.values())}\n\nExponents of all seconds: {', '.join(slopes)}."
 
 
+def evidence_real(report: Report) -> str:
+    def precision(row: Row) -> str:
+        told = number(row["average_precision"], ".3f")
+        return told + (f" ± {row['average_precision_sd']:.3f}" if "average_precision_sd" in row else "")
+
+    columns: Columns = {
+        "case (draws)": lambda row: f"{row['case'].replace('%', ' %')} ({row['draws']})",
+        "ranked by": lambda row: row["method"],
+        "average precision": precision,
+        "balanced accuracy": lambda row: number(row.get("balanced_accuracy"), ".3f"),
+        "edges taken": lambda row: number(row.get("asked_edges"), ",.0f"),
+        "their precision": lambda row: number(row.get("precision"), ".2f"),
+        "expected": lambda row: number(1 - row["expected_fdr"] if "expected_fdr" in row else None, ".2f"),
+        "median power": lambda row: number(row.get("median_power"), ".2f"),
+    }
+    return table(columns, report["rows"])
+
+
 TABLES: dict[str, Callable[[Report], str]] = {
     made.__name__: made
     for made in (
@@ -313,6 +331,7 @@ TABLES: dict[str, Callable[[Report], str]] = {
         gradient_cost,
         evidence,
         evidence_genome,
+        evidence_real,
     )
 }
 

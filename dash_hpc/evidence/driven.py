@@ -117,7 +117,9 @@ def _columns(parts: Sequence[Part], features: Features, genes: IntArray, inputs:
     """Put the rows of all parts one below the other."""
     found: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
     for part, done in zip(parts, inputs, strict=True):
-        values = features.blocks[part.block][:, part.members][:, :, genes]
+        values = features.blocks[part.block][:, :, genes]  # few of many genes first
+        if len(part.members) < values.shape[1]:
+            values = values[:, part.members]
         rows = np.asarray(np.tensordot(part.rows.T @ part.weights, values, 1), dtype=np.float64)
         offset = np.repeat(part.constant[:, None, None], len(part.members), axis=1)
         found.append((part.z.T[..., None], offset, rows, done))
