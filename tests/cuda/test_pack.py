@@ -91,6 +91,8 @@ def test_a_small_grid_follows_the_cpu(gpu):
         *(spec(seed, {**DASH, "lambda_ppi": ppi}) for seed in (0, 1) for ppi in (0.0, 0.5)),
         spec(2, {"name": "imp"}),
         spec(3, {"name": "none"}, model={"dtype": "float64"}),
+        spec(4, {"name": "snip", "keep": 0.3}),  # gradients of the loss in float64, beside runs in float32
+        spec(5, {"name": "grasp", "keep": 0.3}),
     ]
     wanted = Pack().run([Trainer(data, one).steps() for one in grid])
     found = Pack(gpu=gpu).run([Trainer(data, one).steps() for one in grid])
