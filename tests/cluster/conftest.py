@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cluster_tools import CLI, Cluster, command, idle_nodes
 
+#: A strategy whose model is computed, beside those that train.
+COMPUTED = '[[strategy]]\nname = "evidence"\n'
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -41,9 +44,10 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def study(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study of 24 runs as a file."""
+    """The study of 32 runs as a file."""
     path = tmp_path_factory.mktemp("study") / "cluster.toml"
-    path.write_text(small_study("cluster", epochs=60, every=20, seeds='"0..7"', lambda_ppi="[0.1, 0.5]"))
+    text = small_study("cluster", epochs=60, every=20, seeds='"0..7"', lambda_ppi="[0.1, 0.5]")
+    path.write_text(text + COMPUTED)
     return path
 
 
@@ -84,9 +88,9 @@ def image() -> Path:
 
 @pytest.fixture(scope="session")
 def boxed(small_study: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of 12 runs, for an image, as a file in a folder of its own."""
+    """A study of 16 runs, for an image, as a file in a folder of its own."""
     path = tmp_path_factory.mktemp("boxed") / "boxed.toml"
-    path.write_text(small_study("boxed", epochs=60, every=20, seeds='"0..3"', lambda_ppi="[0.1, 0.5]"))
+    path.write_text(small_study("boxed", epochs=60, every=20, seeds='"0..3"', lambda_ppi="[0.1, 0.5]") + COMPUTED)
     return path
 
 

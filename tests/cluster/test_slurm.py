@@ -74,7 +74,7 @@ def test_mpi_job_over_two_nodes(
     assert log_of(folder, job).count("rank 3 on") == 1
     assert not (tmp_path / "x").exists()
     status = command(*CLI, "status", folder).stdout
-    assert status.startswith(f"{NASTY}: 24 ")
+    assert status.startswith(f"{NASTY}: 32 ")
     assert f"job {job} (mpi): completed" in status
 
 

@@ -29,6 +29,8 @@ from dash_hpc.study import load_study, plan
 from dash_hpc.training import Trainer, phases
 
 EPOCHS = 6
+#: Of the runs of the fixture, in the order of their plan.
+STATUSES = [*["done"] * 6, "failed", "done"]
 
 FUNCTIONS = '''
 import os
@@ -76,21 +78,25 @@ class StopsAtLook:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Store:
-    """Seven runs, each executed alone: four strategies, an early stop, a shorter one, and one that fails."""
+    """Eight runs, each executed alone: four strategies, an early stop, a shorter one, one that fails, and one that is
+    computed in its only epoch.
+    """
     folder = tmp_path_factory.mktemp("alone")
     text = tiny_text.replace("epochs = 4", f"epochs = {EPOCHS}") + '[[strategy]]\nname = "imp"\nrewind = 1\n'
-    (folder / "tiny.toml").write_text(text + '[[strategy]]\nname = "structured"\n')
+    text += '[[strategy]]\nname = "structured"\n[[strategy]]\nname = "evidence"\n'
+    (folder / "tiny.toml").write_text(text)
     study = load_study(folder / "tiny.toml")
-    specs = [run.spec for run in plan(study, "") if run.spec["seed"] == 0]
+    *specs, computed = [run.spec for run in plan(study, "") if run.spec["seed"] == 0]
     none = next(spec for spec in specs if spec["strategy"]["name"] == "none")
     for change in ({"early_stop": 1, "lr": 0.5}, {"epochs": 2}, {"lr": 1e20}):
         specs.append({**none, "training": {**none["training"], **change}})
+    specs.append(computed)
     pairs = [(spec_id(spec), spec) for spec in specs]
     write_plan(folder / "out", pairs, study=study.name, base=study.base)
     for run_id, _ in pairs:
         run_one(str(folder / "out"), run_id)
     store = open_store(folder / "out")
-    assert [store.status(run_id) for run_id in store.planned] == ["done"] * 6 + ["failed"]
+    assert [store.status(run_id) for run_id in store.planned] == STATUSES
     assert store.record(store.planned[4]).epochs < EPOCHS
     return store
 
@@ -121,15 +127,15 @@ def statuses(answer: dict[str, Any]) -> list[str]:
 def test_each_record_is_that_of_the_run_alone(alone: Store, planned: Path, threads: int) -> None:
     answer = run_pack(str(planned), alone.planned, "cpu", threads)
     assert list(answer["runs"]) == list(alone.planned)
-    assert statuses(answer) == ["done"] * 6 + ["failed"]
+    assert statuses(answer) == STATUSES
     assert answer["notes"] == []
     assert same(alone, planned)
     made = open_store(planned).provenance(alone.planned[0])
-    assert (made["device"], made["side_by_side"]) == ("cpu", 7)
+    assert (made["device"], made["side_by_side"]) == ("cpu", 8)
     assert sorted(path.name for path in planned.rglob("*.ckpt.h5")) == []
     # Done runs are left alone, and the failed one is tried again.
     before = {run_id: run_path(planned, run_id).stat().st_mtime_ns for run_id in alone.planned}
-    assert statuses(run_pack(str(planned), alone.planned)) == ["done"] * 6 + ["failed"]
+    assert statuses(run_pack(str(planned), alone.planned)) == STATUSES
     changed = [run_id for run_id in before if run_path(planned, run_id).stat().st_mtime_ns != before[run_id]]
     assert changed == [alone.planned[6]]
 
@@ -169,7 +175,7 @@ def test_runs_that_others_hold_or_take_over_leave_the_pack(
     monkeypatch.setenv("DASH_HPC_CHECKPOINT_SECONDS", "0")
     assert alone.record(lost).spec["strategy"]["name"] == "dash"
     answer = run_pack(str(planned), alone.planned)
-    assert statuses(answer) == ["held", "held", "done", "done", "done", "done", "failed"]
+    assert statuses(answer) == ["held", "held", *STATUSES[2:]]
     assert "is at it" in answer["runs"][held]["notes"][0]
     assert "given up: lease" in answer["runs"][lost]["notes"][0]
     lease.release()
@@ -224,7 +230,7 @@ def drive(planned: Path, run_ids: tuple[str, ...], call: Any, orders: str) -> li
     lines: list[str] = []
     journal = Journal(planned / "driver.log", lambda line: lines.append(line[27:]))
     with LocalExecutor(1) as executor:
-        packing = Packing(size=7)
+        packing = Packing(size=8)
         driver.drive(planned, run_ids, executor, window=1, journal=journal, packing=packing, pack_call=call)
     return lines
 
@@ -237,9 +243,9 @@ def test_after_a_killed_worker_all_runs_end_with_the_same_bits(
     assert same(alone, planned)
     told = [line for line in lines if "side by side" in line]
     assert len(told) == 1
-    # Two were done by then; the one that had failed is tried again.
+    # Three were done by then; the one that had failed is tried again.
     assert told[0].endswith(
-        "was killed by SIGKILL, often for lack of memory, at 7 runs side by side; "
+        "was killed by SIGKILL, often for lack of memory, at 8 runs side by side; "
         "the 5 open ones are tried again in halves"
     )
     assert not any("try 1 of 3" in line for line in lines)
@@ -255,7 +261,7 @@ def test_a_run_that_kills_its_worker_is_found_and_set_aside_alone(alone: Store, 
     assert "was killed by SIGKILL" in store.record(bad).reason
     assert "3 times and the run was set aside" in store.record(bad).reason
     assert same(alone, planned, *(run_id for run_id in alone.planned if run_id != bad))
-    assert sum("side by side" in line for line in lines) == 3  # 7, 4 and 2 runs; then alone
+    assert sum("side by side" in line for line in lines) == 3  # 8, 4 and 2 runs; then alone
     assert sum(f"run {bad}: " in line and "of 3)" in line for line in lines) == 3
     # A new start hands the suspect out alone.
     assert driver._units(planned, alone.planned[:3], Journal(planned / "log"), Packing(size=3), 1) == [

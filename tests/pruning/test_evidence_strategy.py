@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +19,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+import dash_hpc
 from dash_hpc.data import DataSet, Prior, TimeCourse
 from dash_hpc.errors import RunFailed, StudyError, UsageError
-from dash_hpc.evidence.decide import MODES
-from dash_hpc.execution import run_study
+from dash_hpc.evidence.decide import MODES, EvidenceOptions
+from dash_hpc.evidence.finding import find_network
+from dash_hpc.execution import run_one, run_study
 from dash_hpc.network import edges_of
 from dash_hpc.pruning import STRATEGIES
 from dash_hpc.pruning.evidence import FromEvidenceOptions
@@ -305,3 +314,52 @@ def test_a_run_that_lost_its_file_has_the_same_bits_again(folder: Path, tmp_path
     run_path(again, run_id).unlink()
     run_study(tmp_path / "study.toml", output=again, workers=1, progress="none")
     assert compare_runs(run_path(again, run_id), run_path(folder, run_id)) == []
+
+
+_KILLED = """
+import os, signal, sys
+from dash_hpc.evidence import rounds
+from dash_hpc.execution import run_one
+
+whole = rounds.smooth
+
+def smooth(*arguments, **options):
+    whole(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+rounds.smooth = smooth
+run_one(sys.argv[1], sys.argv[2])
+"""
+
+
+def test_killed_in_the_middle_of_its_search_it_begins_again_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(folder, tmp_path / "out"))
+    run_id = open_store(folder).runs.query("strategy == 'evidence'").index[0]
+    run_path(again, run_id).unlink()
+    environment = {**os.environ, "PYTHONPATH": str(Path(dash_hpc.__file__).parents[1])}
+    words = [sys.executable, "-c", _KILLED, str(again), run_id]
+    killed = subprocess.run(words, env=environment, check=False, capture_output=True, text=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert open_store(again).status(run_id) == "running"
+    assert not list(again.rglob("*.ckpt.h5"))  # its only epoch begins anew
+    assert run_one(str(again), run_id) == "done"
+    assert compare_runs(run_path(again, run_id), run_path(folder, run_id)) == []
+
+
+def test_a_signal_ends_the_search_at_once() -> None:
+    data = dataset()
+    before, after = signal.getsignal(signal.SIGPROF), 0.15
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGPROF, end)
+    began = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, after)  # by the time of the processor: other work on it does not count
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(map(partial(find_network, data), repeat(EvidenceOptions())))
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert time.process_time() - began < after + 0.3
