@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EvidenceRow", "EvidenceView", "evidence_of", "truth_of_edges", "view_of"]
 
-#: Nats of power below which data can neither refuse nor admit an edge.
+#: Nats of power below which data cannot refuse an edge.
 LITTLE_POWER = 2.5
 #: Below this share of targets with an edge beyond doubt, the prior decides nearly everything.
 _FEW_DECIDED = 0.2
@@ -207,8 +207,8 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
     power, decided = facts.get("median_power"), facts.get("decided_targets")
     if power is not None and power < LITTLE_POWER:
         told.append(
-            f"The data have little power: {power:.1f} nats for half of the edges, where about {LITTLE_POWER} are "
-            "needed to refuse or admit one. For most edges the prior decides."
+            f"The data have little power: at most {power:.1f} nats against half of the edges, where about "
+            f"{LITTLE_POWER} are needed to refuse one. Of edges that they do not support the prior decides."
         )
     if decided is not None and decided < _FEW_DECIDED:
         told.append(

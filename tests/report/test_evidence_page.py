@@ -57,7 +57,7 @@ def test_edges_are_counted_and_ordered_by_hand() -> None:
 
 def test_little_power_and_courses_of_no_network_are_said_first() -> None:
     view = view_of(evidence(median_power=1.2, decided_targets=0.05), None)
-    assert "The data have little power: 1.2 nats" in view.warnings[0]
+    assert "The data have little power: at most 1.2 nats" in view.warnings[0]
     assert "Only 5 % of the targets" in view.warnings[1]
     assert all("reference" not in value for _, value in view.facts)
 
