@@ -25,6 +25,7 @@ struct DriveSearchArgs {
     const int64_t* candidate;          // [candidates] genes
     const double* prior;               // [candidates] log-odds
     const int64_t* sign;               // [candidates] +1, -1 or 0
+    const double* loose;               // [candidates] s.d. of a coefficient without an edge, 0: it is 0
     const int64_t* start;              // [starts] the members to begin with
     double noise;                      // least variance of rows, before the inflation
     Slab slab;
@@ -36,6 +37,7 @@ struct DriveSearchArgs {
     double offset;                                     // out
     double* coefficients;                              // [max(starts, kMostRegulators)] out
     double* pair_coefficients;                         // [kMostPairs] out
+    double evidence;                                   // out: of the members together
     double *log_bf, *score, *information, *expected;   // [candidates] out
     Watch* watch;
 };

@@ -83,6 +83,13 @@ class Rows {
         return sum;
     }
 
+    // Sum of the squares of the data.
+    double square() const {
+        double sum = 0;
+        for (int64_t r = 0; r < n_; ++r) sum += z_[r] * z_[r];
+        return sum;
+    }
+
     const double* moments() const { return moments_; }
     const double* norms() const { return norms_; }
     const double* row(int64_t slot) const { return table_.data() + slot * (F_ + C_); }
@@ -133,6 +140,31 @@ class Search {
         a_.count = final_ - f_;
         for (int64_t k = 0; k < a_.count; ++k) a_.members[k] = taken_[f_ + k] - F_;
         for (int64_t k = 0; k < final_; ++k) a_.coefficients[k] = beta_[k];
+    }
+
+    // Log evidence of all that is in together and of the prior odds, with a prior precision for members' coefficients.
+    // Variances that are inflated stand for so many fewer rows.
+    double evidence(double precision) {
+        const double by_drive = 1 / a_.drive_variance, by_others = 1 / a_.other_variance;
+        double *L = weighed_store_.zeros(final_ * (final_ + 1)), *x = L + final_ * final_;
+        double found = -0.5 * (drive_.square() * by_drive + others_.square() * by_others) -
+                       0.5 / a_.inflation * (static_cast<double>(a_.free_drive) * std::log(a_.drive_variance) +
+                                             static_cast<double>(a_.free_others) * std::log(a_.other_variance));
+        for (int64_t r = 0; r < final_; ++r) {
+            const double *d = drive_.row(slot_[taken_[r]]), *o = others_.row(slot_[taken_[r]]);
+            const double own = r < f_ ? a_.fixed_precision[r] : precision;
+            for (int64_t s = 0; s <= r; ++s) {
+                double sum = d[taken_[s]] * by_drive + o[taken_[s]] * by_others + (s == r ? own : 0.0);
+                for (int64_t q = 0; q < s; ++q) sum -= L[r * final_ + q] * L[s * final_ + q];
+                L[r * final_ + s] = s < r ? sum / L[s * final_ + s] : std::sqrt(sum > 1e-12 ? sum : 1e-12);
+            }
+            x[r] = drive_.moments()[taken_[r]] * by_drive + others_.moments()[taken_[r]] * by_others;
+            for (int64_t q = 0; q < r; ++q) x[r] -= L[r * final_ + q] * x[q];
+            x[r] /= L[r * final_ + r];
+            found += 0.5 * x[r] * x[r] + 0.5 * std::log(own) - std::log(L[r * final_ + r]);
+            if (r >= f_) found += a_.prior[taken_[r] - F_];
+        }
+        return found;
     }
 
     // Go on with more fixed columns: those of the arguments, which begin with the ones so far. Members stay.
@@ -319,7 +351,7 @@ class Search {
     uint8_t* inside_;
     Buffer<int64_t> slot_store_, taken_store_;
     Buffer<double> gram_store_, solved_store_, factor_store_, inverse_store_, covariance_store_, right_store_, beta_store_,
-        p_store_;
+        p_store_, weighed_store_;
     Buffer<uint8_t> inside_store_;
 };
 

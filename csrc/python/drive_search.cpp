@@ -36,7 +36,7 @@ dash::SearchPart part_of(Arrays& arrays, const py::handle& given, int64_t& genes
 }
 
 py::tuple drive_search(const py::object& parts, const py::object& candidates, const py::object& prior, const py::object& sign,
-                 const py::object& start, const py::object& drive_variance, const py::object& other_variance,
+                 const py::object& loose, const py::object& start, const py::object& drive_variance, const py::object& other_variance,
                  const py::object& noise, const py::object& inflation, const py::object& inflate,
                  const py::object& products, const py::object& level, const py::object& slope,
                  const py::object& log_weights, dash::StopToken* stop) {
@@ -57,6 +57,7 @@ py::tuple drive_search(const py::object& parts, const py::object& candidates, co
         args.candidate = arrays.read<int64_t>(candidates, {C}, "candidates");
         args.prior = arrays.read<double>(prior, {C}, "prior");
         args.sign = arrays.read<int64_t>(sign, {C}, "sign");
+        args.loose = arrays.read<double>(loose, {C}, "loose");
         args.start = arrays.read<int64_t>(start, {args.starts}, "start");
         args.slab.log_weights = arrays.read<double>(log_weights, {4, 4}, "log_weights");
         for (int64_t k = 0; k < 16; ++k)
@@ -65,6 +66,7 @@ py::tuple drive_search(const py::object& parts, const py::object& candidates, co
             if (args.candidate[c] < 0 || args.candidate[c] >= args.genes)
                 throw dash::ArgumentError("candidates must be genes of the features");
             if (!std::isfinite(args.prior[c])) throw dash::ArgumentError("prior must be finite");
+            if (!(args.loose[c] >= 0 && std::isfinite(args.loose[c]))) throw dash::ArgumentError("loose must be 0 or more");
             if (args.sign[c] < -1 || args.sign[c] > 1) throw dash::ArgumentError("sign must be -1, 0 or 1");
         }
         std::vector<bool> seen(C, false);
@@ -96,12 +98,12 @@ py::tuple drive_search(const py::object& parts, const py::object& candidates, co
         const py::slice found(0, args.count, 1), pairs(0, args.pairs, 1);
         return py::make_tuple(members[found], args.offset, coefficients[found], pair[pairs], pair_coefficients[pairs],
                               args.drive_variance, args.other_variance, args.inflation, log_bf, score, information,
-                              expected);
+                              expected, args.evidence);
     });
 }
 
 const dash::Bind bind([](py::module_& module) {
-    module.def("find_drive", &drive_search, "parts"_a, "candidates"_a, "prior"_a, "sign"_a, "start"_a, "drive_variance"_a,
+    module.def("drive_search", &drive_search, "parts"_a, "candidates"_a, "prior"_a, "sign"_a, "loose"_a, "start"_a, "drive_variance"_a,
                "other_variance"_a, "noise"_a, "inflation"_a, "inflate"_a, "products"_a, "level"_a, "slope"_a,
                "log_weights"_a, "stop"_a = py::none());
 });

@@ -82,6 +82,9 @@ class DriveQuestion:
         Log-odds of each edge.
     sign : (C,) int64
         +1 or -1 where the sign of the edge is known, else 0.
+    loose : (C,) float64
+        S.d. of a candidate's coefficient without an edge: what it may do through a regulator whose course is not quite
+        right. 0: nothing.
     start : (k,) int64
         Members to begin with: places among the candidates.
     drive_variance, other_variance : float
@@ -101,6 +104,7 @@ class DriveQuestion:
     candidates: IntArray
     prior: FloatArray
     sign: IntArray
+    loose: FloatArray
     start: IntArray
     drive_variance: float
     other_variance: float
@@ -128,6 +132,10 @@ class DriveFound:
     drive_variance, other_variance, inflation : float
     log_bf, score, information, expected : (C,) float64
         As :class:`dash_hpc.ops.regulators.Found` has them.
+    evidence : float
+        ln of how likely the rows are with all members together, times the prior odds of those, but for what all answers
+        to the same rows share. Coefficients of k members are N(0, τ(k)²); variances are those found, and an inflated
+        one stands for so many fewer rows.
     """
 
     members: IntArray
@@ -142,6 +150,7 @@ class DriveFound:
     score: FloatArray
     information: FloatArray
     expected: FloatArray
+    evidence: float
 
 
 def find_drive(question: DriveQuestion) -> DriveFound:
@@ -167,11 +176,11 @@ def find_drive(question: DriveQuestion) -> DriveFound:
         return find(given)
     slab = given.slab
     return DriveFound(
-        *native.find_drive(
+        *native.drive_search(
             [(p.features, p.members, p.weights, p.data, p.constant, p.centred, p.shift) for p in given.parts],
-            given.candidates, given.prior, given.sign, given.start, given.drive_variance, given.other_variance,
-            given.noise, given.inflation, given.inflate, given.products, slab.level, slab.slope, slab.log_weights,
-            stop_token(),
+            given.candidates, given.prior, given.sign, given.loose, given.start, given.drive_variance,
+            given.other_variance, given.noise, given.inflation, given.inflate, given.products,
+            slab.level, slab.slope, slab.log_weights, stop_token(),
         )
     )  # fmt: skip
 
@@ -198,6 +207,7 @@ def _checked(question: DriveQuestion) -> DriveQuestion:
         candidates=as_array(question.candidates, np.int64, "candidates"),
         prior=as_array(question.prior, np.float64, "prior"),
         sign=as_array(question.sign, np.int64, "sign"),
+        loose=as_array(question.loose, np.float64, "loose"),
         start=as_array(question.start, np.int64, "start"),
         drive_variance=as_number(question.drive_variance, "drive_variance", least=0, open_at=(0,)),
         other_variance=as_number(question.other_variance, "other_variance", least=0, open_at=(0,)),
@@ -233,6 +243,8 @@ def _check_shapes(given: DriveQuestion) -> None:
         raise UsageError(f"prior must be {n} finite numbers")
     if given.sign.shape != (n,) or np.abs(given.sign).max(initial=0) > 1:
         raise UsageError(f"sign must be {n} numbers of -1, 0 or 1")
+    if given.loose.shape != (n,) or not np.isfinite(given.loose).all() or given.loose.min(initial=0) < 0:
+        raise UsageError(f"loose must be {n} numbers of 0 or more")
     start = given.start
     if start.ndim != 1 or len(set(start.tolist())) != len(start) or not all(0 <= place < n for place in start.tolist()):
         raise UsageError("start must hold different places among the candidates")
@@ -245,13 +257,14 @@ def find(given: DriveQuestion) -> DriveFound:
     data, columns = data_of(given.parts), columns_of(given.parts, given.candidates)
     rows = len(data[0])
     constant = np.concatenate([np.full(len(part.members), part.constant) for part in given.parts])
+    loose = np.flatnonzero(given.loose)
     asked = Question(
         data[0],
         data[1],
         sum((len(part.members) - part.centred) * (len(part.weights) - 1) for part in given.parts),
-        constant[:, None],
-        np.zeros((len(data[1]), 1)),
-        np.array([_INTERCEPT_PRECISION]),
+        np.concatenate([constant[:, None], columns[0][:, loose]], axis=1),
+        np.concatenate([np.zeros((len(data[1]), 1)), columns[1][:, loose]], axis=1),
+        np.r_[_INTERCEPT_PRECISION, given.loose[loose] ** -2.0],
         *columns,
         given.prior,
         given.sign,
@@ -298,6 +311,7 @@ def find(given: DriveQuestion) -> DriveFound:
         found.score,
         found.information,
         found.expected,
+        _evidence(question, found),
     )
 
 
@@ -364,6 +378,24 @@ def _inflation(inflation: float, found: Found) -> float:
         return inflation
     median = float(np.median(found.score[outside] ** 2 / found.information[outside]))
     return max(1.0, inflation * median / _CHANCE_MEDIAN - _BY_CHANCE)
+
+
+def _evidence(question: Question, found: Found) -> float:
+    """ln of the evidence of all members together, and of their prior odds."""
+    k = len(found.members)
+    precision = np.r_[question.fixed_precision, np.full(k, question.slab.size(float(k)) ** -2.0)]
+    gram, moments, fit = np.diag(precision), np.zeros(len(precision)), 0.0
+    for data, fixed, columns, variance, free in (
+        (question.drive_data, question.fixed_drive, question.drive, found.drive_variance, len(question.drive_data)),
+        (question.other_data, question.fixed_others, question.others, found.other_variance, question.free_others),
+    ):
+        own = np.concatenate([fixed, columns[:, found.members]], axis=1)
+        gram += own.T @ own / variance
+        moments += own.T @ data / variance
+        fit -= 0.5 * float(data @ data) / variance + 0.5 * free / question.inflation * float(np.log(variance))
+    fit += 0.5 * float(moments @ np.linalg.solve(gram, moments))
+    occam = 0.5 * float(np.log(precision).sum() - np.linalg.slogdet(gram)[1])
+    return fit + occam + float(question.prior[found.members].sum())
 
 
 def _pairs(found: Found, prior: FloatArray) -> IntArray:

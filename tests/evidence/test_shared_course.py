@@ -28,7 +28,19 @@ def test_a_course_that_all_trajectories_share_shows_its_coefficient() -> None:
     gene, certain, none = np.array([0]), np.array([1e4]), np.array([0])
     found = find_drive(
         DriveQuestion(
-            given_rows(parts, features), gene, certain, none, none, 1e-6, 1e-6, 1e-6, 1.0, False, False, Slab()
+            given_rows(parts, features),
+            gene,
+            certain,
+            none,
+            np.zeros(1),
+            none,
+            1e-6,
+            1e-6,
+            1e-6,
+            1.0,
+            False,
+            False,
+            Slab(),
         )
     )
     assert found.members.tolist() == [0]

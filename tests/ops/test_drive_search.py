@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from dash_hpc.errors import UsageError
 from dash_hpc.ops.bayes import Slab
-from dash_hpc.ops.drive_search import DriveFound, DriveQuestion, RowsPart, find_drive
+from dash_hpc.ops.drive_search import DriveFound, DriveQuestion, RowsPart, columns_of, find_drive, products_of
 from dash_hpc.ops.native import _cache as native_cache
 
 #: Parts as (points, trajectories of the block, of the part, rows).
@@ -35,8 +36,10 @@ def question(
         data = (weights @ drive).T + noise * rng.normal(size=(n, rows))
         parts.append(RowsPart(features, members, weights, data, float(weights[0].sum()), n >= 10, shift))
     sign = rng.integers(-1, 2, candidates)
+    draws = np.random.default_rng(seed).random((2, candidates))
+    loose = np.where(draws[0] < 0.2 * (seed % 3 == 2), draws[1] / 2, 0.0)
     return DriveQuestion(
-        parts, chosen, rng.normal(-3, 1, candidates), sign, three[:1], 1.0, 0.7, 1e-3, 1.0 + 0.2 * (seed % 3),
+        parts, chosen, rng.normal(-3, 1, candidates), sign, loose, three[:1], 1.0, 0.7, 1e-3, 1.0 + 0.2 * (seed % 3),
         seed % 3 == 0, seed % 4 != 3, Slab(-0.3, 0.8, np.log(rng.dirichlet(np.ones(4), 4).T)),
     )  # fmt: skip
 
@@ -109,12 +112,66 @@ def test_the_drive_is_the_ridge_regression_of_all_rows_as_measured() -> None:
     np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("products", [False, True])
+def test_the_evidence_is_that_of_a_normal_distribution(products: bool) -> None:
+    """The data are normal, with a covariance from the priors of all columns; centred rows have a dimension less.
+
+    Two answers to the same question differ by the ratio of their densities, variances and prior odds included.
+    """
+    first = replace(question(2, 20, 8, WHOLE), products=products, inflation=1.0, inflate=False)
+    gained, expected = [], []
+    for never in (None, 0):
+        prior = first.prior.copy()
+        if never is not None:
+            prior[find_drive(first).members[0]] = -700.0
+        given = replace(first, prior=prior, start=np.empty(0, dtype=np.int64))
+        found = find_drive(given)
+        k, (part,) = len(found.members), given.parts
+        rng = np.random.default_rng(3)
+        inside = list(found.members)
+        drive, others = columns_of(given.parts, given.candidates)
+        size = given.slab.size(float(k))
+        columns = [(np.full(len(drive), part.constant), np.zeros(len(others)), 1e4)]
+        columns += [(drive[:, c], others[:, c], given.loose[c] ** 2) for c in np.flatnonzero(given.loose)]
+        if products and inside:
+            # pairs are of the members before products came in: the same ones here
+            pairs = np.array([(a, c) for i, a in enumerate(inside) for c in inside[i:]])
+            a, b = products_of(given.parts, given.candidates[pairs])
+            columns += [(a[:, q], b[:, q], (2 * size) ** 2) for q in range(len(pairs))]
+        columns += [(drive[:, c], others[:, c], size**2) for c in inside]
+        n = part.weights.shape[0] - 1
+        # what is left of 40 about their mean
+        turn = np.linalg.qr(np.c_[np.ones(40), rng.normal(size=(40, 39))])[0][:, 1:].T
+        flat = [np.r_[x, (turn @ y.reshape(n, 40).T).T.ravel()] for x, y, _ in columns]
+        data = np.r_[part.data[:, 0], (turn @ part.data[:, 1:]).T.ravel()]
+        noise = np.r_[np.full(40, found.drive_variance), np.full(39 * n, found.other_variance)]
+        covariance = np.diag(noise) + sum(v * np.outer(x, x) for x, (_, _, v) in zip(flat, columns, strict=True))
+        expected.append(multivariate_normal(cov=covariance).logpdf(data) + given.prior[inside].sum())
+        gained.append(found.evidence)
+    assert gained[0] - gained[1] == pytest.approx(expected[0] - expected[1], rel=1e-8)
+
+
+def test_a_loose_candidate_needs_more() -> None:
+    """With an effect that a loose coefficient of its size explains there is no evidence left for an edge."""
+    given = replace(question(1, 20, 8, WHOLE), start=np.empty(0, dtype=np.int64), products=False)
+    found = find_drive(given)
+    weakest = found.members[np.argmin(np.abs(found.coefficients))]
+    loose = np.zeros(8)
+    loose[weakest] = np.abs(found.coefficients).min()
+    again = find_drive(replace(given, loose=loose))
+    assert found.log_bf[weakest] > 20
+    assert again.log_bf[weakest] < 2
+    others = np.setdiff1d(found.members, [weakest])
+    np.testing.assert_allclose(again.log_bf[others], found.log_bf[others], rtol=0.1)
+
+
 def test_of_which_genes_the_other_columns_are_does_not_matter() -> None:
     """A candidate's numbers have the same bits whichever stand beside it."""
     given = question(4, 300, 270, WHOLE)
     given = replace(given, prior=np.full(270, -1e4), start=np.empty(0, dtype=np.int64), inflate=False)
     few = np.array([3, 90, 200, 269])
-    less = replace(given, candidates=given.candidates[few], prior=given.prior[few], sign=given.sign[few])
+    chosen = {name: getattr(given, name)[few] for name in ("candidates", "prior", "sign", "loose")}
+    less = replace(given, **chosen)
     one, other = find_drive(given), find_drive(less)
     assert np.array_equal(one.score[few], other.score)
     assert np.array_equal(one.information[few], other.information)
@@ -128,6 +185,7 @@ def test_of_which_genes_the_other_columns_are_does_not_matter() -> None:
         ({"prior": np.full(8, np.nan)}, "prior"),
         ({"prior": np.zeros(7)}, "prior"),
         ({"sign": np.full(8, 2)}, "sign"),
+        ({"loose": np.full(8, -0.1)}, "loose"),
         ({"start": np.array([1, 1])}, "start"),
         ({"start": np.array([8])}, "start"),
         ({"drive_variance": 0.0}, "drive_variance"),

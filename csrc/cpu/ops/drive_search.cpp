@@ -45,17 +45,23 @@ class Reader {
         drive_data_ = store_[0].reserve(n_drive_), other_data_ = store_[1].reserve(n_others_);
         drive_ = store_[2].reserve(n_drive_ * C_), others_ = store_[3].reserve(n_others_ * C_);
         mean_ = store_[4].zeros(means_ * C_), data_mean_ = store_[5].zeros(means_);
-        fixed_drive_ = store_[6].reserve(n_drive_ * (1 + kMostPairs));
-        fixed_others_ = store_[7].reserve(n_others_ * (1 + kMostPairs));
-        fixed_mean_ = store_[8].zeros(means_ * (1 + kMostPairs));
+        loose_ = place_.reserve(C_);
+        for (int64_t c = 0; c < C_; ++c)
+            if (t_.loose[c] > 0) loose_[first_++] = c;
+        ++first_;
+        fixed_drive_ = store_[6].reserve(n_drive_ * (first_ + kMostPairs));
+        fixed_others_ = store_[7].reserve(n_others_ * (first_ + kMostPairs));
+        fixed_mean_ = store_[8].zeros(means_ * (first_ + kMostPairs));
         read_data();
         read_columns();
     }
 
     void run() {
         RegulatorsArgs a{};
-        double precision[1 + kMostPairs] = {kInterceptPrecision};
-        a.n_drive = n_drive_, a.n_others = n_others_, a.fixed = 1, a.candidates = C_, a.starts = t_.starts;
+        double* precision = store_[14].reserve(first_ + kMostPairs);
+        precision[0] = kInterceptPrecision;
+        for (int64_t k = 1; k < first_; ++k) precision[k] = 1 / (t_.loose[loose_[k - 1]] * t_.loose[loose_[k - 1]]);
+        a.n_drive = n_drive_, a.n_others = n_others_, a.fixed = first_, a.candidates = C_, a.starts = t_.starts;
         a.drive_data = drive_data_, a.other_data = other_data_, a.drive = drive_, a.others = others_;
         a.fixed_drive = fixed_drive_, a.fixed_others = fixed_others_, a.fixed_precision = precision;
         a.prior = t_.prior, a.sign = t_.sign, a.start = t_.start, a.free_drive = n_drive_, a.free_others = free_;
@@ -63,8 +69,8 @@ class Reader {
         a.members = t_.members, a.log_bf = t_.log_bf, a.score = t_.score, a.information = t_.information;
         a.expected = t_.expected, a.watch = t_.watch;
         const int64_t most = t_.starts > kMostRegulators ? t_.starts : kMostRegulators;
-        a.coefficients = store_[9].reserve(1 + kMostPairs + most);
-        set_fixed(1);
+        a.coefficients = store_[9].reserve(first_ + kMostPairs + most);
+        set_fixed(first_);
         const double drive_floor = floor_of(drive_data_, n_drive_, true);
         const double other_floor = floor_of(other_data_, n_others_, false);
         auto inflate = [&](double by) {
@@ -83,22 +89,28 @@ class Reader {
         t_.pairs = 0;
         double product_precision = kMemberPrecision;
         if (t_.products && a.count) {
-            const double size = 2 * std::exp(t_.slab.level - t_.slab.slope * std::log(static_cast<double>(a.count)));
+            const double size = 2 * size_of(a.count);
             product_precision = 1 / (size * size);
             pair(a.count);
-            for (int64_t q = 0; q < t_.pairs; ++q) precision[1 + q] = product_precision;
-            a.fixed = 1 + t_.pairs;
+            for (int64_t q = 0; q < t_.pairs; ++q) precision[first_ + q] = product_precision;
+            a.fixed = first_ + t_.pairs;
             set_fixed(a.fixed);
             read_products();
             search.fix();
             search.run();
         }
         t_.count = a.count, t_.drive_variance = a.drive_variance, t_.other_variance = a.other_variance;
+        t_.evidence = search.evidence(1 / (size_of(a.count) * size_of(a.count)));
         refit(product_precision);
         if (t_.inflate) t_.inflation = inflation(a);
     }
 
   private:
+    // Typical size of a coefficient among k.
+    double size_of(int64_t k) const {
+        return std::exp(t_.slab.level - t_.slab.slope * std::log(static_cast<double>(k > 1 ? k : 1)));
+    }
+
     // The data's rows, others centred where they are to be.
     void read_data() {
         int64_t a = 0, b = 0, m = 0;
@@ -229,7 +241,7 @@ class Reader {
         }
     }
 
-    // Of `fixed` fixed columns the first: what a constant drive is in the rows.
+    // Of `fixed` fixed columns the first: what a constant drive is in the rows, and the columns of loose candidates.
     void set_fixed(int64_t fixed) {
         f_ = fixed;
         for (int64_t k = 0; k < n_others_ * f_; ++k) fixed_others_[k] = 0;
@@ -237,6 +249,10 @@ class Reader {
         int64_t row = 0;
         for (int64_t q = 0; q < t_.parts; ++q)
             for (int64_t i = 0; i < t_.part[q].n; ++i) fixed_drive_[f_ * row++] = t_.part[q].constant;
+        for (int64_t k = 1; k < first_; ++k) {
+            for (int64_t r = 0; r < n_drive_; ++r) fixed_drive_[r * f_ + k] = drive_[r * C_ + loose_[k - 1]];
+            for (int64_t r = 0; r < n_others_; ++r) fixed_others_[r * f_ + k] = others_[r * C_ + loose_[k - 1]];
+        }
     }
 
     // The other fixed columns: products of pairs of candidates.
@@ -258,12 +274,12 @@ class Reader {
                         for (int64_t p = 0; p < t_.pairs; ++p)
                             sums[r * kMostPairs + p] += part.weights[r * part.points + u] * line[p];
                 }
-                for (int64_t p = 0; p < t_.pairs; ++p) fixed_drive_[(a + i) * f_ + 1 + p] = sums[p];
+                for (int64_t p = 0; p < t_.pairs; ++p) fixed_drive_[(a + i) * f_ + first_ + p] = sums[p];
                 for (int64_t r = 1; r < part.rows; ++r)
                     for (int64_t p = 0; p < t_.pairs; ++p)
-                        fixed_others_[(b + (r - 1) * part.n + i) * f_ + 1 + p] = sums[r * kMostPairs + p];
+                        fixed_others_[(b + (r - 1) * part.n + i) * f_ + first_ + p] = sums[r * kMostPairs + p];
             }
-            centre(part, fixed_others_ + b * f_, f_, 1, f_, fixed_mean_ + m * f_);
+            centre(part, fixed_others_ + b * f_, f_, first_, f_, fixed_mean_ + m * f_);
             a += part.n, b += part.n * (part.rows - 1), m += part.rows - 1;
         }
     }
@@ -318,7 +334,7 @@ class Reader {
             for (int64_t k = 0; k < t_.count; ++k)
                 in |= (t_.members[k] == t_.pair[2 * p]) | (t_.members[k] == t_.pair[2 * p + 1]) << 1;
             if (in != 3) continue;
-            t_.pair[2 * kept] = t_.pair[2 * p], t_.pair[2 * kept + 1] = t_.pair[2 * p + 1], column[kept++] = 1 + p;
+            t_.pair[2 * kept] = t_.pair[2 * p], t_.pair[2 * kept + 1] = t_.pair[2 * p + 1], column[kept++] = first_ + p;
         }
         t_.pairs = kept;
         const int64_t k = t_.count, n = 1 + k + kept;
@@ -360,9 +376,11 @@ class Reader {
     }
 
     DriveSearchArgs& t_;
-    int64_t C_, f_ = 1, n_drive_ = 0, n_others_ = 0, means_ = 0, free_ = 0;
+    int64_t C_, f_ = 1, first_ = 0, n_drive_ = 0, n_others_ = 0, means_ = 0, free_ = 0;
     double *drive_data_, *other_data_, *drive_, *others_, *mean_, *data_mean_, *fixed_drive_, *fixed_others_, *fixed_mean_;
-    Buffer<double> store_[14];
+    int64_t* loose_;
+    Buffer<double> store_[15];
+    Buffer<int64_t> place_;
     Buffer<uint8_t> inside_;
 };
 
