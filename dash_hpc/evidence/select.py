@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from dash_hpc.evidence.away import explained_away
 from dash_hpc.evidence.columns import Features, given_rows
+from dash_hpc.evidence.indirect import indirect_effects
 from dash_hpc.evidence.odds import set_prior_odds
 from dash_hpc.evidence.rows import CENTRED_FROM, Part
 from dash_hpc.evidence.slab import refit_slab
@@ -21,6 +24,8 @@ _LEFT_BEHIND = -3.0
 #: Log-odds from which an edge counts as sure, and below which it is out of the question.
 _SURE, _OUT = 2.0, -6.0
 _MOST_CORRUPTION = 0.9
+#: A coefficient of less is none.
+_NOTHING = 1e-5
 
 
 def select(
@@ -51,10 +56,20 @@ def select(
     """
     set_prior_odds(state)
     features = Features.of_courses(smoothed.courses)
+    # as the network was before the pass: the order of targets must not count
+    looked_at = {
+        gene: np.arange(len(target.candidates)) if first else state.in_question(target)
+        for gene, target in state.targets.items()
+    }
+    members = {gene: target.members for gene, target in state.targets.items()}
+    indirect = indirect_effects(state)
 
     def answer(target: Target) -> IntArray | None:
-        own = parts[target.gene]
-        return _answer(state, target, own, features, smoothed, first=first, products=products) if own else None
+        own, places = parts[target.gene], looked_at[target.gene]
+        if not own:
+            return None
+        loose = _loose(state, indirect, target, places)
+        return _answer(state, target, own, features, smoothed, places, loose, members, first=first, products=products)
 
     found = map_in_threads(answer, state.targets.values(), threads, "select")
     asked = {gene: places for gene, places in zip(state.targets, found, strict=True) if places is not None}
@@ -69,37 +84,59 @@ def _answer(
     parts: Sequence[Part],
     features: Features,
     smoothed: Smoothed,
+    looked_at: IntArray,
+    loose: FloatArray,
+    members: Mapping[int, IntArray],
     *,
     first: bool,
     products: bool,
 ) -> IntArray:
-    """Look for the regulators of one target; return which candidates were looked at."""
+    """Look for the regulators of one target, among some candidates; return which those were."""
     edges = target.candidates
-    looked_at = np.arange(len(edges)) if first else state.in_question(target)
     genes = edges.genes[looked_at]
     n = sum(len(part.members) for part in parts)
     others = sum(len(part.members) * (len(part.points) - 2) for part in parts)
     # the values of one trajectory do not stand for so many trajectories
     least = others / n if n < CENTRED_FROM else 1.0
-    found = find_drive(
-        DriveQuestion(
-            given_rows(parts, features, smoothed.shift(target.gene, genes)),
-            genes,
-            edges.prior[looked_at],
-            edges.sign[looked_at],
-            np.searchsorted(genes, target.members),
-            target.drive_variance,
-            target.other_variance,
-            state.noise,
-            max(target.inflation, least),
-            first,
-            products,
-            state.slab,
-        )
+    question = DriveQuestion(
+        given_rows(parts, features, smoothed.shift(target.gene, genes)),
+        genes,
+        edges.prior[looked_at],
+        edges.sign[looked_at],
+        loose,
+        np.searchsorted(genes, target.members),
+        target.drive_variance,
+        target.other_variance,
+        state.noise,
+        max(target.inflation, least),
+        first,
+        products,
+        state.slab,
     )
+    found = find_drive(question)
+    if not first:
+        new = found.members[~(edges.listed[looked_at[found.members]] & state.trusted)]
+        behind = {place: np.flatnonzero(np.isin(genes, members.get(int(genes[place]), ()))) for place in new.tolist()}
+        suspects = np.array([place for place, own in behind.items() if len(own)], dtype=np.int64)
+        found = explained_away(question, found, suspects, behind)
     _keep(target, edges, looked_at, found)
     target.excess = _excess(state, target, parts, features.centre, smoothed)
     return looked_at
+
+
+def _loose(state: State, indirect: csr_array, target: Target, looked_at: IntArray) -> FloatArray:
+    """S.d. (C,) of what each candidate may do to the target through its regulators; 0 where the prior lists an edge."""
+    place = slice(indirect.indptr[target.gene], indirect.indptr[target.gene + 1])
+    genes, sizes = indirect.indices[place], indirect.data[place]
+    candidates = target.candidates.genes[looked_at]
+    order = np.argsort(genes, kind="stable")
+    found = np.searchsorted(genes[order], candidates)
+    there = found < len(genes)
+    there[there] = genes[order][found[there]] == candidates[there]
+    loose = np.zeros(len(candidates))
+    loose[there] = sizes[order][found[there]]
+    loose[(loose < _NOTHING) | (target.candidates.listed[looked_at] & state.trusted)] = 0.0
+    return loose
 
 
 def _keep(target: Target, edges: Candidates, looked_at: IntArray, found: DriveFound) -> None:

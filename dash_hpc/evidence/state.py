@@ -307,7 +307,18 @@ class State:
         return int((~self.constant).sum())
 
     def in_question(self, target: Target) -> IntArray:
-        """Places of the candidates of a target that are worth another look: listed, members, or not ruled out."""
+        """Places of the candidates of a target that are worth another look.
+
+        Those that are listed, members, not ruled out, or regulators of a new member, which may stand for them.
+        """
         edges = target.candidates
-        worth = (edges.listed & self.trusted) | (edges.log_bf > _WORTH) | np.isin(edges.genes, target.members)
+        known = np.concatenate([target.members, *self.behind(target).values()])
+        worth = (edges.listed & self.trusted) | (edges.log_bf > _WORTH) | np.isin(edges.genes, known)
         return np.flatnonzero(worth)
+
+    def behind(self, target: Target) -> dict[int, IntArray]:
+        """Regulators of the members of a target that move and are not listed, by member."""
+        edges = target.candidates
+        listed = edges.listed[np.searchsorted(edges.genes, target.members)] & self.trusted
+        new = (gene for gene in target.members[~listed].tolist() if gene in self.targets)
+        return {gene: self.targets[gene].members for gene in new}
