@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dash_hpc.data.checks import FloatArray
-from dash_hpc.evidence.blocks import Block
+from dash_hpc.evidence.blocks import Block, IntArray
 
-__all__ = ["Noise", "estimate_noise"]
+__all__ = ["Noise", "estimate_noise", "moving_where_listed"]
 
 _FLOOR = 1e-8
 _FEW_CONSTANT = 5
 #: Differences of neighbouring values that are looked at per gene, at least: with few trajectories, several of each.
 _DIFFERENCES = 20
+#: Trajectories from which on they show which genes do not move.
+_TELLING = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +36,15 @@ class Noise:
     late : (G,) float64
         Half the mean square of the last differences between neighbouring values: the noise, where a gene has come to
         rest.
+    trajectories : (G,) int64
+        In how many a gene has two values or more.
     """
 
     variance: float
     constant: NDArray[np.bool_]
     within: FloatArray
     late: FloatArray
+    trajectories: NDArray[np.int64]
 
 
 def estimate_noise(blocks: Sequence[Block]) -> Noise:
@@ -53,6 +58,7 @@ def estimate_noise(blocks: Sequence[Block]) -> Noise:
     genes = blocks[0].values.shape[2]
     spread, freedom = np.zeros(genes), np.zeros(genes)
     squares, count = np.zeros(genes), np.zeros(genes)
+    trajectories = np.zeros(genes, dtype=np.int64)
     several = [block for block in blocks if len(block.times) > 1]
     depth = -(-_DIFFERENCES // max(1, sum(len(block.trajectories) for block in several)))
     for block in several:
@@ -62,6 +68,7 @@ def estimate_noise(blocks: Sequence[Block]) -> Noise:
         mean = filled.sum(axis=1) / np.maximum(n, 1)
         spread += np.where(observed, (block.values - mean[:, None]) ** 2, 0.0).sum(axis=(0, 1))
         freedom += np.maximum(n - 1, 0).sum(axis=0)
+        trajectories += (n > 1).sum(axis=0)
         for difference in _last_differences(block.values, depth):
             known = ~np.isnan(difference)
             squares += np.where(known, difference**2, 0.0).sum(axis=0)
@@ -74,7 +81,23 @@ def estimate_noise(blocks: Sequence[Block]) -> Noise:
     else:
         known = late[count > 0]
         variance = float(np.quantile(known, 0.1)) if len(known) else 0.0
-    return Noise(max(variance, _FLOOR), constant, within, late)
+    return Noise(max(variance, _FLOOR), constant, within, late, trajectories)
+
+
+def moving_where_listed(noise: Noise, listed: IntArray) -> Noise:
+    """Take genes that have listed regulators for moving ones where fewer than ten trajectories show that they do not.
+
+    In a few long courses noise and slow movement look alike, and the last values need not be at rest. The edges of a
+    prior are not refused for that.
+
+    Parameters
+    ----------
+    noise : Noise
+    listed : (G,) int64
+        How many regulators the prior has for each gene.
+    """
+    doubtful = (listed > 0) & (noise.trajectories > 0) & (noise.trajectories < _TELLING)
+    return replace(noise, constant=noise.constant & ~doubtful)
 
 
 def _last_differences(values: FloatArray, depth: int) -> list[FloatArray]:

@@ -11,7 +11,7 @@ from dash_hpc.evidence.blocks import Block, designed, free_of_holds
 from dash_hpc.evidence.decide import EvidenceOptions
 from dash_hpc.evidence.driven import select_driven
 from dash_hpc.evidence.inputs import Inputs, WithoutInputs, measured_courses
-from dash_hpc.evidence.noise import Noise, estimate_noise
+from dash_hpc.evidence.noise import Noise, estimate_noise, moving_where_listed
 from dash_hpc.evidence.rates import update_rates
 from dash_hpc.evidence.relaxation import relax
 from dash_hpc.evidence.rows import Part, Parts
@@ -106,7 +106,7 @@ def read_network(
 def _read(blocks: Sequence[Block], edges: PriorEdges, options: EvidenceOptions, threads: int) -> Reading:
     if designed(blocks):
         return _read_driven(blocks, edges, options)
-    noise = estimate_noise(blocks)
+    noise = moving_where_listed(estimate_noise(blocks), edges.in_degrees())
     first = relax(blocks, noise)
     rates, mean, spread = first.rates, first.mean, first.spread
     parts = _parts(blocks, noise, rates)

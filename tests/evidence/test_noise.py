@@ -7,7 +7,7 @@ import pytest
 
 from dash_hpc.data import TimeCourse
 from dash_hpc.evidence.blocks import blocks_of
-from dash_hpc.evidence.noise import estimate_noise
+from dash_hpc.evidence.noise import estimate_noise, moving_where_listed
 from tests.evidence.conftest import Sim350
 from tests.evidence.planted import irregular, relaxing
 
@@ -65,3 +65,16 @@ def test_no_noise_has_a_floor_and_a_gene_never_seen_twice_says_nothing() -> None
     noise = estimate_noise(blocks_of(TimeCourse.from_arrays(values, [[0, 1, 2]] * 3)))
     assert noise.variance == 1e-8
     assert noise.constant.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_few_trajectories_do_not_say_that_a_listed_gene_stays(n: int) -> None:
+    """Genes of noise alone, one of them never seen twice; of every other one the prior has a regulator."""
+    values = 0.5 + 0.05 * np.random.default_rng(2).standard_normal((n, 12, 8))
+    values[:, 1:, 7] = np.nan
+    found = estimate_noise(blocks_of(TimeCourse.from_arrays(list(values), [np.arange(12.0)] * n)))
+    assert found.constant[[1, 3, 7]].all()
+    moving = moving_where_listed(found, np.array([0, 1, 0, 2, 0, 1, 0, 1]))
+    doubted = np.array([False, n < 10, False, n < 10, False, n < 10, False, False])
+    np.testing.assert_array_equal(moving.constant, found.constant & ~doubted)
+    assert moving.variance == found.variance
