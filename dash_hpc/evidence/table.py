@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dash_hpc.evidence.alike import most_alike
 from dash_hpc.evidence.decide import Decision, EvidenceOptions, Ledger
 from dash_hpc.evidence.rounds import Reading
 from dash_hpc.evidence.state import IntArray, State
@@ -67,6 +68,8 @@ def table_of(
         "power": ledger.power[shown],
         "verdict": decision.verdict[shown].astype(object),
     }
+    gene, correlation = most_alike(reading, ledger, shown)
+    edges |= {"alike": names[gene[shown]], "correlation": correlation[shown]}
     return Evidence(edges, _facts(reading, ledger, decision, options))
 
 

@@ -194,6 +194,16 @@ def _facts(evidence: Evidence, in_truth: np.ndarray | None, truth_edges: int | N
         beside = f"; by the reference {missing:,}" if missing != "" else ""
         told.append(("edges that the prior lacks", f"{count('expected_missing')} expected{beside}"))
     told.append(("true edges that are not taken", f"{count('expected_missed')} expected"))
+    if len(alike := np.flatnonzero(taken & (edges["alike"] != ""))):
+        k = alike[np.argsort(-np.abs(edges["correlation"][alike]), kind="stable")[0]]
+        told.append(
+            (
+                "regulators that another gene is like",
+                f"of {len(alike):,} edges taken; which of the two it is, the prior decides (most alike: "
+                f"{edges['regulator'][k]} and {edges['alike'][k]} on {edges['target'][k]}, correlation "
+                f"{edges['correlation'][k]:.3f})",
+            )
+        )
     if facts.get("noise") is not None:
         told.append(("noise of one measurement", f"s.d. {facts['noise']:.3g}"))
     if facts.get("median_power") is not None:

@@ -36,7 +36,11 @@ COLUMNS = {
     "standard_error": "f",
     "power": "f",
     "verdict": "O",
+    "alike": "O",
+    "correlation": "f",
 }
+#: Columns that older run files have not, and what stands there.
+_LATER: dict[str, Any] = {"alike": "", "correlation": float("nan")}
 _FACTS_BYTES = 1 << 16
 _FACTS = record({"mode": text(100)}, others=lambda value: "" if value is None else number(value))
 
@@ -52,7 +56,9 @@ class Evidence:
         has it), ``taken`` (the model has it), ``sign`` (the prior's: 1, -1, or 0 where it says nothing), ``log_bf``
         (ln B of the data), ``prior_log_odds`` and ``log_odds`` (before and after the data), all three in nats,
         ``probability``, ``effect`` and ``standard_error`` (of the coefficient in the target's drive), ``power`` (nats
-        that the data could give or take at most for an edge of typical size), ``verdict`` (one of :data:`VERDICTS`).
+        that the data could give or take at most for an edge of typical size), ``verdict`` (one of :data:`VERDICTS`),
+        ``alike`` (of the genes that could regulate the target the one that the data tell least from the regulator;
+        "" where none is like it) and ``correlation`` (of what the two do to the target, above 0.9 in size).
         NaN where the data say nothing, minus infinity where an edge is out of the question.
     facts : dict
         ``mode``, and numbers: thresholds, estimates, expected numbers; None where there is no such number.
@@ -94,9 +100,12 @@ def read_evidence(file: Group) -> Evidence | None:
         return None
     group = file.group("evidence")
     edges = read_table(group, "edges")
+    count = len(next(iter(edges.values()))) if edges else 0
+    for name, missing in _LATER.items():
+        if name not in edges:
+            edges[name] = np.full(count, missing, dtype=object if COLUMNS[name] == "O" else np.float64)
     if tuple(edges) != tuple(COLUMNS):
         raise StoreError("/evidence/edges: its columns are not those of edges")
-    count = len(next(iter(edges.values())))
     for name, kind in COLUMNS.items():
         _check_column(name, kind, edges[name], count)
     return Evidence(edges, read_json(group, "facts", _FACTS, longest=_FACTS_BYTES))
@@ -113,6 +122,7 @@ def _check_column(name: str, kind: str, values: np.ndarray, count: int) -> None:
         "sign": lambda: bool((np.abs(values) <= 1).all()),
         "probability": lambda: not ((values < 0) | (values > 1)).any(),
         "standard_error": lambda: not (values < 0).any(),
+        "correlation": lambda: not (np.abs(values) > 1 + 1e-9).any(),
     }
     if count and name in possible and not possible[name]():
         raise StoreError(f"/evidence/edges/{name} has a value that cannot be")

@@ -36,6 +36,8 @@ def evidence(**facts: object) -> Evidence:
         "standard_error": np.full(6, 0.05),
         "power": np.full(6, 4.0),
         "verdict": np.array(["supported", "undecided", "refused", "refused", "supported", "undecided"], dtype=object),
+        "alike": np.array(["", "c", "b", "", "f", ""], dtype=object),
+        "correlation": np.array([np.nan, 0.93, 0.93, np.nan, -0.97, np.nan]),
     }
     return Evidence(edges, {**FACTS, **facts})
 
@@ -52,6 +54,9 @@ def test_edges_are_counted_and_ordered_by_hand() -> None:
     assert facts["expected to be wrong"] == "0.3 of the edges taken (10.0 %); by the reference 0"
     assert facts["wrong edges of the prior"] == "2.0 of 4 listed ones (50.0 %); by the reference 2"
     assert facts["edges that the prior lacks"] == "1.0 expected; by the reference 2"
+    assert facts["regulators that another gene is like"] == (
+        "of 2 edges taken; which of the two it is, the prior decides (most alike: e and f on y, correlation -0.970)"
+    )
     assert view.warnings == ()
 
 

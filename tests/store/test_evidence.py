@@ -26,6 +26,7 @@ def evidence(rows: int = 3) -> Evidence:
         "prior_log_odds": [2.0, -5.0, -inf],
         "log_odds": [14.5, 2.0, -inf], "probability": [0.9999, 0.88, 0.0], "effect": [0.5, -0.2, nan],
         "standard_error": [0.1, 0.05, nan], "power": [8.0, 3.0, nan], "verdict": ["supported", "undecided", "refused"],
+        "alike": ["", "a", ""], "correlation": [nan, -0.95, nan],
     }  # fmt: skip
     texts = {name for name, kind in COLUMNS.items() if kind == "O"}
     edges = {name: np.array(values[:rows], dtype=object if name in texts else None) for name, values in columns.items()}
@@ -54,6 +55,23 @@ def test_evidence_comes_back_as_it_was(write: Callable[..., Path], rows: int) ->
         np.testing.assert_array_equal(found.edges[name], values)
     with h5py.File(write(found=evidence(rows))) as file:  # as other tools see it
         assert list(file["evidence/edges"].attrs["columns"]) == [name.encode() for name in COLUMNS]
+
+
+def test_a_file_from_before_regulators_were_compared(write: Callable[..., Path]) -> None:
+    path, older = write(found=evidence()), evidence().edges
+    del older["alike"], older["correlation"]
+    texts = {
+        name: np.array([text.encode() for text in older[name]])
+        for name, kind in COLUMNS.items()
+        if kind == "O" and name in older
+    }
+    forge(path, lambda file: table(file, "evidence/edges", {**older, **texts}))
+    found = read_run(path).evidence
+    assert found is not None
+    assert tuple(found.edges) == tuple(COLUMNS)
+    assert found.edges["regulator"].tolist() == ["a", "γ", "d"]
+    assert found.edges["alike"].tolist() == ["", "", ""]
+    assert np.isnan(found.edges["correlation"]).all()
 
 
 def test_a_run_without_it_has_none(write: Callable[..., Path]) -> None:
@@ -115,6 +133,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "sign": (_replaced("sign", np.array([5, 0, 0])), "sign has a value that cannot be"),
     "probability": (_replaced("probability", np.array([0.5, 1.5, 0.0])), "probability has a value that cannot be"),
     "error": (_replaced("standard_error", np.array([0.5, -1.5, 0.0])), "standard_error has a value that cannot be"),
+    "correlation": (_replaced("correlation", np.array([nan, 1.5, nan])), "correlation has a value that cannot be"),
     "numbers as names": (_replaced("regulator", np.zeros(3)), "regulator is of another type"),
     "text as numbers": (_replaced("log_bf", np.array([b"x"] * 3)), "log_bf is of another type"),
     "length": (_replaced("log_bf", np.zeros(4)), "has shape"),
