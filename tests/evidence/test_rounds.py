@@ -60,7 +60,7 @@ def read(sim350: object) -> object:
     return once
 
 
-@pytest.mark.parametrize(("wrong", "within"), [(0.05, 0.02), (0.2, 0.03)])
+@pytest.mark.parametrize(("wrong", "within"), [(0.05, 0.02), (0.1, 0.02), (0.2, 0.03), (0.4, 0.05)])
 def test_corruption_of_the_prior_is_estimated(read: object, wrong: float, within: float) -> None:
     assert read(wrong).reading.state.corruption == pytest.approx(wrong, abs=within)  # type: ignore[operator]
 
