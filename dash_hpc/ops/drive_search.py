@@ -18,7 +18,7 @@ from dash_hpc.errors import UsageError
 from dash_hpc.ops.bayes import FloatArray, IntArray, Slab
 from dash_hpc.ops.checks import as_array, as_number
 from dash_hpc.ops.native import native_module
-from dash_hpc.ops.regulators import MEMBER_PRECISION, Found, Question, search
+from dash_hpc.ops.regulators import MEMBER_PRECISION, Found, Question, inflated, joint_evidence, search
 from dash_hpc.ops.threads import stop_token
 
 __all__ = ["DriveFound", "DriveQuestion", "RowsPart", "find_drive"]
@@ -273,14 +273,14 @@ def find(given: DriveQuestion) -> DriveFound:
         max(given.noise, _TRUSTED * float(np.mean(data[1] ** 2))) if len(data[1]) else given.noise,
     )
     inflation = given.inflation
-    question = _inflated(asked, inflation)
+    question = inflated(asked, inflation)
     found = search(question, given.start.tolist(), given.drive_variance, given.other_variance)
     for _ in range(_MOST_INFLATIONS if given.inflate else 0):
         growth = _inflation(inflation, found) / inflation
         if growth < _GROWN:
             break
         inflation *= growth
-        question = _inflated(asked, inflation)
+        question = inflated(asked, inflation)
         found = search(question, found.members.tolist(), found.drive_variance, found.other_variance)
     pairs: IntArray = np.empty((0, 2), dtype=np.int64)
     precision = MEMBER_PRECISION
@@ -311,7 +311,7 @@ def find(given: DriveQuestion) -> DriveFound:
         found.score,
         found.information,
         found.expected,
-        _evidence(question, found),
+        joint_evidence(question, found),
     )
 
 
@@ -360,16 +360,6 @@ def data_of(parts: Sequence[RowsPart], *, measured: bool = False) -> tuple[Float
     return np.concatenate([part.data[:, 0] for part in parts]), np.concatenate(others)
 
 
-def _inflated(question: Question, inflation: float) -> Question:
-    """The question with variances that are larger by a factor."""
-    return replace(
-        question,
-        drive_floor=inflation * question.drive_floor,
-        other_floor=inflation * question.other_floor,
-        inflation=inflation,
-    )
-
-
 def _inflation(inflation: float, found: Found) -> float:
     """How much larger the squared scores of candidates that are not in are than chance makes them."""
     outside = found.information > _SEEN
@@ -378,24 +368,6 @@ def _inflation(inflation: float, found: Found) -> float:
         return inflation
     median = float(np.median(found.score[outside] ** 2 / found.information[outside]))
     return max(1.0, inflation * median / _CHANCE_MEDIAN - _BY_CHANCE)
-
-
-def _evidence(question: Question, found: Found) -> float:
-    """ln of the evidence of all members together, and of their prior odds."""
-    k = len(found.members)
-    precision = np.r_[question.fixed_precision, np.full(k, question.slab.size(float(k)) ** -2.0)]
-    gram, moments, fit = np.diag(precision), np.zeros(len(precision)), 0.0
-    for data, fixed, columns, variance, free in (
-        (question.drive_data, question.fixed_drive, question.drive, found.drive_variance, len(question.drive_data)),
-        (question.other_data, question.fixed_others, question.others, found.other_variance, question.free_others),
-    ):
-        own = np.concatenate([fixed, columns[:, found.members]], axis=1)
-        gram += own.T @ own / variance
-        moments += own.T @ data / variance
-        fit -= 0.5 * float(data @ data) / variance + 0.5 * free / question.inflation * float(np.log(variance))
-    fit += 0.5 * float(moments @ np.linalg.solve(gram, moments))
-    occam = 0.5 * float(np.log(precision).sum() - np.linalg.slogdet(gram)[1])
-    return fit + occam + float(question.prior[found.members].sum())
 
 
 def _pairs(found: Found, prior: FloatArray) -> IntArray:

@@ -8,7 +8,7 @@ in when the evidence is for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from dash_hpc.ops.checks import as_array, as_count, as_floats, as_number
 from dash_hpc.ops.native import native_module
 from dash_hpc.ops.threads import stop_token
 
-__all__ = ["MEMBER_PRECISION", "Found", "Question", "find_regulators"]
+__all__ = ["MEMBER_PRECISION", "Found", "Question", "find_regulators", "inflated", "joint_evidence", "search"]
 
 #: Prior precision of a member's coefficient while others are judged.
 MEMBER_PRECISION = 0.25
@@ -296,3 +296,31 @@ def _variance(gram: _Gram, taken: list[int], step: _Step, variance: float, free:
     residual = gram.data - gram.columns[:, taken] @ step.coefficients
     used = (step.covariance * gram.with_columns(taken)[taken]).sum() / variance
     return float(residual @ residual) / max(free - used, 1.0)
+
+
+def inflated(question: Question, inflation: float) -> Question:
+    """The question with variances that are larger by a factor."""
+    return replace(
+        question,
+        drive_floor=inflation * question.drive_floor,
+        other_floor=inflation * question.other_floor,
+        inflation=inflation,
+    )
+
+
+def joint_evidence(question: Question, found: Found) -> float:
+    """ln of the evidence of all members together, and of their prior odds."""
+    k = len(found.members)
+    precision = np.r_[question.fixed_precision, np.full(k, question.slab.size(float(k)) ** -2.0)]
+    gram, moments, fit = np.diag(precision), np.zeros(len(precision)), 0.0
+    for data, fixed, columns, variance, free in (
+        (question.drive_data, question.fixed_drive, question.drive, found.drive_variance, len(question.drive_data)),
+        (question.other_data, question.fixed_others, question.others, found.other_variance, question.free_others),
+    ):
+        own = np.concatenate([fixed, columns[:, found.members]], axis=1)
+        gram += own.T @ own / variance
+        moments += own.T @ data / variance
+        fit -= 0.5 * float(data @ data) / variance + 0.5 * free / question.inflation * float(np.log(variance))
+    fit += 0.5 * float(moments @ np.linalg.solve(gram, moments))
+    occam = 0.5 * float(np.log(precision).sum() - np.linalg.slogdet(gram)[1])
+    return fit + occam + float(question.prior[found.members].sum())
