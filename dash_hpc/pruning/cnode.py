@@ -68,7 +68,7 @@ def add_path_weight(
 class CnodeOptions(StrategyOptions):
     """The weight of all paths from inputs to outputs in the loss (Aliee et al. 2021).
 
-    For SIM350 ``lambda_path_weight = [1e-4, 1e-3, 1e-2, 1e-1]`` and ``prox_threshold = [0, 0.01, 0.03, 0.1]``.
+    For SIM350 ``lambda_path_weight = [1e-4, 1e-3, 1e-2, 1e-1]`` and ``prox_threshold = [0, 0.03, 0.1, 0.3]``.
     """
 
     prunes: ClassVar[bool] = False
