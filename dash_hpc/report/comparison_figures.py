@@ -71,15 +71,16 @@ def _column(axis: Any, material: Material, found: Comparison, measure: str) -> N
         axis.axvline(material.controls[key], color=QUIET, lw=0.9, ls=(0, (4, 3)), zorder=1)
     if measure == "balanced_accuracy":
         axis.axvline(0.5, color="#c3c8ce", lw=0.8, zorder=1)
-    if measure in _LOG and _least(found, measure) > 0:
+    logarithmic = measure in _LOG and _least(found, measure) > 0
+    if logarithmic:
         axis.set_xscale("log")
         values = [v[0] for row in found.rows if (v := row.values.get(measure)) and v[2]]
         if max(values) / min(values) > 30:
             power_ticks(axis.xaxis)
         else:
             _few_ticks(axis)
-    unit = {"percent": "%", "seconds": "s, log", "error": "expression², log"}.get(form, "")
-    unit = "genes, log" if measure == "out_degree" else "epoch" if measure == "plateau" else unit
+    unit = {"percent": "%", "seconds": "s", "error": "expression²"}.get(form, "")
+    unit = {"out_degree": "genes", "plateau": "epoch"}.get(measure, unit) + (", log" if logarithmic else "")
     arrow = {True: "→ better", False: "← better", None: ""}[better]
     panel_title(axis, _SHORT.get(measure, heading), arrow or " ")
     axis.set_xlabel(unit)

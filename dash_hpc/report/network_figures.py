@@ -85,11 +85,14 @@ def _networks(material: Material) -> dict[str, Mapping[str, np.ndarray]]:
     found: dict[str, Mapping[str, np.ndarray]] = {}
     first = material.leading
     groups = sorted(material.shown_groups(), key=lambda group: (group.strategy != first, group.strategy == "none"))
+    # Of many panels a title has no room for a setting; the tables have it.
+    many = len(groups) > _FEW_PANELS - 2
     for group in groups[:_MOST_NETWORKS]:
         run_id = material.main_run if group is material.chosen else material.best_run([group])
         if run_id is not None:
             tensors = {name: value for name, value in material.store.weights(run_id).items() if name != "masks"}
-            found[f"{group.label}, seed {int(group.runs.loc[run_id, 'seed'])}"] = tensors
+            name = group.strategy if many else group.label
+            found[f"{name}, seed {int(group.runs.loc[run_id, 'seed'])}"] = tensors
     return found
 
 

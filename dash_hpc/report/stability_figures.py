@@ -60,5 +60,5 @@ def _panel(axis: Any, row: StabilityRow) -> None:
     axis.set_xlim(-0.08, 1.08)
     axis.set_ylim(-0.05, 1.12)
     r = row.consensus.likeness.correlation
-    panel_title(axis, row.strategy, f"r {r:.2f}" if np.isfinite(r) else " ")
+    panel_title(axis, row.strategy, f"r {r:.2f}".replace("-", "−") if np.isfinite(r) else " ")
     tidy(axis, grid="both")

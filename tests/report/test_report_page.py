@@ -66,7 +66,7 @@ def test_report_has_every_part(page, small_store):
     assert outline.open == []
     assert outline.headings == [
         "What was run",
-        "Strategies side by side",
+        "Strategies compared",
         "Results, and what no training reaches",
         "How settings were chosen",
         "The network",
