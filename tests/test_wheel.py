@@ -70,8 +70,10 @@ def test_examples_and_scripts_come_from_it(installed: Path, tmp_path: Path) -> N
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    for example in (ROOT / "examples").glob("*.toml"):
+    examples = sorted((ROOT / "examples").glob("*.toml"))
+    for example in examples:
         call("init", example.name, "--example", example.stem)
         assert (tmp_path / example.name).read_bytes() == example.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hema_b.toml", "quick.toml", "sim350.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [example.name for example in examples]
+    assert {"hema_b.toml", "quick.toml", "sim350.toml", "benchmark_sim350.toml"} <= {path.name for path in examples}
     assert "#SBATCH --job-name=quick" in call("submit", "quick.toml", "--dry-run")
