@@ -1,7 +1,7 @@
 """Strategy evidence on a large data set, in a process of its own; prints seconds by stage and peak memory as JSON.
 
     python benchmarks/evidence_run.py simulated GENES REGULATORS TRAJECTORIES CANDIDATES
-    python benchmarks/evidence_run.py pseudotime GENES 0 1 CANDIDATES
+    python benchmarks/evidence_run.py pseudotime GENES EDGES_PER_GENE 1 CANDIDATES
     python benchmarks/evidence_run.py breast_500|breast_2000 0 0 1 CANDIDATES
 
 From the data in memory to the model's tensors. Seconds are those of the processor. Imports no torch.
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pseudotime
 from genome_run import peak_bytes
-from pseudotime import pseudotime_data
 
 from dash_hpc.data import DataSet, build
 from dash_hpc.evidence import model, rounds
@@ -43,19 +43,20 @@ STAGES = {
 }  # fmt: skip
 
 
-def data_of(layout: str, genes: int, regulators: int, trajectories: int) -> DataSet:
-    """A simulated network, expression along a pseudotime with a random prior, or published data."""
+def data_of(layout: str, genes: int, size: int, trajectories: int) -> DataSet:
+    """A simulated network of ``size`` regulators, a pseudotime with as many listed edges per gene, published data."""
     if layout == "simulated":
         return build(
             {
-                "kind": "simulate", "genes": genes, "regulators": regulators, "edges": round(EDGES_PER_GENE * genes),
+                "kind": "simulate", "genes": genes, "regulators": size, "edges": round(EDGES_PER_GENE * genes),
                 "trajectories": trajectories + 1, "test_trajectories": 0, "times": [0.0, 2.0, 3.0, 7.0, 9.0],
                 "seed": 2026, "validation": 1 / (trajectories + 1), "expression_noise": NOISE, "prior_noise": 0.05,
             },
             seed=0, base=Path(),
         )  # fmt: skip
     if layout == "pseudotime":
-        dataset, _ = pseudotime_data(genes)
+        pseudotime.EDGES_PER_GENE = size
+        dataset, _ = pseudotime.pseudotime_data(genes)
         return replace(dataset, train=dataset.train.with_noise(NOISE, stream(0, "benchmark-evidence-genome")))
     study = load_study(ROOT / "examples" / "sim350.toml", [f"data.name={layout}", "data.expression_noise=0"])
     return build(plan(study, "")[0].spec["data"], seed=0, base=Path())
@@ -74,8 +75,8 @@ def timed(seconds: dict[str, float], module: Any, name: str) -> None:
     setattr(module, name, outer)
 
 
-def main(layout: str, genes: int, regulators: int, trajectories: int, candidates: int) -> None:
-    dataset = data_of(layout, genes, regulators, trajectories)
+def main(layout: str, genes: int, size: int, trajectories: int, candidates: int) -> None:
+    dataset = data_of(layout, genes, size, trajectories)
     loaded = peak_bytes()
     seconds: dict[str, float] = defaultdict(float)
     for name in STAGES:
