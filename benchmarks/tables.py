@@ -317,6 +317,33 @@ def evidence_real(report: Report) -> str:
     return table(columns, report["rows"])
 
 
+def evidence_cost(report: Report) -> str:
+    rows = [row for row in report["rows"] if "total" in row]
+    once = {(row["group"] == "SIM350", *(row.get(key) for key in ("genes", "trajectories", "regulators", "prior"))): row
+            for row in rows}  # fmt: skip
+
+    def seconds(name: str) -> Callable[[Row], str]:
+        return lambda row: number(row.get(name), ".2f")
+
+    columns: Columns = {
+        "data": lambda row: "SIM350" if row["group"] == "SIM350" else "simulated",
+        "prior": lambda row: f"{row['prior']:.0%}",
+        "genes": lambda row: f"{row['genes']:,}",
+        "regulators": lambda row: str(row.get("regulators", 97)),
+        "trajectories": lambda row: str(row["trajectories"]),
+        "all, s": seconds("total"),
+        "structure": seconds("structure"),
+        "evidence": seconds("evidence"),
+        "smoothing": seconds("smoothing"),
+        "rates": seconds("rates"),
+        "fit": seconds("fit"),
+        "wall, one thread": seconds("wall"),
+        "two": seconds("two_threads"),
+    }
+    slopes = [f"{row['group']} {row['exponent']:.2f}" for row in report["rows"] if "exponent" in row]
+    return f"{table(columns, once.values())}\n\nExponents of all seconds: {', '.join(slopes)}."
+
+
 TABLES: dict[str, Callable[[Report], str]] = {
     made.__name__: made
     for made in (
@@ -330,6 +357,7 @@ TABLES: dict[str, Callable[[Report], str]] = {
         gradient,
         gradient_cost,
         evidence,
+        evidence_cost,
         evidence_genome,
         evidence_real,
     )

@@ -173,6 +173,7 @@ def find_drive(question: DriveQuestion) -> DriveFound:
     given = _checked(question)
     native = native_module()
     if native is None:
+        _check(given)
         return find(given)
     slab = given.slab
     return DriveFound(
@@ -186,7 +187,7 @@ def find_drive(question: DriveQuestion) -> DriveFound:
 
 
 def _checked(question: DriveQuestion) -> DriveQuestion:
-    """The question with all arrays as the native module takes them; what goes wrong without one is found here."""
+    """The question with all arrays and numbers as the native module takes them."""
 
     def part(given: RowsPart) -> RowsPart:
         shift = None if given.shift is None else as_array(given.shift, np.float64, "shift")
@@ -201,7 +202,7 @@ def _checked(question: DriveQuestion) -> DriveQuestion:
         )
 
     slab = question.slab
-    found = replace(
+    return replace(
         question,
         parts=[part(given) for given in question.parts],
         candidates=as_array(question.candidates, np.int64, "candidates"),
@@ -215,11 +216,10 @@ def _checked(question: DriveQuestion) -> DriveQuestion:
         inflation=as_number(question.inflation, "inflation", least=1),
         slab=Slab(slab.level, slab.slope, as_array(slab.log_weights, np.float64, "log_weights")),
     )
-    _check_shapes(found)
-    return found
 
 
-def _check_shapes(given: DriveQuestion) -> None:
+def _check(given: DriveQuestion) -> None:
+    """Raise UsageError where shapes, places or numbers do not fit; the native module looks itself."""
     genes = given.parts[0].features.shape[-1] if given.parts else 0
     n = len(given.candidates)
     for part in given.parts:

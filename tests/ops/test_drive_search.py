@@ -204,6 +204,7 @@ def test_what_does_not_fit_is_refused(
         find_drive(replace(question(0, 20, 8, WHOLE), **change))
 
 
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -214,7 +215,11 @@ def test_what_does_not_fit_is_refused(
         ({"shift": np.zeros((40, 14, 7))}, "shift"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(change: dict[str, np.ndarray], named: str) -> None:
+def test_parts_that_do_not_fit_are_refused(
+    native: bool, change: dict[str, np.ndarray], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setitem(native_cache, "module", None)
     given = question(0, 20, 8, WHOLE)
     with pytest.raises(UsageError, match=named):
         find_drive(replace(given, parts=[replace(given.parts[0], **change)]))
