@@ -270,7 +270,10 @@ def evidence(report: Report) -> str:
 def evidence_genome(report: Report) -> str:
     layouts = {"simulated": "simulated network", "pseudotime": "pseudotime", "breast_500": "breast cancer, published"}
     rows = [row for row in report["rows"] if "total" in row]
-    once = {tuple(row[key] for key in ("layout", "genes", "trajectories", "regulators", "asked")): row for row in rows}
+    once = {
+        tuple(row[key] for key in ("layout", "genes", "trajectories", "listed", "regulators", "asked")): row
+        for row in rows
+    }
 
     def stage(name: str) -> Callable[[Row], str]:
         return lambda row: number(row["seconds"].get(name, 0.0), ",.1f")
