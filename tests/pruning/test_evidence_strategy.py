@@ -24,8 +24,11 @@ from dash_hpc.data import DataSet, Prior, TimeCourse
 from dash_hpc.errors import RunFailed, StudyError, UsageError
 from dash_hpc.evidence.decide import MODES, EvidenceOptions
 from dash_hpc.evidence.finding import find_network
+from dash_hpc.evidence.model import fit_model
 from dash_hpc.execution import run_one, run_study
+from dash_hpc.models.phoenix.assemble import assemble
 from dash_hpc.network import edges_of
+from dash_hpc.ops import solve_arrays
 from dash_hpc.pruning import STRATEGIES
 from dash_hpc.pruning.evidence import FromEvidenceOptions
 from dash_hpc.store import compare_runs, open_store, run_path
@@ -101,6 +104,14 @@ def spec(**options: Any) -> dict[str, Any]:
     return run_spec(parts, {"name": "evidence", **options}, 0, {})
 
 
+def truth() -> np.ndarray:
+    """Target × regulator of the planted network."""
+    found = np.zeros((GENES, GENES), dtype=bool)
+    for gene, own in network().targets.items():
+        found[gene, own.members] = True
+    return found
+
+
 @pytest.fixture(scope="module")
 def trained() -> tuple[Fit, Trainer]:
     trainer = Trainer(dataset(), spec())
@@ -117,12 +128,9 @@ def test_the_network_is_found_and_the_model_predicts(trained: tuple[Fit, Trainer
     fit, _ = trained
     assert fit.kept is not None
     assert (fit.epoch, fit.stop_reason) == (1, "epochs")
-    truth = np.zeros((GENES, GENES), dtype=bool)
-    for gene, found in network().targets.items():
-        truth[gene, found.members] = True
     found = edges(fit.kept.weights)
-    assert (found & truth).sum() >= 0.95 * truth.sum()
-    assert (found & ~truth).sum() <= 2
+    assert (found & truth()).sum() >= 0.95 * truth().sum()
+    assert (found & ~truth()).sum() <= 2
     assert fit.kept.validation_mse < 1.6 * 2 * 0.02**2  # noise at both ends of a step
     assert all(isinstance(fit.kept.weights[name], csr_array) for name in fit.kept.masks)
     assert fit.kept.weights["v"][:REGULATORS].tolist() == [0.0] * REGULATORS
@@ -199,12 +207,9 @@ def test_without_a_prior() -> None:
     assert evidence.facts["prior_used"] is None
     assert evidence.facts["listed"] == 0
     assert not evidence.edges["listed"].any()
-    truth = np.zeros((GENES, GENES), dtype=bool)
-    for gene, found in network().targets.items():
-        truth[gene, found.members] = True
     found = edges(fit.kept.weights)
-    assert (found & truth).sum() >= 0.85 * truth.sum()
-    assert (found & ~truth).sum() <= 4
+    assert (found & truth()).sum() >= 0.85 * truth().sum()
+    assert (found & ~truth()).sum() <= 4
 
 
 @pytest.mark.parametrize("kind", ["reversed", "permuted"])
@@ -224,6 +229,36 @@ def test_a_prior_that_is_wrong_as_a_whole_changes_nothing(kind: str) -> None:
     assert evidence.facts["corruption"] > 0.9
     (note,) = trainer.strategy.notes()
     assert "so that it was left out" in note
+
+
+def test_a_prior_whose_genes_are_renamed_is_found_to_be_wrong_and_refused() -> None:
+    data = dataset()
+    assert data.prior is not None
+    order = np.random.default_rng(1).permutation(GENES)
+    renamed = csr_array(csr_array(data.prior.motif)[order][:, order])
+    trainer = Trainer(replace(data, prior=replace(data.prior, motif=renamed)), spec())
+    fit, spurious = trainer.fit(), (renamed.toarray().T != 0) & ~truth()
+    evidence = trainer.strategy.evidence()
+    assert fit.kept is not None
+    assert evidence is not None
+    found = edges(fit.kept.weights)
+    assert (found & truth()).sum() >= 0.85 * truth().sum()
+    assert (found & spurious).sum() <= 0.2 * spurious.sum()
+    assert evidence.facts["corruption"] == pytest.approx(spurious.sum() / renamed.nnz, abs=0.05)
+
+
+def test_the_found_network_predicts_as_the_true_one_with_the_same_fit(trained: tuple[Fit, Trainer]) -> None:
+    fit, trainer = trained
+    assert fit.kept is not None
+    data = trainer.dataset
+    found = find_network(data, EvidenceOptions())
+    taken = truth()[found.ledger.target, found.ledger.regulator]
+    assert taken.sum() == truth().sum()
+    oracle = fit_model(found.reading, found.ledger, replace(found.decision, taken=taken))
+    ends = trainer.validation
+    solved = solve_arrays(assemble(oracle.drives, oracle.rates), ends.y0, ends.dt)
+    mse, _ = ends.errors(solved.y1)
+    assert fit.kept.validation_mse == pytest.approx(mse, rel=0.05)
 
 
 def test_the_prior_decides_where_the_data_cannot(trained: tuple[Fit, Trainer]) -> None:
