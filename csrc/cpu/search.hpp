@@ -252,7 +252,7 @@ class Search {
                 // below rounding the column says nothing new: its prior alone is left
                 L[s] = s < r ? sum / K[s] : std::sqrt(sum > 1e-12 ? sum : 1e-12);
             }
-            std::memcpy(solved, row, C_ * sizeof(double));
+            for (int64_t c = 0; c < C_; ++c) solved[c] = row[c];
             for (int64_t s = 0; s < r; ++s) {
                 const double factor = L[s], *before = solved_ + s * C_;
                 for (int64_t c = 0; c < C_; ++c) solved[c] -= factor * before[c];

@@ -103,7 +103,7 @@ class Fit {
             const DrivePiece& piece = a_.piece[q];
             const int64_t n = piece.n, cells = piece.points * n;
             a_.watch->spend(8 * cells * k_ + piece.rows * cells * k_);
-            std::memcpy(data_ + row, piece.data, piece.rows * n * sizeof(double));
+            for (int64_t r = 0; r < piece.rows * n; ++r) data_[row + r] = piece.data[r];
             for (int64_t r = 0; r < piece.rows; ++r) {
                 double one = 0;
                 for (int64_t u = 0; u < piece.points; ++u) one += piece.weights[r * piece.points + u];
