@@ -1,5 +1,5 @@
 # make run    set up, run the quick study, show its table and report
-# make test   set up, run every test that this machine can run
+# make test   set up, run every test that this machine can run, in TEST_WORKERS processes (one per core, at most 8)
 # make test-quick   a choice of them that ends within 90 s, for the time between two edits
 # make sanitize   build with address and undefined-behaviour sanitizers, run the operators' tests on that
 PYTHON ?= python3
@@ -20,8 +20,9 @@ $(STAMP): $(SOURCES)
 run: setup
 	$(BIN)/dash-hpc run examples/quick.toml
 
+TEST_WORKERS ?= $(shell $(BIN)/python -c 'import os; print(min(8, len(os.sched_getaffinity(0))))')
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 # Files of every room whose tests end soon: together about a minute of one core. What is left out is slow, not less
 # important. tests/test_house.py sees that no room is without one.

@@ -141,9 +141,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs an NVIDIA GPU; the only tests that may be skipped everywhere")
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under ``pytest -n`` a file's tests stay together, for their fixtures, and so do those that share one Slurm."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "tests/cluster" if file.startswith("tests/cluster/") else file
+
+    return ByFile(config, log)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With DASH_HPC_FORBID_SKIPS=1 a skipped test fails the run, unless it needs a GPU."""
-    if os.environ.get("DASH_HPC_FORBID_SKIPS") != "1":
+    if os.environ.get("DASH_HPC_FORBID_SKIPS") != "1" or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = [report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords]
