@@ -66,7 +66,7 @@ class GateOptions(StrategyOptions):
     )
     drop_rest: float = Field(default=0.5, gt=0, lt=1, description="the same for inputs of the layers after it")
     init: Literal["paper", "family"] = Field(
-        default="paper", description="initial weights: the paper's N(0, 2/inputs) with biases 0, or the model family's"
+        default="family", description="initial weights: the model family's, or the paper's N(0, 2/inputs) with biases 0"
     )
 
 

@@ -98,7 +98,7 @@ def test_weights_start_as_asked() -> None:
         assert family[name].tobytes() == value.tobytes()
     assert not paper["b_sums"].any()
     assert paper["v"].tobytes() == plain["v"].tobytes()
-    big = Trainer(wide, spec_of("phoenix", {"name": "l0"}, hidden=4000)).state.weights
+    big = Trainer(wide, spec_of("phoenix", {"name": "l0", "init": "paper"}, hidden=4000)).state.weights
     assert big["W_prods"].std() == pytest.approx(math.sqrt(2 / 4), rel=0.02)
     assert big["U_sums"].std() == pytest.approx(math.sqrt(2 / 4000), rel=0.02)
 
