@@ -27,6 +27,10 @@ def as_array(value: Any, dtype: Any, name: str) -> np.ndarray:
         When it is no array of numbers, or a number does not fit.
     """
     wanted = np.dtype(dtype)
+    if type(value) is np.ndarray and value.dtype is wanted and value.size:  # the usual case: nothing is to be done
+        flags = value.flags
+        if flags.c_contiguous and flags.aligned and min(value.strides, default=0) >= 0:
+            return value
     try:
         found = np.asarray(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
@@ -61,7 +65,7 @@ def as_number(
     value: Any, name: str, *, least: float = -math.inf, most: float = math.inf, open_at: tuple[float, ...] = ()
 ) -> float:
     """Return ``value`` as a finite float from ``least`` to ``most``, without the ends in ``open_at``; or UsageError."""
-    if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
+    if type(value) is float or (isinstance(value, Real) and not isinstance(value, (bool, np.bool_))):
         try:
             number = float(value)
         except OverflowError:
