@@ -10,7 +10,8 @@ from dash_hpc.data.checks import FloatArray
 from dash_hpc.evidence.blocks import Block
 from dash_hpc.evidence.rows import Part, Parts
 from dash_hpc.evidence.shrink import shrink
-from dash_hpc.evidence.state import State, Target, phi
+from dash_hpc.evidence.state import IntArray, State, Target, phi
+from dash_hpc.evidence.tangent import through
 
 __all__ = ["update_rates"]
 
@@ -18,6 +19,7 @@ __all__ = ["update_rates"]
 _ASIDE, _FARTHEST = 0.05, 0.3
 #: Prior precision of the level of a drive, and of its other coefficients, while they follow the rate.
 _LEVEL, _OTHERS = 1e-4, 0.25
+_NONE: IntArray = np.empty(0, dtype=np.int64)
 #: Least information on ln v, and a variance that every estimate has on top.
 _LEAST, _ALWAYS = 1e-3, 1e-5
 
@@ -49,13 +51,15 @@ def update_rates(
     """
     genes, logs, errors = [], [], []
     rows = [Parts(blocks, state.targets, rates * np.exp(step), room=0) for step in (-_ASIDE, 0.0, _ASIDE)]
+    sources = np.unique(np.concatenate([_NONE, *(target.members for target in state.targets.values())]))
+    features = [_features(state, course, sources) for course in courses]
     for gene, target in state.targets.items():
         aside = [parts[gene] for parts in rows]
         if not aside[0]:
             continue
-        step, information = _step(target, aside, [_columns(target, state, course) for course in courses])
+        step, information = _step(target, aside, [_columns(target, sources, block) for block in features])
         genes.append(gene)
-        logs.append(np.log(rates[gene]) + np.clip(step, -_FARTHEST, _FARTHEST))
+        logs.append(np.log(rates[gene]) + min(max(step, -_FARTHEST), _FARTHEST))
         errors.append(1 / information + _ALWAYS)
     found = rates.copy()
     if not genes:
@@ -65,41 +69,50 @@ def update_rates(
     return found, shrunk.mean, float(np.sqrt(shrunk.variance))
 
 
-def _columns(target: Target, state: State, courses: FloatArray) -> FloatArray:
-    """(q, N, U) functions that the drive of a target is a sum of, on courses (N, U, G): 1, features, products."""
-    features = {i: phi(courses[:, :, i]) - state.centre[i] for i in target.members.tolist()}
-    products = [features[a] * features[c] for a, c in target.pairs.tolist()]
-    return np.stack([np.ones(courses.shape[:2]), *features.values(), *products])
+def _features(state: State, courses: FloatArray, genes: IntArray) -> FloatArray:
+    """(S, U, N) centred features of genes on courses (N, U, G)."""
+    return phi(np.ascontiguousarray(courses[:, :, genes].T)) - state.centre[genes, None, None]
+
+
+def _columns(target: Target, sources: IntArray, features: FloatArray) -> FloatArray:
+    """(U, q, N) functions that the drive of a target is a sum of: 1, features of its members, and products."""
+    k, own = len(target.members), features[np.searchsorted(sources, target.members)]
+    columns = np.empty((features.shape[1], 1 + k + len(target.pairs), features.shape[2]))
+    columns[:, 0], columns[:, 1 : 1 + k] = 1.0, own.transpose(1, 0, 2)
+    place = {gene: at for at, gene in enumerate(target.members.tolist(), 1)}
+    for at, (a, c) in enumerate(target.pairs.tolist(), 1 + k):
+        np.multiply(columns[:, place[a]], columns[:, place[c]], out=columns[:, at])
+    return columns
 
 
 def _step(target: Target, aside: Sequence[Sequence[Part]], columns: Sequence[FloatArray]) -> tuple[float, float]:
     """Step in ln v to the least residual, and the information on ln v; ``aside`` has the rows at three rates."""
-    coefficients = np.r_[target.offset, target.coefficients, target.pair_coefficients]
+    coefficients = np.concatenate([[target.offset], target.coefficients, target.pair_coefficients])
     q = len(coefficients)
-    gram, cross, slope = np.diag(np.r_[_LEVEL, np.full(q - 1, _OTHERS)]), np.zeros((q, 2)), np.zeros(2)
-    for before, here, after in zip(*aside, strict=True):
-        scale = 1 / np.sqrt(np.r_[target.drive_variance, np.full(len(here.points) - 2, target.other_variance)])
-        functions = columns[here.block][:, here.members]
-        drive = np.tensordot(coefficients, functions, 1)
+    gram, cross, slope = np.diag([_LEVEL, *[_OTHERS] * (q - 1)]), np.zeros((q, 2)), np.zeros(2)
+    for parts in zip(*aside, strict=True):
+        here: Part = parts[1]
+        scale = np.array([target.drive_variance, *[target.other_variance] * (len(here.points) - 2)]) ** -0.5
+        functions = columns[here.block]
+        if len(here.members) < functions.shape[2]:
+            functions = functions[:, :, here.members]
+        drive = coefficients @ functions
         # In the space of the times: the basis of the rows turns with the rate.
-        low, rest, high = (_rest(part, drive, scale) for part in (before, here, after))
-        both = np.stack([(high - low) / (2 * _ASIDE), rest])
-        moved = _centred(here, functions @ here.across.T).reshape(q, -1) * np.tile(scale, len(here.members))
+        rest = np.stack([part.z.T - part.across @ drive for part in parts])
+        rest = np.stack([part.rows for part in parts]) @ (_centred(here, rest) * scale[:, None])
+        both = np.stack([(rest[2] - rest[0]) / (2 * _ASIDE), rest[1]])
+        moved = through(here.across * scale[:, None], functions)
+        moved = _centred(here, moved.transpose(1, 0, 2)).reshape(q, -1)
         gram += moved @ moved.T
-        cross += moved @ (both @ here.rows).reshape(2, -1).T
-        slope += (both[0] * both).sum(axis=(1, 2))
+        cross += moved @ (here.rows.T @ both).reshape(2, -1).T
+        slope += both.reshape(2, -1) @ both[0].ravel()
     follow = np.linalg.solve(gram, cross)
     information = max(float(slope[0] - cross[:, 0] @ follow[:, 0]), _LEAST)
     return float(-(slope[1] - cross[:, 0] @ follow[:, 1])) / information, information
 
 
-def _rest(part: Part, drive: FloatArray, scale: FloatArray) -> FloatArray:
-    """(N, K) what a drive (N, U) leaves of the rows, in units of their standard deviations, in the space of times."""
-    return (_centred(part, part.z - drive @ part.across.T) * scale) @ part.rows.T
-
-
 def _centred(part: Part, rows: FloatArray) -> FloatArray:
-    """Rows (..., N, K − 1), all but the drive's centred over the trajectories where the part says so."""
+    """Rows (..., K − 1, N), all but the drive's centred over the trajectories where the part says so."""
     if part.centred:
-        rows[..., 1:] -= rows[..., 1:].mean(axis=-2, keepdims=True)
+        rows[..., 1:, :] -= rows[..., 1:, :].mean(axis=-1, keepdims=True)
     return rows

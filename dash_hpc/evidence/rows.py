@@ -198,8 +198,7 @@ class Parts(Mapping[int, tuple[Part, ...]]):
             return found
         group = self._genes[place : place + self._together]
         made = dict(zip(group.tolist(), _together(self._blocks, group, self._rates[group]), strict=True))
-        size = sum(_bytes(made.values()))
-        if size <= self._room:
+        if self._room and (size := _bytes(made.values())) <= self._room:
             self._kept |= made
             self._room -= size
         else:  # they are mostly asked for in order
@@ -213,16 +212,15 @@ class Parts(Mapping[int, tuple[Part, ...]]):
         return len(self._place)
 
 
-def _bytes(parts: Iterable[Sequence[Part]]) -> Iterator[int]:
-    """Memory of each array of rows, those that several genes share once."""
-    seen = set()
+def _bytes(parts: Iterable[Sequence[Part]]) -> int:
+    """Memory of all arrays of rows, those that several genes share once."""
+    arrays = {}
     for own in parts:
         for part in own:
             for array in (part.z, part.fall, part.start, part.rows, part.weights, part.across, part.constant):
-                where = array.__array_interface__["data"][0]
-                if where not in seen:
-                    seen.add(where)
-                    yield array.nbytes
+                whole = array if array.base is None else array.base
+                arrays[id(whole)] = whole.nbytes
+    return sum(arrays.values())
 
 
 def patterns(observed: NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
