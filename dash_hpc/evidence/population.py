@@ -65,18 +65,21 @@ class Population:
             variance.append(np.where(count > 1, np.maximum(spread - noise, least), _UNKNOWN))
         return cls(np.concatenate(mean), np.concatenate(variance), state.noise, wiring)
 
-    def of(self, block: Block, latents: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return precision (N, nz, nz) and gradient (N, nz) at latents: the population's, and the levels' own data."""
+    def of(self, block: Block, latents: FloatArray, precision: FloatArray) -> FloatArray:
+        """Return the gradient (N, nz) at latents, and write the precision (N, nz, nz) into an array.
+
+        Both are the population's, and of the levels' own data.
+        """
         levels = self.wiring.levels
-        n, size = latents.shape
-        precision, every, own = np.zeros((n, size, size)), np.arange(size), np.arange(len(levels))
+        every, own = np.arange(latents.shape[1]), np.arange(len(levels))
+        precision[...] = 0.0
         precision[:, every, every] = 1 / self.variance
         gradient = (self.mean - latents) / self.variance
         values = block.values[:, :, levels]
         count = (~np.isnan(values)).sum(axis=1)
         precision[:, own, own] += count / self.noise
         gradient[:, own] += np.where(count > 0, count * (_mean(values) - latents[:, own]), 0.0) / self.noise
-        return precision, gradient
+        return gradient
 
 
 def _mean(values: FloatArray) -> FloatArray:

@@ -144,10 +144,10 @@ class Posterior:
         wiring, courses = self.wiring, self.network.courses
         latents = np.concatenate([courses[wiring.levels, 0], courses[wiring.starts, 0]]).T
         step: FloatArray = np.zeros_like(latents)
-        precision, said = np.zeros((*latents.shape, latents.shape[1])), dict[int, _Said]()
+        precision, said = np.empty((*latents.shape, latents.shape[1])), dict[int, _Said]()
         for _ in range(_MOST_STEPS):
             self.network.solve(latents)
-            precision, gradient = population.of(self.block, latents)
+            gradient = population.of(self.block, latents, precision)
             said, self._held, room = {}, {}, self.room
             for gene, target in self.targets.items():
                 reach = wiring.reach[gene]
@@ -289,8 +289,10 @@ class Posterior:
         if target not in self.out:
             return None
         if self.spread is not None:
-            reach = self.wiring.reach[target]
-            return np.asarray((self.out[target].pull[:, None] @ self.spread[:, reach])[:, 0])
+            moved = np.zeros(self.variance.shape)
+            for k, latent in enumerate(self.wiring.reach[target].tolist()):
+                moved += self.out[target].pull[:, k, None] * self.spread[:, latent]
+            return moved
         found = np.zeros(self.variance.shape)
         latents, step = self.steps[target]
         found[:, latents] = step

@@ -11,7 +11,7 @@ import numpy as np
 
 from dash_hpc.evidence.blocks import Block
 from dash_hpc.evidence.rows import drive_weights
-from dash_hpc.evidence.state import FloatArray, IntArray, State, Target, phi, phi_slope
+from dash_hpc.evidence.state import Bools, FloatArray, IntArray, State, Target, phi, phi_slope
 from dash_hpc.evidence.wiring import Wiring
 
 __all__ = ["Network"]
@@ -51,6 +51,7 @@ class Network:
         self.slopes: dict[int, FloatArray] = {}
         #: Of each gene of ``wiring.starts``: (U, r, N) derivative of its course in the latents of its reach.
         self.moves: dict[int, FloatArray] = {}
+        self._ways: dict[int, list[tuple[int, int, IntArray | int, Bools | None]]] = {}
         every = np.arange(len(block.grid))
         self._kernels = {
             gene: _Kernel(drive_weights(rates[gene], block.grid, every), np.exp(-rates[gene] * block.grid))
@@ -84,24 +85,41 @@ class Network:
         """(U, r, N) derivative of a target's drive in the latents ``reach``."""
         points, n = len(self.block.grid), len(self.block.trajectories)
         found = np.zeros((points, len(reach), n))
-        for member, slope in zip(target.members.tolist(), self._drive_slopes(target), strict=True):
-            latent = self.wiring.place[member]
-            if latent < 0:
-                continue
-            by_level = slope * self.slopes[member]
+        slopes = self._drive_slopes(target)
+        for k, member, at, shared in self._ways_of(target, reach):
+            by_level = slopes[k] * self.slopes[member]
             if self.state.constant[member]:
-                found[:, np.searchsorted(reach, latent)] += by_level
+                found[:, at] += by_level
             elif member in self.moves:  # a group that feeds itself gets there by and by
-                theirs, moves = self.wiring.reach[member], self.moves[member]
+                moves = self.moves[member]
+                found[:, at] += by_level[:, None] * (moves if shared is None else moves[:, shared])
+        return found
+
+    def _ways_of(self, target: Target, reach: IntArray) -> list[tuple[int, int, IntArray | int, Bools | None]]:
+        """Members of a target that have latents: place among its members, gene, where the latents of its course stand
+        in ``reach``, and which of them do; None: all."""
+        found = self._ways.get(target.gene)
+        if found is None:
+            found = self._ways[target.gene] = []
+            for k, member in enumerate(target.members.tolist()):
+                if self.wiring.place[member] < 0:
+                    continue
+                theirs = self.wiring.place[member : member + 1]
+                if not self.state.constant[member]:
+                    theirs = self.wiring.reach[member]
                 at = np.minimum(np.searchsorted(reach, theirs), len(reach) - 1)
-                if not (shared := reach[at] == theirs).all():
-                    at, moves = at[shared], moves[:, shared]
-                found[:, at] += by_level[:, None] * moves
+                shared = reach[at] == theirs
+                if self.state.constant[member]:
+                    found.append((k, member, int(at[0]), None))
+                else:
+                    found.append((k, member, at[shared], None if shared.all() else shared))
         return found
 
     def _drive_slopes(self, target: Target) -> list[FloatArray]:
         """Derivative of the drive in the feature of each member, (U, N) or a number."""
-        found: list[FloatArray] = [np.asarray(coefficient) for coefficient in target.coefficients]
+        found: list[FloatArray] = list(target.coefficients)
+        if not len(target.pairs):
+            return found
         at = {int(member): k for k, member in enumerate(target.members)}
         for (a, c), coefficient in zip(target.pairs.tolist(), target.pair_coefficients, strict=True):
             found[at[a]] = found[at[a]] + coefficient * self.features[c]
