@@ -22,7 +22,8 @@ _OFF = 0.05
 def indirect_effects(state: State) -> csr_array:
     """Return what genes may do to each other without an edge: (G, G), target × gene, s.d. of a coefficient.
 
-    Paths of two and three edges count, each by the product of its coefficients' sizes.
+    Paths of two and three edges count, each by the product of its coefficients' sizes. Of each target the genes
+    are ascending.
     """
     genes = state.n_genes
     found = list(state.targets.values())
@@ -33,4 +34,6 @@ def indirect_effects(state: State) -> csr_array:
     slopes = (1 - np.abs(state.centre)) ** 2  # of the feature at its mean
     moves = csr_array(drives.multiply(slopes[:, None]))
     two = drives @ moves
-    return csr_array(_OFF * (two + two @ moves))
+    effects = csr_array(_OFF * (two + two @ moves))
+    effects.sort_indices()
+    return effects

@@ -128,13 +128,12 @@ def _loose(state: State, indirect: csr_array, target: Target, looked_at: IntArra
     """S.d. (C,) of what each candidate may do to the target through its regulators; 0 where the prior lists an edge."""
     place = slice(indirect.indptr[target.gene], indirect.indptr[target.gene + 1])
     genes, sizes = indirect.indices[place], indirect.data[place]
+    loose = np.zeros(len(looked_at))
+    if not len(genes):
+        return loose
     candidates = target.candidates.genes[looked_at]
-    order = np.argsort(genes, kind="stable")
-    found = np.searchsorted(genes[order], candidates)
-    there = found < len(genes)
-    there[there] = genes[order][found[there]] == candidates[there]
-    loose = np.zeros(len(candidates))
-    loose[there] = sizes[order][found[there]]
+    found = np.minimum(np.searchsorted(genes, candidates), len(genes) - 1)
+    np.copyto(loose, sizes[found], where=genes[found] == candidates)
     loose[(loose < _NOTHING) | (target.candidates.listed[looked_at] & state.trusted)] = 0.0
     return loose
 
