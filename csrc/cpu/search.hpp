@@ -1,7 +1,7 @@
 // Greedy search for the regulators of one gene by the log-odds of single edges given the others.
 #pragma once
 #include "../core/regulators.hpp"
-#include "simd.hpp"
+#include "logarithm.hpp"
 
 namespace dash {
 namespace DASH_ISA {
@@ -304,31 +304,52 @@ class Search {
             double total = 0, change = 0;
             for (int64_t c = 0; c < C_; ++c) total += p_[c];
             a_.watch->spend(64 * C_);
-            for (int64_t c = 0; c < C_; ++c) {
-                const double k = 1 + total - p_[c] > 1 ? 1 + total - p_[c] : 1;
-                a_.expected[c] = k;
-                a_.log_bf[c] = factor(q[c], s[c], k, a_.sign[c]);
-                const double p = sigmoid(a_.prior[c] + a_.log_bf[c]), moved = std::fabs(p - p_[c]);
-                change = moved > change ? moved : change;
-                p_[c] = p;
+            for (int64_t c = 0; c < C_; c += kLanes) {
+                const int lanes = C_ - c < kLanes ? static_cast<int>(C_ - c) : kLanes;
+                const Doubles before = some(p_ + c, lanes), k = vmax(1 + total - before, broadcast<Doubles>(1.0));
+                const Doubles found = factors(some(q + c, lanes), some(s + c, lanes), k, a_.sign + c, lanes);
+                const Doubles p = probability(some(a_.prior + c, lanes) + found);
+                std::memcpy(a_.expected + c, &k, lanes * sizeof(double));
+                std::memcpy(a_.log_bf + c, &found, lanes * sizeof(double));
+                std::memcpy(p_ + c, &p, lanes * sizeof(double));
+                for (int i = 0; i < lanes; ++i) change = std::fmax(change, std::fabs(p[i] - before[i]));
             }
             if (change < kFixedEnough) break;
         }
     }
 
-    // Log Bayes factor of one coefficient under the slab.
-    double factor(double q, double s, double k, int64_t sign) const {
-        const double size = std::exp(a_.slab.level - a_.slab.slope * std::log(k)), rounded = std::nearbyint(k);
-        const int kind = rounded < 1 ? 0 : rounded > kClasses ? kClasses - 1 : static_cast<int>(rounded) - 1;
-        double part[kWidths], most = -HUGE_VAL, sum = 0;
+    static constexpr int kLanes = kWidth<double>;
+    // The first `lanes` numbers; the others are 1.
+    static Doubles some(const double* x, int lanes) {
+        Doubles found = broadcast<Doubles>(1.0);
+        std::memcpy(&found, x, lanes * sizeof(double));
+        return found;
+    }
+
+    static Doubles probability(Doubles odds) {
+        const Doubles low = broadcast<Doubles>(-50.0), high = broadcast<Doubles>(50.0);
+        return 1.0 / (1.0 + exponential(-(odds < low ? low : odds > high ? high : odds)));
+    }
+
+    // Log Bayes factors of single coefficients under the slab.
+    Doubles factors(Doubles q, Doubles s, Doubles k, const int64_t* sign, int lanes) const {
+        const Doubles size = exponential(a_.slab.level - a_.slab.slope * logarithm(k));
+        Doubles part[kWidths], most = broadcast<Doubles>(-HUGE_VAL), sum = {};
         for (int w = 0; w < kWidths; ++w) {
-            const double width2 = size * size * kWidth4[w] * kWidth4[w], precision = s + 1 / width2;
-            part[w] = 0.5 * q * q / precision - 0.5 * std::log1p(s * width2) + a_.slab.log_weights[w * kClasses + kind];
-            if (sign) part[w] += 0.69314718055994530942 + log_normal(static_cast<double>(sign) * q / std::sqrt(precision));
-            most = part[w] > most ? part[w] : most;
+            const Doubles width2 = size * size * kWidth4[w] * kWidth4[w], precision = s + 1.0 / width2;
+            part[w] = 0.5 * q * q / precision - 0.5 * logarithm_of_1_and(s * width2);
+            for (int i = 0; i < lanes; ++i) {
+                const double rounded = std::nearbyint(k[i]);
+                const int kind = rounded > kClasses ? kClasses - 1 : static_cast<int>(rounded) - 1;
+                part[w][i] += a_.slab.log_weights[w * kClasses + kind];
+                if (sign[i])
+                    part[w][i] += 0.69314718055994530942 +
+                                  log_normal(static_cast<double>(sign[i]) * q[i] / std::sqrt(precision[i]));
+            }
+            most = vmax(part[w], most);
         }
-        for (int w = 0; w < kWidths; ++w) sum += std::exp(part[w] - most);
-        return most + std::log(sum);
+        for (int w = 0; w < kWidths; ++w) sum += exponential(part[w] - most);
+        return most + logarithm(sum);
     }
 
     // Residual variance of rows, by their effective degrees of freedom.

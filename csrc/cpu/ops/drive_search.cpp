@@ -145,6 +145,9 @@ class Reader {
         return false;
     }
 
+    static void fetch(const double* x, int64_t n) {
+        for (int64_t c = 0; c < n; c += 8) __builtin_prefetch(x + c);
+    }
     // Columns of the candidates.
     void read_columns() {
         Buffer<double> store;
@@ -161,6 +164,8 @@ class Reader {
                 for (int64_t i = 0; i < part.n; ++i) {
                     for (int64_t u = 0; u < part.points; ++u) {
                         const double* from = part.features + (u * part.block + part.members[i]) * t_.genes;
+                        if (row && i + 1 < part.n)  // each line begins on a page of its own: nobody fetches it ahead
+                            fetch(part.features + (u * part.block + part.members[i + 1]) * t_.genes + gene[0], width);
                         double* own = tile + u * kChunk;
                         line[u] = from + gene[0];
                         if (!row) pick(from, gene, width, own), line[u] = own;
