@@ -9,6 +9,7 @@ namespace DASH_ISA {
 namespace {
 
 constexpr int64_t kGenes = 8;  // written side by side
+constexpr int64_t kAhead = 8;  // so many lines further on courses are fetched ahead
 
 // [points, trajectories] of one gene.
 void move(const CourseMovesArgs& a, const CourseMove& course, double* steps, double* out) {
@@ -43,6 +44,8 @@ static void course_moves(CourseMovesArgs& a) {
                 for (int64_t c = 0; c < width; ++c) out[c] = tile[c * cells + u * N + i];
                 if (!a.courses) continue;
                 const double* course = a.courses + (i * a.points + u) * a.genes;
+                if (const int64_t ahead = kAhead * a.genes; i * a.points + u + kAhead < cells)
+                    for (int64_t c = 0; c < width; ++c) __builtin_prefetch(course + ahead + a.gene[first + c]);
                 for (int64_t c = 0; c < width; ++c) {
                     const double root = 1 / (1 + std::fabs(course[a.gene[first + c]] - 0.5));
                     out[c] *= root * root;

@@ -145,8 +145,8 @@ class Reader {
         return false;
     }
 
-    static void fetch(const double* x, int64_t n) {
-        for (int64_t c = 0; c < n; c += 8) __builtin_prefetch(x + c);
+    static void fetch(const double* x, const int64_t* gene, int64_t n, int64_t step) {
+        for (int64_t c = 0; c < n; c += step) __builtin_prefetch(x + gene[c]);
     }
     // Columns of the candidates.
     void read_columns() {
@@ -164,8 +164,9 @@ class Reader {
                 for (int64_t i = 0; i < part.n; ++i) {
                     for (int64_t u = 0; u < part.points; ++u) {
                         const double* from = part.features + (u * part.block + part.members[i]) * t_.genes;
-                        if (row && i + 1 < part.n)  // each line begins on a page of its own: nobody fetches it ahead
-                            fetch(part.features + (u * part.block + part.members[i + 1]) * t_.genes + gene[0], width);
+                        if (i + 1 < part.n)  // each line begins on a page of its own: nobody fetches it ahead
+                            fetch(part.features + (u * part.block + part.members[i + 1]) * t_.genes, gene, width,
+                                  row ? 8 : 1);
                         double* own = tile + u * kChunk;
                         line[u] = from + gene[0];
                         if (!row) pick(from, gene, width, own), line[u] = own;
