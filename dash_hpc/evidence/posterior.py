@@ -112,7 +112,8 @@ class Posterior:
         self.block = replace(block, trajectories=block.trajectories[chosen], values=block.values[chosen])
         self.whole = len(self.block.trajectories) == len(block.trajectories)
         self.state, self.wiring, self.rates, self.room = state, wiring, rates, room
-        self.targets = {gene: target for gene, target in state.targets.items() if gene in wiring.reach}
+        #: As they stand: the next pass changes those of the state one by one, and may ask for courses on the way.
+        self.targets = {gene: replace(target) for gene, target in state.targets.items() if gene in wiring.reach}
         #: Of genes that regulate nothing: trajectories, and how much of their drives the start that fits takes back.
         self.backs: dict[int, list[tuple[IntArray | slice, FloatArray]]] = {}
         self.network = Network(self.block, state, wiring, rates, np.ascontiguousarray(courses.transpose(2, 1, 0)))

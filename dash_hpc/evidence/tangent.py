@@ -100,7 +100,7 @@ class Network:
         in ``reach``, and which of them do; None: all."""
         found = self._ways.get(target.gene)
         if found is None:
-            found = self._ways[target.gene] = []
+            found = []
             for k, member in enumerate(target.members.tolist()):
                 if self.wiring.place[member] < 0:
                     continue
@@ -113,6 +113,7 @@ class Network:
                     found.append((k, member, int(at[0]), None))
                 else:
                     found.append((k, member, at[shared], None if shared.all() else shared))
+            self._ways[target.gene] = found  # whole: other threads may ask meanwhile
         return found
 
     def _drive_slopes(self, target: Target) -> list[FloatArray]:

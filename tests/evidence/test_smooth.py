@@ -130,6 +130,18 @@ def test_targets_may_be_asked_for_side_by_side() -> None:
             np.testing.assert_array_equal(shift[0], alone[gene][0])  # type: ignore[index]
 
 
+def test_what_is_found_later_leaves_smoothed_courses_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass changes targets one by one and asks for courses on the way, whose derivatives may not be kept."""
+    monkeypatch.setattr(smoothing, "_MOVES", 0)
+    known, every = chain(), np.arange(8)
+    smoothed = run(known, [block(measured(known)[0])])
+    (before,) = smoothed.shift(3, every) or ()
+    assert np.abs(before[:, :, 7]).max() > 1e-3
+    known.targets[7].members, known.targets[7].coefficients = np.array([2, 0]), np.array([0.3, -0.9])
+    (after,) = smoothed.shift(3, every) or ()
+    np.testing.assert_array_equal(after, before)
+
+
 def test_blocks_and_missing_values_say_what_whole_data_say() -> None:
     """The same trajectories in two blocks; and values that are missing weigh as if they had not been asked for."""
     known = chain(loop=True)
