@@ -86,6 +86,8 @@ def run_evidence(rng: np.random.Generator, edges: int = 4) -> Evidence:
         "standard_error": rng.random(edges),
         "power": np.array([3.0, 1.5, np.nan, 0.2]),
         "verdict": np.array(["supported", "refused", "supported", "undecided"], dtype=object),
+        "alike": np.array(["g1", "", "g1", "g2"], dtype=object),
+        "correlation": np.array([0.95, np.nan, -0.4, 0.1]),
     }
     return Evidence(table, {"mode": "network", "taken": 3, "corruption": 0.1, "median_power": None})
 
