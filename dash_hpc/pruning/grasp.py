@@ -9,11 +9,10 @@ import numpy as np
 
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.gradients import BatchGradients
-from dash_hpc.ops.state import Matrix, Tensors, copy_tensor, values
-from dash_hpc.pruning.at_init import OneShot, OneShotOptions
-from dash_hpc.pruning.base import Context, EventScores
-from dash_hpc.pruning.events import alone
-from dash_hpc.pruning.loss import Gradients, TrainingLoss, wide
+from dash_hpc.ops.state import Tensors, copy_tensor, values
+from dash_hpc.pruning.at_init import OneShotOptions
+from dash_hpc.pruning.base import EventScores
+from dash_hpc.pruning.loss import Gradients, OneShotByLoss, TrainingLoss, wide
 from dash_hpc.study.options import StrategyOptions
 
 __all__ = ["Grasp", "GraspOptions", "hessian_gradient"]
@@ -26,7 +25,7 @@ class GraspOptions(OneShotOptions):
     """Weights whose removal hurts the gradient flow least are removed at once (Wang et al., ICLR 2020)."""
 
 
-class Grasp(OneShot):
+class Grasp(OneShotByLoss):
     """Score θ ⊙ Hg at the initial weights, over all layers; the lowest go (Wang, Zhang, Grosse, ICLR 2020).
 
     g is the gradient of the error over all training pairs for the prunable weights, H its Hessian: −2 θ ⊙ Hg is, to
@@ -36,15 +35,6 @@ class Grasp(OneShot):
 
     name: ClassVar[str] = "grasp"
     Options: ClassVar[type[StrategyOptions]] = GraspOptions
-    _context: Context
-
-    def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
-        """Keep what the loss is made of."""
-        self._context = context
-
-    def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
-        """Return the scores; see :meth:`scoring`."""
-        return alone(self.scoring(weights, masks))
 
     def scoring(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> Generator[Any, BatchGradients, EventScores]:
         """Return θ ⊙ Hg of all layers; give out the three gradients."""

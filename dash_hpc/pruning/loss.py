@@ -14,9 +14,11 @@ from dash_hpc.ops.gradients import BatchGradients
 from dash_hpc.ops.state import Matrix, Tensors, TrainState, copy_tensor, values
 from dash_hpc.ops.timeunit import TimeUnit
 from dash_hpc.ops.train import EpochTask
-from dash_hpc.pruning.base import Context
+from dash_hpc.pruning.at_init import OneShot
+from dash_hpc.pruning.base import Context, EventScores
+from dash_hpc.pruning.events import alone
 
-__all__ = ["TrainingLoss", "wide"]
+__all__ = ["OneShotByLoss", "TrainingLoss", "wide"]
 
 #: Pairs of one piece of work: the memory of a sweep back grows with them, the result does not depend on company.
 _PAIRS = 128
@@ -74,3 +76,17 @@ class TrainingLoss:
 def wide(weights: Tensors) -> dict[str, Matrix]:
     """Return copies of the tensors in float64."""
     return {name: copy_tensor(tensor, values(tensor).astype(np.float64)) for name, tensor in weights.items()}
+
+
+class OneShotByLoss(OneShot):
+    """One event at the initial weights, by scores that ``scoring`` makes of gradients of the training loss."""
+
+    _context: Context
+
+    def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
+        """Keep what the loss is made of."""
+        self._context = context
+
+    def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
+        """Return the scores; see ``scoring``."""
+        return alone(self.scoring(weights, masks))

@@ -9,11 +9,10 @@ import numpy as np
 
 from dash_hpc.models.registry import family_of
 from dash_hpc.ops.gradients import BatchGradients
-from dash_hpc.ops.state import Matrix, Tensors, values
-from dash_hpc.pruning.at_init import OneShot, OneShotOptions
-from dash_hpc.pruning.base import Context, EventScores
-from dash_hpc.pruning.events import alone
-from dash_hpc.pruning.loss import TrainingLoss, wide
+from dash_hpc.ops.state import Tensors, values
+from dash_hpc.pruning.at_init import OneShotOptions
+from dash_hpc.pruning.base import EventScores
+from dash_hpc.pruning.loss import OneShotByLoss, TrainingLoss, wide
 from dash_hpc.study.options import StrategyOptions
 
 __all__ = ["Snip", "SnipOptions"]
@@ -23,7 +22,7 @@ class SnipOptions(OneShotOptions):
     """Weights to which the initial loss is least sensitive are removed at once (Lee et al., ICLR 2019)."""
 
 
-class Snip(OneShot):
+class Snip(OneShotByLoss):
     """Score |θ ∂L/∂θ| / Σ|θ ∂L/∂θ| at the initial weights, over all layers (Lee, Ajanthan, Torr, ICLR 2019).
 
     L is the error over all training pairs, where the paper takes one batch: nothing is drawn. Weights that start at 0
@@ -32,15 +31,6 @@ class Snip(OneShot):
 
     name: ClassVar[str] = "snip"
     Options: ClassVar[type[StrategyOptions]] = SnipOptions
-    _context: Context
-
-    def start(self, weights: dict[str, Matrix], masks: dict[str, np.ndarray], context: Context) -> None:
-        """Keep what the loss is made of."""
-        self._context = context
-
-    def scores(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> EventScores:
-        """Return the sensitivities; see :meth:`scoring`."""
-        return alone(self.scoring(weights, masks))
 
     def scoring(self, weights: Tensors, masks: Mapping[str, np.ndarray]) -> Generator[Any, BatchGradients, EventScores]:
         """Return the sensitivities of all layers, which sum to 1; give out their gradients."""
